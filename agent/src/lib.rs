@@ -1,0 +1,7 @@
+//! Portcullis: from a vendor's document of required ports to packets judged in the kernel.
+//!
+//! Modules stand in the order of the data: document, requirement, catalog, policy, rule set,
+//! compile, tables, datapath, generation, counters, daemon, CLI. Each turns the type before it into
+//! the next and never reaches back. docs/architecture.md tells what each does not know.
+
+pub mod requirement;

@@ -1,0 +1,46 @@
+//! Classes: the compiled policy, one `u16` for everything a packet can be addressed to.
+//!
+//! A class answers at once for most packets: it *is* the counter slot, and the slot says accept or
+//! drop ([`crate::slot`]). Only where a rule is limited by source or local address is it the number
+//! of a row to look up further.
+//!
+//! ```text
+//! 0 s s s s s s s s s s s s s s s   final: slot s
+//! 1 i i i i i i i i i i i i i i i   row i of MORE, indexed by address class and source class
+//! ```
+//!
+//! The table is indexed by what a packet carries, without conversion:
+//!
+//! | index | meaning |
+//! | --- | --- |
+//! | [`TCP`] + port | TCP destination port, the two bytes as they stand in the packet read as a native `u16` |
+//! | [`UDP`] + port | UDP destination port, likewise |
+//! | [`ICMP4`] + type | ICMP type (RFC 792) |
+//! | [`ICMP6`] + type | ICMPv6 type (RFC 4443) |
+//! | [`PROTOCOL`] + number | any other IP protocol, by its number |
+
+/// First TCP port.
+pub const TCP: usize = 0;
+/// First UDP port.
+pub const UDP: usize = 0x1_0000;
+/// First ICMP type.
+pub const ICMP4: usize = 0x2_0000;
+/// First ICMPv6 type.
+pub const ICMP6: usize = ICMP4 + 0x100;
+/// First IP protocol number.
+pub const PROTOCOL: usize = ICMP6 + 0x100;
+/// Number of entries; padded to the next 1,024 so that the value stays a whole number of pages.
+pub const COUNT: usize = 0x2_0400;
+
+/// Set where a class is a row of `MORE`, clear where it is a slot.
+pub const MORE: u16 = 0x8000;
+
+/// Largest number of rows of `MORE`.
+pub const MAX_ROWS: usize = 0x8000;
+
+/// Index of a TCP or UDP port's class relative to [`TCP`] or [`UDP`]: the port as it stands in a
+/// packet (network byte order) read as a native integer.
+#[must_use]
+pub const fn port_index(port: u16) -> usize {
+    u16::from_ne_bytes(port.to_be_bytes()) as usize
+}

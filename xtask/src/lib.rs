@@ -1,0 +1,1 @@
+//! Finds the eBPF toolchain and builds the kernel object.

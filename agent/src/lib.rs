@@ -5,3 +5,10 @@
 //! the next and never reaches back. docs/architecture.md tells what each does not know.
 
 pub mod requirement;
+
+pub mod ruleset;
+
+pub mod compile;
+pub mod tables;
+
+pub mod datapath;

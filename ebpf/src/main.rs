@@ -27,7 +27,7 @@ use crate::packet::Packet;
 
 /// Judges each arriving packet.
 #[xdp(frags)]
-pub fn ingress(ctx: XdpContext) -> u32 {
+fn ingress(ctx: XdpContext) -> u32 {
     let packet = Packet::arriving(&ctx);
     let slot = classify::slot(&packet);
     record::verdict(&ctx, &packet, slot)
@@ -39,7 +39,7 @@ const NEXT: i32 = -1;
 
 /// Learns from each leaving packet; it never changes or drops one.
 #[classifier]
-pub fn egress(ctx: TcContext) -> i32 {
+fn egress(ctx: TcContext) -> i32 {
     flow::learn(&Packet::leaving(&ctx));
     NEXT
 }

@@ -66,11 +66,11 @@ pub struct Compiled {
 pub fn compile(rules: &RuleSet, slots: &[Slot]) -> Result<Compiled, CompileError> {
     assert!(slots.len() >= rules.rules.len(), "each rule needs a slot");
     let sources = Grouping::new(rules.rules.iter().map(|rule| rule.sources.as_slice()));
-    let locals: Vec<Vec<IpNet>> = rules.rules.iter().map(|rule| rule.address.map(IpNet::from).into_iter().collect()).collect();
+    let locals: Vec<Vec<IpNet>> =
+        rules.rules.iter().map(|rule| rule.address.map(IpNet::from).into_iter().collect()).collect();
     let addresses = Grouping::new(locals.iter().map(Vec::as_slice));
 
-    let mut compiled =
-        Compiled { tables: Tables::deny_all(), reachable: vec![false; rules.rules.len()] };
+    let mut compiled = Compiled { tables: Tables::deny_all(), reachable: vec![false; rules.rules.len()] };
     let mut rows = Rows::default();
     for claim in segment::claims(&rules.rules, |rule| is_limited(&rules.rules[rule])) {
         let class = match claim.rules.as_slice() {
@@ -132,7 +132,11 @@ impl Rows {
         let size = self.lists.len() * address_count * source_count;
         if size > MAX_CELLS || self.lists.len() > class::MAX_ROWS {
             let rows = self.lists.len();
-            return Err(CompileError::TooManyCombinations { rows, addresses: address_count, sources: source_count });
+            return Err(CompileError::TooManyCombinations {
+                rows,
+                addresses: address_count,
+                sources: source_count,
+            });
         }
         let mut cells = Vec::with_capacity(size);
         for row in &self.lists {

@@ -9,11 +9,10 @@ use std::{fs, io};
 use aya::{
     maps::{Map, MapData},
     programs::{
-        ProgramError, SchedClassifier, TcAttachType, Xdp,
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp,
         links::{FdLink, LinkError, PinnedLink},
         tc::{SchedClassifierLink, TcAttachOptions},
         xdp::{XdpLink, XdpMode},
-        LinkOrder,
     },
     sys::SyscallError,
 };
@@ -144,7 +143,9 @@ impl Attachment {
     }
 
     fn attach_egress(&self, programs: &mut Programs) -> Result<FdLink, DatapathError> {
-        let failed = |error: &ProgramError| DatapathError::bpf(format!("attach the egress program to `{}`", self.interface), error);
+        let failed = |error: &ProgramError| {
+            DatapathError::bpf(format!("attach the egress program to `{}`", self.interface), error)
+        };
         let egress: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
         let order = TcAttachOptions::TcxOrder(LinkOrder::last());
         let id = egress
@@ -171,7 +172,7 @@ impl Attachment {
                     let link = FdLink::try_from(link).map_err(|error| self.not_pinnable(&error))?;
                     return Ok((link, mode, native));
                 }
-                Err(error) if is_errno(&error, nix::libc::EBUSY) => {
+                Err(error) if is_errno(&error, libc::EBUSY) => {
                     return Err(DatapathError::Occupied { interface: self.interface.clone() });
                 }
                 Err(error) if mode == Mode::Native => native = Some(chain(&error)),
@@ -185,7 +186,12 @@ impl Attachment {
         unreachable!("the loop returns in its last turn")
     }
 
-    fn swap(&self, programs: &mut Programs, ingress: PinnedLink, egress: PinnedLink) -> Result<Attached, DatapathError> {
+    fn swap(
+        &self,
+        programs: &mut Programs,
+        ingress: PinnedLink,
+        egress: PinnedLink,
+    ) -> Result<Attached, DatapathError> {
         let failed = |what: &str| {
             let what = format!("replace the {what} program on `{}`", self.interface);
             move |error: &(dyn std::error::Error + 'static)| DatapathError::bpf(what, error)
@@ -196,7 +202,8 @@ impl Attachment {
         // Taken out, or it would be detached when `programs` goes; the pin keeps it.
         drop(new.take_link(id).map_err(|error| failed("ingress")(&error))?);
 
-        let link = SchedClassifierLink::try_from(FdLink::from(egress)).map_err(|error| failed("egress")(&error))?;
+        let link =
+            SchedClassifierLink::try_from(FdLink::from(egress)).map_err(|error| failed("egress")(&error))?;
         let new: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
         let id = new.attach_to_link(link).map_err(|error| failed("egress")(&error))?;
         drop(new.take_link(id).map_err(|error| failed("egress")(&error))?);
@@ -218,7 +225,10 @@ impl Attachment {
 
     fn not_pinnable(&self, error: &LinkError) -> DatapathError {
         DatapathError::bpf(
-            format!("keep the program on `{}` after this command (Linux 6.6 or later is needed)", self.interface),
+            format!(
+                "keep the program on `{}` after this command (Linux 6.6 or later is needed)",
+                self.interface
+            ),
             error,
         )
     }
@@ -239,7 +249,9 @@ fn open_link(path: &std::path::Path) -> Result<Option<PinnedLink>, DatapathError
     if !exists(path)? {
         return Ok(None);
     }
-    PinnedLink::from_pin(path).map(Some).map_err(|error| DatapathError::bpf(format!("open {}", path.display()), &error))
+    PinnedLink::from_pin(path)
+        .map(Some)
+        .map_err(|error| DatapathError::bpf(format!("open {}", path.display()), &error))
 }
 
 fn pin(link: FdLink, path: &std::path::Path) -> Result<(), DatapathError> {

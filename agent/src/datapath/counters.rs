@@ -26,7 +26,8 @@ pub struct Totals {
 impl Counters {
     /// The counters map of a loaded object.
     pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
-        let missing = || DatapathError::Bpf { what: "find the counters".into(), reason: "not in the object".into() };
+        let missing =
+            || DatapathError::Bpf { what: "find the counters".into(), reason: "not in the object".into() };
         let map = ebpf.take_map(map::COUNTERS).ok_or_else(missing)?;
         Self::open(map)
     }
@@ -64,6 +65,9 @@ impl Totals {
 
     /// The slots that have counted something, ascending.
     pub fn used(&self) -> impl Iterator<Item = (Slot, Counter)> {
-        (0..).zip(&self.by_slot).filter(|(_, counter)| counter.packets > 0).map(|(slot, counter)| (slot, *counter))
+        (0..)
+            .zip(&self.by_slot)
+            .filter(|(_, counter)| counter.packets > 0)
+            .map(|(slot, counter)| (slot, *counter))
     }
 }

@@ -6,7 +6,9 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum DatapathError {
     /// The process may not use BPF.
-    #[error("{what} needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: run it with sudo")]
+    #[error(
+        "{what} needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: run it with sudo"
+    )]
     Permission {
         /// The operation.
         what: &'static str,
@@ -21,14 +23,12 @@ pub enum DatapathError {
     },
     /// Another XDP program sits on the interface.
     #[error(
-        "another XDP program (id {program}) is attached to `{interface}`: detach it first \
+        "another XDP program is attached to `{interface}`: detach it first \
          (`ip link set dev {interface} xdp off`, or the tool that attached it)"
     )]
     Occupied {
         /// The interface.
         interface: String,
-        /// Identifier of the program that is there.
-        program: u32,
     },
     /// The kernel took neither native nor generic XDP.
     #[error("cannot attach XDP to `{interface}`: native mode: {native}; generic mode: {generic}")]
@@ -41,7 +41,9 @@ pub enum DatapathError {
         generic: String,
     },
     /// No bpffs where pins are to be kept.
-    #[error("{path} is no BPF file system and cannot be made one: {source}; mount it with `mount -t bpf bpf {path}`")]
+    #[error(
+        "{path} is no BPF file system and cannot be made one: {source}; mount it with `mount -t bpf bpf {path}`"
+    )]
     NoBpffs {
         /// Where it is looked for.
         path: PathBuf,

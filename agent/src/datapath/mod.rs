@@ -9,7 +9,7 @@ mod error;
 mod object;
 mod pins;
 
-pub use attach::{Attached, Attachment, Mode};
+pub use attach::{Attached, Attachment, Mode, interfaces};
 pub use counters::Totals;
 pub use error::DatapathError;
 pub use object::{Action, Flows, LoadOptions, Programs};

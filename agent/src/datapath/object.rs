@@ -3,7 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use aya::{
-    Ebpf, EbpfError, EbpfLoader, Pod,
+    Ebpf, EbpfError, EbpfLoader, Pod, TestRun as _,
     maps::{Array, LpmTrie, MapData, lpm_trie::Key},
     programs::{ProgramError, SchedClassifier, TestRunOptions, Xdp},
 };
@@ -154,8 +154,9 @@ impl Programs {
     pub fn judge(&mut self, packet: &[u8], repeat: u32) -> Result<(u32, Duration), DatapathError> {
         let options = TestRunOptions { data_in: Some(packet), repeat, ..TestRunOptions::default() };
         let ingress: &mut Xdp = program(&mut self.ebpf, abi::INGRESS_PROGRAM)?;
-        let result =
-            ingress.test_run(options).map_err(|error| DatapathError::bpf("run the program on a packet", &error))?;
+        let result = ingress
+            .test_run(options)
+            .map_err(|error| DatapathError::bpf("run the program on a packet", &error))?;
         Ok((result.return_value, result.duration))
     }
 
@@ -167,7 +168,9 @@ impl Programs {
     pub fn learn(&mut self, packet: &[u8]) -> Result<(), DatapathError> {
         let options = TestRunOptions { data_in: Some(packet), ..TestRunOptions::default() };
         let egress: &mut SchedClassifier = program(&mut self.ebpf, abi::EGRESS_PROGRAM)?;
-        egress.test_run(options).map_err(|error| DatapathError::bpf("run the program on a packet", &error))?;
+        egress
+            .test_run(options)
+            .map_err(|error| DatapathError::bpf("run the program on a packet", &error))?;
         Ok(())
     }
 
@@ -178,7 +181,8 @@ impl Programs {
     /// Where the kernel does not tell.
     pub fn id(&mut self) -> Result<u32, DatapathError> {
         let ingress: &mut Xdp = program(&mut self.ebpf, abi::INGRESS_PROGRAM)?;
-        let info = ingress.info().map_err(|error| DatapathError::bpf("read the program's identifier", &error))?;
+        let info =
+            ingress.info().map_err(|error| DatapathError::bpf("read the program's identifier", &error))?;
         Ok(info.id())
     }
 
@@ -193,13 +197,25 @@ pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
 {
-    let missing = || DatapathError::Bpf { what: format!("find the program `{name}`"), reason: "not in the object".into() };
-    ebpf.program_mut(name).ok_or_else(missing)?.try_into().map_err(|error| DatapathError::bpf(format!("use the program `{name}`"), &error))
+    let missing = || DatapathError::Bpf {
+        what: format!("find the program `{name}`"),
+        reason: "not in the object".into(),
+    };
+    ebpf.program_mut(name)
+        .ok_or_else(missing)?
+        .try_into()
+        .map_err(|error| DatapathError::bpf(format!("use the program `{name}`"), &error))
 }
 
 /// A map of the object by its name.
-pub(super) fn map_of<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut aya::maps::Map, DatapathError> {
-    ebpf.map_mut(name).ok_or_else(|| DatapathError::Bpf { what: format!("find the map `{name}`"), reason: "not in the object".into() })
+pub(super) fn map_of<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut aya::maps::Map, DatapathError> {
+    ebpf.map_mut(name).ok_or_else(|| DatapathError::Bpf {
+        what: format!("find the map `{name}`"),
+        reason: "not in the object".into(),
+    })
 }
 
 /// The kernel wants at least one entry in a map, used or not.
@@ -212,11 +228,11 @@ fn fill(ebpf: &mut Ebpf, tables: &Tables) -> Result<(), DatapathError> {
     if tables.more.cells.is_empty() {
         return Ok(());
     }
-    let failed = |name: &str| move |error: aya::maps::MapError| DatapathError::bpf(format!("fill the map `{name}`"), &error);
-    let mut more: Array<&mut MapData, u16> =
-        map_of(ebpf, map::MORE)?.try_into().map_err(failed(map::MORE))?;
+    let failed =
+        |error: aya::maps::MapError| DatapathError::bpf(format!("fill the map `{}`", map::MORE), &error);
+    let mut more: Array<&mut MapData, u16> = map_of(ebpf, map::MORE)?.try_into().map_err(failed)?;
     for (cell, slot) in (0_u32..).zip(&tables.more.cells) {
-        more.set(cell, slot, 0).map_err(failed(map::MORE))?;
+        more.set(cell, slot, 0).map_err(failed)?;
     }
     fill_classes(ebpf, map::SOURCES4, map::SOURCES6, &tables.more.sources)?;
     fill_classes(ebpf, map::ADDRESSES4, map::ADDRESSES6, &tables.more.addresses)
@@ -228,9 +244,15 @@ fn fill_classes(
     v6: &'static str,
     classes: &AddressClasses,
 ) -> Result<(), DatapathError> {
-    let prefixes = classes.v4.iter().map(|(net, class)| (Key::new(net.prefix_len().into(), net.network().octets()), *class));
+    let prefixes = classes
+        .v4
+        .iter()
+        .map(|(net, class)| (Key::new(net.prefix_len().into(), net.network().octets()), *class));
     fill_trie(ebpf, v4, prefixes)?;
-    let prefixes = classes.v6.iter().map(|(net, class)| (Key::new(net.prefix_len().into(), net.network().octets()), *class));
+    let prefixes = classes
+        .v6
+        .iter()
+        .map(|(net, class)| (Key::new(net.prefix_len().into(), net.network().octets()), *class));
     fill_trie(ebpf, v6, prefixes)
 }
 

@@ -32,7 +32,8 @@ pub struct Pins {
 
 impl Pins {
     /// Maps that are pinned; all others belong to a generation.
-    pub(super) const SHARED_MAPS: [&'static str; 4] = [map::COUNTERS, map::FLOWS4, map::FLOWS6, map::FLOW_PORTS];
+    pub(super) const SHARED_MAPS: [&'static str; 4] =
+        [map::COUNTERS, map::FLOWS4, map::FLOWS6, map::FLOW_PORTS];
 
     /// The pins of `interface` on the BPF file system mounted at `bpffs`.
     #[must_use]
@@ -74,7 +75,11 @@ impl Pins {
 
     /// Makes the directories.
     pub(super) fn create(&self) -> Result<(), DatapathError> {
-        fs::create_dir_all(&self.own).map_err(|source| DatapathError::File { what: "make", path: self.own.clone(), source })
+        fs::create_dir_all(&self.own).map_err(|source| DatapathError::File {
+            what: "make",
+            path: self.own.clone(),
+            source,
+        })
     }
 
     /// Removes every pin of the interface, and the shared ones with the last interface.
@@ -83,8 +88,9 @@ impl Pins {
             remove_file(&path)?;
         }
         remove_directory(&self.own)?;
-        let others = fs::read_dir(&self.shared)
-            .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())));
+        let others = fs::read_dir(&self.shared).is_ok_and(|entries| {
+            entries.flatten().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        });
         if others {
             return Ok(());
         }
@@ -100,11 +106,19 @@ fn directory(bpffs: &Path) -> PathBuf {
 }
 
 fn remove_file(path: &Path) -> Result<(), DatapathError> {
-    missing_is_fine(fs::remove_file(path)).map_err(|source| DatapathError::File { what: "remove", path: path.into(), source })
+    missing_is_fine(fs::remove_file(path)).map_err(|source| DatapathError::File {
+        what: "remove",
+        path: path.into(),
+        source,
+    })
 }
 
 fn remove_directory(path: &Path) -> Result<(), DatapathError> {
-    missing_is_fine(fs::remove_dir(path)).map_err(|source| DatapathError::File { what: "remove", path: path.into(), source })
+    missing_is_fine(fs::remove_dir(path)).map_err(|source| DatapathError::File {
+        what: "remove",
+        path: path.into(),
+        source,
+    })
 }
 
 fn missing_is_fine(result: io::Result<()>) -> io::Result<()> {

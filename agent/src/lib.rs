@@ -6,9 +6,19 @@
 
 pub mod requirement;
 
+pub mod catalog;
+pub mod policy;
+
 pub mod ruleset;
 
 pub mod compile;
 pub mod tables;
 
 pub mod datapath;
+pub mod generation;
+
+pub mod counters;
+pub mod findings;
+
+pub mod cli;
+pub mod daemon;

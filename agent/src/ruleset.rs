@@ -3,6 +3,10 @@
 //! A rule is a documented row (or a local allow) bound to an interface or to one of its addresses. It
 //! says nothing of classes, slots or the kernel: [`crate::compile`] turns rules into tables.
 
+mod from_policy;
+
+pub use from_policy::{Silence, Silent, rule_set};
+
 use std::fmt;
 use std::net::IpAddr;
 

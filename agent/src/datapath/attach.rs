@@ -39,13 +39,16 @@ pub enum Mode {
 
 /// What [`Attachment::attach`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attached {
-    /// How XDP is attached now.
-    pub mode: Mode,
-    /// Why native mode was not possible.
-    pub fallback: Option<String>,
-    /// Whether a generation was replaced.
-    pub replaced: bool,
+pub enum Attached {
+    /// Nothing was attached before.
+    New {
+        /// How XDP is attached.
+        mode: Mode,
+        /// Why native mode was not possible.
+        fallback: Option<String>,
+    },
+    /// Another generation was replaced; the mode stays.
+    Replaced,
 }
 
 /// The links of one interface, as their pins describe them.
@@ -61,13 +64,27 @@ impl Attachment {
         Self { interface: interface.to_owned(), pins }
     }
 
-    /// Makes the directories that pins need; [`Programs::load`] pins its maps there.
+    /// Makes the directories that pins need; [`Programs::load`] pins its maps there. Unless the
+    /// counters are to go on, those that are there are left to the generation that counts in them:
+    /// nobody knows any more what their slots stand for.
     ///
     /// # Errors
     ///
-    /// Where the BPF file system refuses.
-    pub fn prepare(&self) -> Result<(), DatapathError> {
-        self.pins.create()
+    /// Where the interface is missing, or the BPF file system refuses.
+    pub fn prepare(&self, counters_go_on: bool) -> Result<(), DatapathError> {
+        self.index()?;
+        self.pins.create()?;
+        let counters = self.pins.map(map::COUNTERS);
+        if !counters_go_on && exists(&counters)? {
+            remove(&counters)?;
+        }
+        Ok(())
+    }
+
+    /// Where the interface's objects are pinned.
+    #[must_use]
+    pub fn pins(&self) -> &Pins {
+        &self.pins
     }
 
     /// Puts the programs on the interface, or swaps them for those that are there.
@@ -139,7 +156,7 @@ impl Attachment {
             remove(&self.pins.egress())?;
             return Err(error);
         }
-        Ok(Attached { mode, fallback, replaced: false })
+        Ok(Attached::New { mode, fallback })
     }
 
     fn attach_egress(&self, programs: &mut Programs) -> Result<FdLink, DatapathError> {
@@ -207,7 +224,7 @@ impl Attachment {
         let new: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
         let id = new.attach_to_link(link).map_err(|error| failed("egress")(&error))?;
         drop(new.take_link(id).map_err(|error| failed("egress")(&error))?);
-        Ok(Attached { mode: Mode::Native, fallback: None, replaced: true })
+        Ok(Attached::Replaced)
     }
 
     fn ingress_link(&self) -> Result<Option<PinnedLink>, DatapathError> {

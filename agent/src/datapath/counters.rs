@@ -2,7 +2,8 @@
 
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuArray},
+    maps::{MapData, PerCpuArray, PerCpuValues},
+    util::nr_cpus,
 };
 use portcullis_common::{
     abi::map,
@@ -47,6 +48,26 @@ impl Counters {
             by_slot.push(values.iter().fold(Counter::default(), |sum, value| sum.plus(*value)));
         }
         Ok(Totals { by_slot })
+    }
+}
+
+impl Counters {
+    /// Sets slots back to zero.
+    pub(super) fn clear(&mut self, slots: &[Slot]) -> Result<(), DatapathError> {
+        let failed = |error: &dyn std::error::Error| DatapathError::Bpf {
+            what: "clear a counter".into(),
+            reason: error.to_string(),
+        };
+        let cpus = nr_cpus().map_err(|(path, error)| DatapathError::Bpf {
+            what: format!("count the CPUs in {path}"),
+            reason: error.to_string(),
+        })?;
+        for slot in slots {
+            let zero =
+                PerCpuValues::try_from(vec![Counter::default(); cpus]).map_err(|error| failed(&error))?;
+            self.map.set((*slot).into(), zero, 0).map_err(|error| failed(&error))?;
+        }
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use aya::{
 use portcullis_common::{
     abi::{self, constant, feature, map},
     class, flow,
+    slot::Slot,
 };
 
 use super::{
@@ -122,7 +123,7 @@ impl Programs {
                 loader.map_pin_path(name, Cow::Owned(pins.map(name)));
             }
         }
-        let mut ebpf = loader.load(OBJECT).map_err(load_error)?;
+        let mut ebpf = loader.load(OBJECT).map_err(|error| load_error(&error))?;
         fill(&mut ebpf, tables)?;
         mark_dhcp_client(&mut ebpf)?;
         program::<Xdp>(&mut ebpf, abi::INGRESS_PROGRAM)?
@@ -143,6 +144,15 @@ impl Programs {
     /// Where the kernel does not give the counters.
     pub fn totals(&self, end: u32) -> Result<Totals, DatapathError> {
         self.counters.totals(end)
+    }
+
+    /// Sets the counters of slots back to zero.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses.
+    pub fn clear(&mut self, slots: &[Slot]) -> Result<(), DatapathError> {
+        self.counters.clear(slots)
     }
 
     /// Asks the ingress program about one packet, as often as `repeat` says (BPF_PROG_TEST_RUN). The
@@ -287,8 +297,8 @@ fn mark_dhcp_client(ebpf: &mut Ebpf) -> Result<(), DatapathError> {
     ports.set(0, used, 0).map_err(failed)
 }
 
-fn load_error(error: EbpfError) -> DatapathError {
-    DatapathError::bpf("load the kernel program", &error)
+fn load_error(error: &EbpfError) -> DatapathError {
+    DatapathError::bpf("load the kernel program", error)
 }
 
 fn refused(program: &'static str, error: &ProgramError) -> DatapathError {

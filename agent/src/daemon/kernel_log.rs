@@ -19,7 +19,10 @@ impl KernelLog {
         let interface = applied.manifest.interface.clone();
         let logger = EbpfLogger::init(applied.programs.object()).map_err(|error| error.to_string());
         let followed = logger.and_then(|logger| {
-            AsyncFd::register_with_interest(logger, Interest::READABLE).map_err(|error| error.to_string())
+            // SAFETY: the logger owns its map's file descriptor and gives the same one as long as it
+            // lives, which is as long as the `AsyncFd` does.
+            let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
+            logger.map_err(|error| error.to_string())
         });
         match followed {
             Ok(logger) => {

@@ -146,7 +146,7 @@ fn generation(
         mode,
         xdp: previous.as_ref().map_or(Mode::Native, |old| old.xdp),
         fallback: previous.and_then(|old| old.fallback),
-        policy: policy.file.clone(),
+        policy: absolute(&policy.file),
         policy_sha256: digest.to_owned(),
         applied: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
         rules,
@@ -230,6 +230,11 @@ pub fn detach_unnamed(roots: &Roots, lock: &Lock, policy: &Policy) -> Result<Vec
         }
     }
     Ok(detached)
+}
+
+/// A path that still names the file when it is read from another folder.
+fn absolute(file: &str) -> String {
+    std::path::absolute(file).map_or_else(|_| file.to_owned(), |path| path.display().to_string())
 }
 
 fn hex(bytes: &[u8]) -> String {

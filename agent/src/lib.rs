@@ -5,3 +5,20 @@
 //! the next and never reaches back. docs/architecture.md tells what each does not know.
 
 pub mod requirement;
+
+pub mod catalog;
+pub mod policy;
+
+pub mod ruleset;
+
+pub mod compile;
+pub mod tables;
+
+pub mod datapath;
+pub mod generation;
+
+pub mod counters;
+pub mod findings;
+
+pub mod cli;
+pub mod daemon;

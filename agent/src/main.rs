@@ -1,3 +1,7 @@
 //! The command `portcullis`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portcullis::cli::main()
+}

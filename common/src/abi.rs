@@ -33,6 +33,8 @@ pub mod feature {
     pub const MORE: u32 = 1 << 0;
     /// Replies to conversations that this host began are accepted.
     pub const FLOWS: u32 = 1 << 1;
+    /// Replies to this host's DHCP client are accepted.
+    pub const DHCP: u32 = 1 << 2;
 }
 
 /// Names of the maps.
@@ -44,9 +46,9 @@ pub mod map {
     pub const FLOWS4: &str = "FLOWS4";
     /// LRU hash, [`crate::flow::FlowKey6`] -> [`crate::flow::Flow`]. As `FLOWS4`. Pinned.
     pub const FLOWS6: &str = "FLOWS6";
-    /// Array of `u64`, [`crate::flow::PORT_WORDS`] words: a bit for each local port that a flow
-    /// uses, so that a packet to any other port needs no flow look-up. Egress writes, ingress
-    /// reads. Pinned with the flows.
+    /// Array of one value, a byte for each class index of a TCP or UDP port: not zero where a flow
+    /// uses the local port, so that a packet to any other needs no flow look-up. Egress writes,
+    /// ingress reads. Pinned with the flows.
     pub const FLOW_PORTS: &str = "FLOW_PORTS";
     /// Array of `u16`: `[class id][address class][source class]` -> slot. Private to a generation.
     pub const MORE: &str = "MORE";

@@ -4,8 +4,8 @@
 //! (local = destination) build the same bytes. Addresses and ports are in network byte order, as
 //! they stand in the packet. For ICMP echo both ports hold the identifier (RFC 792, RFC 4443 4.1).
 
-/// Words of the map `FLOW_PORTS`: a bit for each index of a TCP or UDP port in the class table.
-pub const PORT_WORDS: u32 = 0x2_0000 / 64;
+/// Bytes of the map `FLOW_PORTS`: one for each class index of a TCP or UDP port. A power of two.
+pub const PORTS: usize = 0x2_0000;
 
 /// An IPv4 conversation.
 #[repr(C)]

@@ -86,6 +86,8 @@ reasons! {
     IcmpError = 37, "icmp-error", "ICMP error, path-MTU messages among them";
     /// DHCP or DHCPv6 replies to this host's client.
     Dhcp = 38, "dhcp", "DHCP reply to this host's client";
+    /// Multicast listener discovery, without which switches stop delivering neighbour discovery.
+    MulticastListener = 39, "multicast-listener", "IPv6 multicast listener discovery";
 }
 
 impl Reason {

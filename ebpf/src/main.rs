@@ -1,18 +1,53 @@
 //! The kernel programs.
+//!
+//! `ingress` (XDP) turns each arriving packet into exactly one slot, counts it there, and lets the
+//! slot decide: packet -> headers ([`parse`]) -> class ([`classify`]) -> slot -> counter and action
+//! ([`record`]). `egress` (TCX) records the conversations that this host begins ([`flow`]), so that
+//! ingress accepts their replies.
+//!
+//! All look-ups are constant-time whatever the number of rules, and what a policy does not need is
+//! removed when it is loaded: the constants of [`config`] are known to the verifier.
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+mod classify;
+mod config;
+mod flow;
+mod header;
+mod packet;
+mod parse;
+mod record;
+
+use aya_ebpf::{
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+
+use crate::packet::Packet;
 
 /// Judges each arriving packet.
 #[xdp(frags)]
-pub fn ingress(_ctx: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
+fn ingress(ctx: XdpContext) -> u32 {
+    let packet = Packet::arriving(&ctx);
+    let slot = classify::slot(&packet);
+    record::verdict(&ctx, &packet, slot)
 }
 
-#[cfg(not(test))]
+/// What `egress` answers: let the next program, then the stack, go on (`TCX_NEXT` of
+/// include/uapi/linux/bpf.h, the same number as `TC_ACT_UNSPEC` for clsact).
+const NEXT: i32 = -1;
+
+/// Learns from each leaving packet; it never changes or drops one.
+#[classifier]
+fn egress(ctx: TcContext) -> i32 {
+    flow::learn(&Packet::leaving(&ctx));
+    NEXT
+}
+
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // Nothing here can panic: there is no indexing and no overflow check. The verifier would refuse
+    // this loop if it could be reached.
     loop {}
 }
 

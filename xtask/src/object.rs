@@ -24,6 +24,12 @@ const PROFILE: &str = "bpf";
 /// BPF instruction set: v3 (Linux 5.12) has 32-bit jumps and 64-bit atomic operations that return
 /// the old value. Given to rustc and not to the linker, so that both agree.
 const CPU: &str = "v3";
+/// LLVM's switch (LLVM 22) to read a header field with one load wherever it stands; without it a
+/// field is put together from bytes, which is slower but right. An older LLVM ignores it.
+const MISALIGNED_LOADS: &str = "--cpu-features=+allows-misaligned-mem-access";
+/// Architectures whose kernels accept such loads (HAVE_EFFICIENT_UNALIGNED_ACCESS); the verifier of
+/// any other refuses them.
+const MISALIGNED_ARCHITECTURES: &[&str] = &["x86_64", "aarch64", "powerpc64", "s390x"];
 /// Crates that may use unstable features of a stable compiler: aya-ebpf needs `core_intrinsics`,
 /// as do the programs for atomic operations, which `core` does not offer for BPF.
 const UNSTABLE_CRATES: &str = "aya_ebpf,portcullis";
@@ -178,6 +184,9 @@ fn flags(toolchain: &Toolchain, places: &Places, request: &Request<'_>) -> OsStr
         format!("-Ctarget-cpu={CPU}").into(),
         "-Clink-arg=--btf".into(),
     ];
+    if MISALIGNED_ARCHITECTURES.contains(&request.arch) {
+        flags.push(format!("-Clink-arg={MISALIGNED_LOADS}").into());
+    }
     if request.deny_warnings {
         flags.push("-Dwarnings".into());
     }

@@ -1,0 +1,63 @@
+//! `portcullis agent`.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+
+use super::{Outcome, policy};
+use crate::{
+    daemon::{self, Settings},
+    generation::Roots,
+};
+
+/// Arguments of `agent`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Events are printed as JSON lines on standard output, its own log on standard error. A policy that is \
+not valid is refused, and the one before it goes on. Enforcement stays in place when the agent stops; \
+`portcullis detach` ends it.")]
+pub(super) struct Agent {
+    /// Policy file; it is applied again whenever it changes, and on SIGHUP
+    #[arg(long, value_name = "FILE", default_value = "/etc/portcullis/policy.toml")]
+    policy: PathBuf,
+    /// Print the counters as a JSON line every so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    stream: Option<u64>,
+    /// Log what the kernel program says of each packet; debug costs speed
+    #[arg(long, value_enum, default_value_t = KernelLog::Off, value_name = "LEVEL")]
+    kernel_log: KernelLog,
+}
+
+/// Levels of the kernel program's diagnostics, as aya-log numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KernelLog {
+    /// Nothing
+    Off,
+    /// A line for every packet, with its slot
+    Debug,
+}
+
+impl Agent {
+    pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
+        env_logger::Builder::new().filter_level(log::LevelFilter::Info).parse_default_env().init();
+        // A first policy that is not valid ends the command, as `apply` does.
+        if policy::read(&self.policy)?.is_none() {
+            return Ok(Outcome::BadInput);
+        }
+        let settings = Settings {
+            policy: self.policy,
+            stream: self.stream.map(Duration::from_secs),
+            kernel_log_level: match self.kernel_log {
+                KernelLog::Off => 0,
+                KernelLog::Debug => log::Level::Debug as u8,
+            },
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the asynchronous runtime")?;
+        runtime.block_on(daemon::run(roots, &settings))?;
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,87 @@
+//! `portcullis apply`.
+
+use std::{
+    io::{Write, stdout},
+    path::PathBuf,
+    time::Instant,
+};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{Outcome, policy};
+use crate::{
+    datapath::{Mode, ensure_bpffs},
+    generation::{Applied, ApplyOptions, Roots, detach_unnamed, prepare},
+    policy::Enforcement,
+};
+
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing changes unless everything was compiled, loaded and verified first; then each interface is \
+swapped by one atomic step. An interface that an earlier policy protected and this one does not name \
+is detached.
+
+Exit codes: 0 enforced, 1 the kernel refused (what was enforced before still is), 2 the policy is not valid.")]
+pub(super) struct Apply {
+    /// Policy file
+    policy: PathBuf,
+    /// Count what would be dropped and drop nothing, whatever the policy says
+    #[arg(long)]
+    observe: bool,
+}
+
+impl Apply {
+    pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
+        let start = Instant::now();
+        let Some(source) = policy::read(&self.policy)? else { return Ok(Outcome::BadInput) };
+        let mut out = stdout().lock();
+        if ensure_bpffs(&roots.bpffs)? {
+            writeln!(out, "mounted a BPF file system at {}", roots.bpffs.display())?;
+        }
+        let lock = roots.lock()?;
+        let options = ApplyOptions { observe: self.observe, ..ApplyOptions::default() };
+        let prepared = prepare(roots, &lock, &source.policy, &source.text, &source.catalog, options)?;
+        let (applied, error) = prepared.commit();
+        for generation in &applied {
+            describe(&mut out, generation)?;
+        }
+        if let Some(error) = error {
+            return Err(error.into());
+        }
+        for interface in detach_unnamed(roots, &lock, &source.policy)? {
+            writeln!(out, "{interface}: detached, as the policy does not name it any more")?;
+        }
+        writeln!(out, "done in {} ms", start.elapsed().as_millis())?;
+        Ok(Outcome::Done)
+    }
+}
+
+fn describe(out: &mut impl Write, applied: &Applied) -> std::io::Result<()> {
+    let Applied { manifest, replaced, .. } = applied;
+    let verb = match manifest.mode {
+        Enforcement::Enforce => "enforcing",
+        Enforcement::Observe => "observing (nothing is dropped)",
+    };
+    let how = match manifest.xdp {
+        Mode::Native => "native XDP",
+        Mode::Generic => "generic XDP",
+    };
+    let swapped = if *replaced { ", swapped in" } else { "" };
+    writeln!(
+        out,
+        "{}: {verb} {} rules, generation {}, {how}{swapped}",
+        manifest.interface,
+        manifest.rules.len(),
+        manifest.generation
+    )?;
+    if let Some(reason) = manifest.fallback.as_ref().filter(|_| !replaced) {
+        writeln!(
+            out,
+            "{}: native XDP is not possible here ({reason}); generic XDP is slower",
+            manifest.interface
+        )?;
+    }
+    Ok(())
+}

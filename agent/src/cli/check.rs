@@ -1,0 +1,56 @@
+//! `portcullis check`.
+
+use std::{
+    io::{Write as _, stdout},
+    path::PathBuf,
+};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{Outcome, policy};
+use crate::findings::{Severity, findings};
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing to report, 2 the policy is not valid, 3 it is valid and there is something to know."
+)]
+pub(super) struct Check {
+    /// Policy file
+    policy: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<Outcome> {
+        let Some(source) = policy::read(&self.policy)? else { return Ok(Outcome::BadInput) };
+        let found = findings(&source.policy, &source.catalog)?;
+        let mut out = stdout().lock();
+        if self.json {
+            serde_json::to_writer_pretty(&mut out, &serde_json::json!({ "schema": 1, "findings": found }))?;
+            writeln!(out)?;
+        } else {
+            for finding in &found {
+                let place = finding.place;
+                writeln!(
+                    out,
+                    "{}:{}:{}: {}: {}: {}",
+                    source.policy.file,
+                    place.line,
+                    place.column,
+                    finding.severity,
+                    finding.interface,
+                    finding.message
+                )?;
+            }
+            let warnings = found.iter().filter(|finding| finding.severity == Severity::Warning).count();
+            let interfaces = source.policy.interfaces.len();
+            let (notes, s) = (found.len() - warnings, if interfaces == 1 { "" } else { "s" });
+            writeln!(out, "valid: {interfaces} interface{s}, {warnings} warnings, {notes} notes")?;
+        }
+        Ok(if found.is_empty() { Outcome::Done } else { Outcome::Found })
+    }
+}

@@ -1,0 +1,211 @@
+//! `portcullis counters`.
+
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal as _, Write, stdout},
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use super::{
+    Outcome,
+    table::{bytes, lines, table},
+};
+use crate::{
+    counters::{Count, Report, RuleCount},
+    generation::{Roots, active},
+    policy::Enforcement,
+};
+
+/// Arguments of `counters`.
+#[derive(Debug, Args)]
+pub(super) struct Counters {
+    /// Only this interface
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    /// What a line stands for
+    #[arg(long, value_enum, default_value_t = By::Rule)]
+    by: By,
+    /// Show rules that have not counted anything, too
+    #[arg(long)]
+    all: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Show again every so many seconds, until interrupted
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = clap::value_parser!(u64).range(1..))]
+    watch: Option<u64>,
+}
+
+/// What a line of the table stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// A documented row or an allow
+    Rule,
+    /// A role
+    Role,
+    /// A service of a role
+    Service,
+    /// A fixed reason to accept or drop
+    Reason,
+}
+
+impl Counters {
+    pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
+        loop {
+            let reports = self.reports(roots)?;
+            let mut text = Vec::new();
+            if self.json {
+                serde_json::to_writer(&mut text, &serde_json::json!({ "schema": 1, "interfaces": reports }))?;
+                text.push(b'\n');
+            } else {
+                for report in &reports {
+                    self.print(&mut text, report)?;
+                }
+            }
+            let mut out = stdout().lock();
+            if self.watch.is_some() && !self.json && out.is_terminal() {
+                // Home, and clear what lies below.
+                out.write_all(b"\x1b[H\x1b[J")?;
+            }
+            out.write_all(&text)?;
+            out.flush()?;
+            let Some(seconds) = self.watch else { return Ok(Outcome::Done) };
+            std::thread::sleep(Duration::from_secs(seconds));
+        }
+    }
+
+    fn reports(&self, roots: &Roots) -> Result<Vec<Report>> {
+        let known = roots.interfaces();
+        if let Some(name) = &self.interface
+            && !known.contains(name)
+        {
+            bail!("`{name}` is not enforced; `portcullis status` shows what is");
+        }
+        let mut reports = Vec::new();
+        for interface in known.iter().filter(|name| self.interface.as_ref().is_none_or(|only| only == *name))
+        {
+            let Some(manifest) = active(roots, interface)? else { continue };
+            if let Some(totals) = roots.attachment(interface).totals(manifest.slots())? {
+                reports.push(Report::new(&manifest, &totals));
+            }
+        }
+        if reports.is_empty() {
+            bail!("no interface is enforced; `portcullis apply POLICY` begins");
+        }
+        Ok(reports)
+    }
+
+    fn print(&self, out: &mut Vec<u8>, report: &Report) -> Result<()> {
+        let mode = match report.mode {
+            Enforcement::Enforce => "enforce",
+            Enforcement::Observe => "observe: drops are only counted",
+        };
+        writeln!(out, "{} ({mode}, generation {})\n", report.interface, report.generation)?;
+        match self.by {
+            By::Rule => self.by_rule(out, report)?,
+            By::Role => self.by_group(out, report, "ROLE", role)?,
+            By::Service => {
+                self.by_group(out, report, "SERVICE", |rule| format!("{}: {}", role(rule), rule.service))?;
+            }
+            By::Reason => {}
+        }
+        self.reasons(out, report)?;
+        writeln!(
+            out,
+            "total {} packets, {}: {} accepted, {} dropped\n",
+            report.total.packets,
+            bytes(report.total.bytes),
+            report.accepted.packets,
+            report.dropped.packets
+        )?;
+        Ok(())
+    }
+
+    fn by_rule(&self, out: &mut Vec<u8>, report: &Report) -> Result<()> {
+        let mut table = table(&["PACKETS", "BYTES", "OPENS", "ROLE", "SERVICE", "DOCUMENT:LINE"], &[0, 1]);
+        let (mut silent, mut shown) = (0, 0);
+        for rule in &report.rules {
+            if rule.count.packets == 0 && (!self.all || rule.retired) {
+                silent += usize::from(!rule.retired);
+                continue;
+            }
+            shown += 1;
+            let address = rule.address.as_ref().map(|address| format!(" on {address}")).unwrap_or_default();
+            let mut place = format!("{}:{}", rule.document, rule.line);
+            if rule.retired {
+                place.push_str(" (retired)");
+            } else if rule.shadowed && rule.count.packets == 0 {
+                place.push_str(" (narrower rows count)");
+            }
+            table.add_row([
+                rule.count.packets.to_string(),
+                bytes(rule.count.bytes),
+                format!("{}{address}", rule.opens.join(" ")),
+                role(rule),
+                rule.service.clone(),
+                place,
+            ]);
+        }
+        if shown > 0 {
+            out.extend(lines(&table).into_bytes());
+        }
+        if silent > 0 {
+            writeln!(out, "{silent} rules have not counted a packet (--all shows them)")?;
+        }
+        writeln!(out)?;
+        Ok(())
+    }
+
+    fn by_group(
+        &self,
+        out: &mut Vec<u8>,
+        report: &Report,
+        header: &str,
+        group: impl Fn(&RuleCount) -> String,
+    ) -> Result<()> {
+        let mut sums: BTreeMap<String, Count> = BTreeMap::new();
+        for rule in &report.rules {
+            let sum = sums.entry(group(rule)).or_default();
+            sum.packets += rule.count.packets;
+            sum.bytes += rule.count.bytes;
+        }
+        let mut table = table(&["PACKETS", "BYTES", header], &[0, 1]);
+        for (name, sum) in sums.into_iter().filter(|(_, sum)| self.all || sum.packets > 0) {
+            table.add_row([sum.packets.to_string(), bytes(sum.bytes), name]);
+        }
+        out.extend(lines(&table).into_bytes());
+        writeln!(out)?;
+        Ok(())
+    }
+
+    fn reasons(&self, out: &mut Vec<u8>, report: &Report) -> Result<()> {
+        let mut table = table(&["PACKETS", "BYTES", "VERDICT", "REASON", ""], &[0, 1]);
+        let mut shown = 0;
+        for reason in report.reasons.iter().filter(|reason| self.all || reason.count.packets > 0) {
+            shown += 1;
+            table.add_row([
+                reason.count.packets.to_string(),
+                bytes(reason.count.bytes),
+                reason.verdict.to_owned(),
+                reason.reason.to_owned(),
+                reason.text.to_owned(),
+            ]);
+        }
+        if shown > 0 {
+            out.extend(lines(&table).into_bytes());
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+}
+
+/// The role that declares a rule, without its system; `policy` for an allow.
+fn role(rule: &RuleCount) -> String {
+    match &rule.role {
+        Some(role) => role.rsplit('/').next().unwrap_or(role).to_owned(),
+        None => "(policy)".to_owned(),
+    }
+}

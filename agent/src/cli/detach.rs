@@ -1,0 +1,41 @@
+//! `portcullis detach`.
+
+use std::io::{Write as _, stdout};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::Outcome;
+use crate::generation::{Roots, detach};
+
+/// Arguments of `detach`.
+#[derive(Debug, Args)]
+pub(super) struct Detach {
+    /// Interfaces
+    #[arg(required_unless_present = "all")]
+    interfaces: Vec<String>,
+    /// Every interface that is enforced
+    #[arg(long, conflicts_with = "interfaces")]
+    all: bool,
+}
+
+impl Detach {
+    pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
+        let lock = roots.lock()?;
+        let known = roots.interfaces();
+        let interfaces = if self.all { known.clone() } else { self.interfaces };
+        if let Some(unknown) = interfaces.iter().find(|name| !known.contains(name)) {
+            let known = if known.is_empty() { "no interface is".to_owned() } else { known.join(", ") };
+            bail!("`{unknown}` is not enforced; enforced: {known}");
+        }
+        let mut out = stdout().lock();
+        for interface in &interfaces {
+            detach(roots, &lock, interface)?;
+            writeln!(out, "{interface}: detached; every packet passes")?;
+        }
+        if interfaces.is_empty() {
+            writeln!(out, "no interface is enforced")?;
+        }
+        Ok(Outcome::Done)
+    }
+}

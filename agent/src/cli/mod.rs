@@ -1,0 +1,117 @@
+//! The command line: one table of commands feeds parsing and help.
+//!
+//! A command turns its arguments into calls of the modules below and prints what they give; it
+//! decides nothing itself. Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 done and something
+//! was found.
+
+mod agent;
+mod apply;
+mod check;
+mod counters;
+mod detach;
+mod policy;
+mod status;
+mod table;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use policy::read_text as read_policy_text;
+
+use crate::generation::Roots;
+
+/// Enforces vendors' documented network ports in the kernel.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    places: Places,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where things are kept; the defaults are right but for tests and network namespaces.
+#[derive(Clone, Debug, Args)]
+struct Places {
+    /// Folder for the state that is lost at boot
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "PORTCULLIS_STATE",
+        default_value = "/run/portcullis",
+        hide_env_values = true
+    )]
+    state: PathBuf,
+    /// Where the BPF file system is mounted; mounted there where it is missing
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "PORTCULLIS_BPFFS",
+        default_value = "/sys/fs/bpf",
+        hide_env_values = true
+    )]
+    bpffs: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a policy: report what is wrong, and what you should know before you apply it
+    Check(check::Check),
+    /// Enforce a policy: compile, load and verify it, then swap it in atomically
+    Apply(apply::Apply),
+    /// Show what is enforced on which interface
+    Status(status::Status),
+    /// Show what each documented row has accepted and what was dropped, and why
+    Counters(counters::Counters),
+    /// End enforcement and forget the counters
+    Detach(detach::Detach),
+    /// Enforce a policy and follow its file: reload on change, stream counters
+    Agent(agent::Agent),
+}
+
+/// How a command ended, if it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Done.
+    Done,
+    /// Done, and something was found.
+    Found,
+    /// The input is not valid; it was already told why.
+    BadInput,
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { places, command } = Cli::parse();
+    let roots = Roots { state: places.state, bpffs: places.bpffs };
+    let result = match command {
+        Command::Check(check) => check.run(),
+        Command::Apply(apply) => apply.run(&roots),
+        Command::Status(status) => status.run(&roots),
+        Command::Counters(counters) => counters.run(&roots),
+        Command::Detach(detach) => detach.run(&roots),
+        Command::Agent(agent) => agent.run(&roots),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::BadInput) => ExitCode::from(2),
+        Ok(Outcome::Found) => ExitCode::from(3),
+        // Whoever reads our output has seen enough: `portcullis counters | head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("portcullis: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,104 @@
+//! `portcullis status`.
+
+use std::io::{Write as _, stdout};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{
+    Outcome,
+    table::{bytes, lines, table},
+};
+use crate::{
+    counters::Report,
+    datapath::Mode,
+    generation::{Roots, active},
+    policy::Enforcement,
+};
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
+        let mut out = stdout().lock();
+        let mut rows = Vec::new();
+        let mut lost = Vec::new();
+        for interface in roots.interfaces() {
+            let attachment = roots.attachment(&interface);
+            let Some(program) = attachment.program()? else { continue };
+            let Some(manifest) = active(roots, &interface)? else {
+                lost.push(interface);
+                continue;
+            };
+            let Some(totals) = attachment.totals(manifest.slots())? else { continue };
+            let report = Report::new(&manifest, &totals);
+            rows.push((program, manifest, report));
+        }
+        if self.json {
+            let interfaces: Vec<_> = rows
+                .iter()
+                .map(|(program, manifest, report)| {
+                    serde_json::json!({
+                        "interface": manifest.interface, "mode": manifest.mode, "xdp": manifest.xdp,
+                        "fallback": manifest.fallback, "generation": manifest.generation,
+                        "program": program, "policy": manifest.policy,
+                        "policy_sha256": manifest.policy_sha256, "applied": manifest.applied,
+                        "rules": manifest.rules.len(),
+                        "accepted": report.accepted, "dropped": report.dropped, "total": report.total,
+                    })
+                })
+                .collect();
+            serde_json::to_writer_pretty(
+                &mut out,
+                &serde_json::json!({ "schema": 1, "interfaces": interfaces, "without_manifest": lost }),
+            )?;
+            writeln!(out)?;
+            return Ok(Outcome::Done);
+        }
+        if rows.is_empty() && lost.is_empty() {
+            writeln!(out, "no interface is enforced; `portcullis apply POLICY` begins")?;
+            return Ok(Outcome::Done);
+        }
+        if !rows.is_empty() {
+            let header =
+                ["INTERFACE", "MODE", "XDP", "GENERATION", "RULES", "ACCEPTED", "DROPPED", "BYTES", "POLICY"];
+            let mut table = table(&header, &[3, 4, 5, 6, 7]);
+            for (_, manifest, report) in &rows {
+                let mode = match manifest.mode {
+                    Enforcement::Enforce => "enforce",
+                    Enforcement::Observe => "observe",
+                };
+                let xdp = match manifest.xdp {
+                    Mode::Native => "native",
+                    Mode::Generic => "generic",
+                };
+                table.add_row([
+                    manifest.interface.clone(),
+                    mode.to_owned(),
+                    xdp.to_owned(),
+                    manifest.generation.to_string(),
+                    manifest.rules.len().to_string(),
+                    report.accepted.packets.to_string(),
+                    report.dropped.packets.to_string(),
+                    bytes(report.total.bytes),
+                    manifest.policy.clone(),
+                ]);
+            }
+            out.write_all(lines(&table).as_bytes())?;
+        }
+        for interface in lost {
+            writeln!(
+                out,
+                "{interface}: enforced, but its state below {} is lost: apply the policy again",
+                roots.state.display()
+            )?;
+        }
+        Ok(Outcome::Done)
+    }
+}

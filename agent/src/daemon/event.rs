@@ -1,0 +1,50 @@
+//! Events: one JSON line each on standard output.
+
+use std::{
+    io::{Write as _, stdout},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::{counters::Report, datapath::Mode, policy::Enforcement};
+
+/// Something that happened.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub(super) enum Event<'a> {
+    /// A generation is in place.
+    Applied {
+        interface: &'a str,
+        generation: u64,
+        rules: usize,
+        mode: Enforcement,
+        xdp: Mode,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fallback: Option<&'a str>,
+    },
+    /// An interface is not enforced any more.
+    Detached { interface: &'a str },
+    /// A policy was refused; the one before it goes on.
+    Refused { error: String },
+    /// What is counted.
+    Counters { counters: &'a Report },
+    /// The agent stops; enforcement stays.
+    Stopped,
+}
+
+/// Prints an event with the time, in seconds since 1970 UTC.
+pub(super) fn emit(event: &Event<'_>) -> Result<()> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        time: f64,
+        #[serde(flatten)]
+        event: &'a Event<'a>,
+    }
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
+    let mut line = serde_json::to_vec(&Line { time, event })?;
+    line.push(b'\n');
+    let mut out = stdout().lock();
+    out.write_all(&line).and_then(|()| out.flush()).context("cannot print an event")
+}

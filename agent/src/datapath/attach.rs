@@ -1,0 +1,293 @@
+//! Programs -> links on an interface, pinned, so that enforcement outlives the process.
+//!
+//! The first attachment puts egress in place before ingress: what this host begins from then on is
+//! known when its reply is judged. A later one swaps ingress first, atomically: each packet is judged
+//! by the old generation or by the new one.
+
+use std::{fs, io};
+
+use aya::{
+    maps::{Map, MapData},
+    programs::{
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp,
+        links::{FdLink, LinkError, PinnedLink},
+        tc::{SchedClassifierLink, TcAttachOptions},
+        xdp::{XdpLink, XdpMode},
+    },
+    sys::SyscallError,
+};
+use nix::net::if_::if_nametoindex;
+use portcullis_common::abi::{self, map};
+
+use super::{
+    DatapathError,
+    counters::{Counters, Totals},
+    error::chain,
+    object::{Programs, program},
+    pins::Pins,
+};
+
+/// How XDP is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// In the driver, before the kernel allocates a packet buffer.
+    Native,
+    /// In the network stack: works everywhere, at a fraction of the speed.
+    Generic,
+}
+
+/// What [`Attachment::attach`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attached {
+    /// Nothing was attached before.
+    New {
+        /// How XDP is attached.
+        mode: Mode,
+        /// Why native mode was not possible.
+        fallback: Option<String>,
+    },
+    /// Another generation was replaced; the mode stays.
+    Replaced,
+}
+
+/// The links of one interface, as their pins describe them.
+pub struct Attachment {
+    interface: String,
+    pins: Pins,
+}
+
+impl Attachment {
+    /// The attachment of an interface, whether or not there is one yet.
+    #[must_use]
+    pub fn new(interface: &str, pins: Pins) -> Self {
+        Self { interface: interface.to_owned(), pins }
+    }
+
+    /// Makes the directories that pins need; [`Programs::load`] pins its maps there. Unless the
+    /// counters are to go on, those that are there are left to the generation that counts in them:
+    /// nobody knows any more what their slots stand for.
+    ///
+    /// # Errors
+    ///
+    /// Where the interface is missing, or the BPF file system refuses.
+    pub fn prepare(&self, counters_go_on: bool) -> Result<(), DatapathError> {
+        self.index()?;
+        self.pins.create()?;
+        let counters = self.pins.map(map::COUNTERS);
+        if !counters_go_on && exists(&counters)? {
+            remove(&counters)?;
+        }
+        Ok(())
+    }
+
+    /// Where the interface's objects are pinned.
+    #[must_use]
+    pub fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// Puts the programs on the interface, or swaps them for those that are there.
+    ///
+    /// # Errors
+    ///
+    /// Where the interface is missing or taken, or the kernel refuses. Then nothing has changed: what
+    /// was attached before still is.
+    pub fn attach(&self, programs: &mut Programs) -> Result<Attached, DatapathError> {
+        match (self.ingress_link()?, self.egress_link()?) {
+            (Some(ingress), Some(egress)) => self.swap(programs, ingress, egress),
+            // One without the other is a first attachment that was interrupted.
+            _ => self.begin(programs),
+        }
+    }
+
+    /// Kernel identifier of the ingress program that is attached; `None` where none is, or where the
+    /// interface it was attached to is gone.
+    ///
+    /// # Errors
+    ///
+    /// Where the pins cannot be read.
+    pub fn program(&self) -> Result<Option<u32>, DatapathError> {
+        let Some(link) = self.ingress_link()? else { return Ok(None) };
+        let link = FdLink::from(link);
+        let info = link.info().map_err(|error| DatapathError::bpf("read the link", &error))?;
+        Ok(Some(info.program_id()))
+    }
+
+    /// What the slots below `end` have counted; `None` where there are no counters.
+    ///
+    /// # Errors
+    ///
+    /// Where the counters cannot be read.
+    pub fn totals(&self, end: u32) -> Result<Option<Totals>, DatapathError> {
+        let path = self.pins.map(map::COUNTERS);
+        if !exists(&path)? {
+            return Ok(None);
+        }
+        let failed = |error: aya::maps::MapError| DatapathError::bpf("open the counters", &error);
+        let map = MapData::from_pin(&path).map_err(failed)?;
+        Counters::open(Map::PerCpuArray(map))?.totals(end).map(Some)
+    }
+
+    /// Removes the programs, their counters and, with the last interface, the flows. Gives whether
+    /// something was attached.
+    ///
+    /// # Errors
+    ///
+    /// Where a pin cannot be removed.
+    pub fn detach(&self) -> Result<bool, DatapathError> {
+        let attached = exists(&self.pins.ingress())?;
+        self.pins.remove()?;
+        Ok(attached)
+    }
+
+    fn begin(&self, programs: &mut Programs) -> Result<Attached, DatapathError> {
+        let index = self.index()?;
+        for path in [self.pins.ingress(), self.pins.egress()] {
+            if exists(&path)? {
+                remove(&path)?;
+            }
+        }
+        let egress = self.attach_egress(programs)?;
+        let (ingress, mode, fallback) = self.attach_ingress(programs, index)?;
+        // Not pinned yet, both links end with this process: a failure from here on leaves nothing.
+        pin(egress, &self.pins.egress())?;
+        if let Err(error) = pin(ingress, &self.pins.ingress()) {
+            remove(&self.pins.egress())?;
+            return Err(error);
+        }
+        Ok(Attached::New { mode, fallback })
+    }
+
+    fn attach_egress(&self, programs: &mut Programs) -> Result<FdLink, DatapathError> {
+        let failed = |error: &ProgramError| {
+            DatapathError::bpf(format!("attach the egress program to `{}`", self.interface), error)
+        };
+        let egress: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
+        let order = TcAttachOptions::TcxOrder(LinkOrder::last());
+        let id = egress
+            .attach_with_options(&self.interface, TcAttachType::Egress, order)
+            .map_err(|error| failed(&error))?;
+        let link = egress.take_link(id).map_err(|error| failed(&error))?;
+        FdLink::try_from(link).map_err(|error| self.not_pinnable(&error))
+    }
+
+    /// Native mode where the driver has it, generic mode otherwise.
+    fn attach_ingress(
+        &self,
+        programs: &mut Programs,
+        index: u32,
+    ) -> Result<(FdLink, Mode, Option<String>), DatapathError> {
+        let ingress: &mut Xdp = program(&mut programs.ebpf, abi::INGRESS_PROGRAM)?;
+        let mut native = None;
+        for (mode, flag) in [(Mode::Native, XdpMode::Driver), (Mode::Generic, XdpMode::Skb)] {
+            match ingress.attach_to_if_index(index, flag) {
+                Ok(id) => {
+                    let link = ingress
+                        .take_link(id)
+                        .map_err(|error| DatapathError::bpf("take over the ingress link", &error))?;
+                    let link = FdLink::try_from(link).map_err(|error| self.not_pinnable(&error))?;
+                    return Ok((link, mode, native));
+                }
+                Err(error) if is_errno(&error, libc::EBUSY) => {
+                    return Err(DatapathError::Occupied { interface: self.interface.clone() });
+                }
+                Err(error) if mode == Mode::Native => native = Some(chain(&error)),
+                Err(error) => {
+                    let interface = self.interface.clone();
+                    let native = native.unwrap_or_default();
+                    return Err(DatapathError::Attach { interface, native, generic: chain(&error) });
+                }
+            }
+        }
+        unreachable!("the loop returns in its last turn")
+    }
+
+    fn swap(
+        &self,
+        programs: &mut Programs,
+        ingress: PinnedLink,
+        egress: PinnedLink,
+    ) -> Result<Attached, DatapathError> {
+        let failed = |what: &str| {
+            let what = format!("replace the {what} program on `{}`", self.interface);
+            move |error: &(dyn std::error::Error + 'static)| DatapathError::bpf(what, error)
+        };
+        let link = XdpLink::try_from(FdLink::from(ingress)).map_err(|error| failed("ingress")(&error))?;
+        let new: &mut Xdp = program(&mut programs.ebpf, abi::INGRESS_PROGRAM)?;
+        let id = new.attach_to_link(link).map_err(|error| failed("ingress")(&error))?;
+        // Taken out, or it would be detached when `programs` goes; the pin keeps it.
+        drop(new.take_link(id).map_err(|error| failed("ingress")(&error))?);
+
+        let link =
+            SchedClassifierLink::try_from(FdLink::from(egress)).map_err(|error| failed("egress")(&error))?;
+        let new: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
+        let id = new.attach_to_link(link).map_err(|error| failed("egress")(&error))?;
+        drop(new.take_link(id).map_err(|error| failed("egress")(&error))?);
+        Ok(Attached::Replaced)
+    }
+
+    fn ingress_link(&self) -> Result<Option<PinnedLink>, DatapathError> {
+        open_link(&self.pins.ingress())
+    }
+
+    fn egress_link(&self) -> Result<Option<PinnedLink>, DatapathError> {
+        open_link(&self.pins.egress())
+    }
+
+    fn index(&self) -> Result<u32, DatapathError> {
+        if_nametoindex(self.interface.as_str())
+            .map_err(|_| DatapathError::NoInterface { name: self.interface.clone(), known: interfaces() })
+    }
+
+    fn not_pinnable(&self, error: &LinkError) -> DatapathError {
+        DatapathError::bpf(
+            format!(
+                "keep the program on `{}` after this command (Linux 6.6 or later is needed)",
+                self.interface
+            ),
+            error,
+        )
+    }
+}
+
+/// The names of the interfaces in this network namespace, loopback left out.
+#[must_use]
+pub fn interfaces() -> Vec<String> {
+    let mut names: Vec<String> = nix::net::if_::if_nameindex()
+        .map(|list| list.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    names.retain(|name| name != "lo");
+    names.sort_unstable();
+    names
+}
+
+fn open_link(path: &std::path::Path) -> Result<Option<PinnedLink>, DatapathError> {
+    if !exists(path)? {
+        return Ok(None);
+    }
+    PinnedLink::from_pin(path)
+        .map(Some)
+        .map_err(|error| DatapathError::bpf(format!("open {}", path.display()), &error))
+}
+
+fn pin(link: FdLink, path: &std::path::Path) -> Result<(), DatapathError> {
+    // Dropping the handle leaves the pin, and with it the attachment.
+    link.pin(path).map(drop).map_err(|error| DatapathError::bpf(format!("pin {}", path.display()), &error))
+}
+
+fn exists(path: &std::path::Path) -> Result<bool, DatapathError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(DatapathError::File { what: "look at", path: path.into(), source }),
+    }
+}
+
+fn remove(path: &std::path::Path) -> Result<(), DatapathError> {
+    fs::remove_file(path).map_err(|source| DatapathError::File { what: "remove", path: path.into(), source })
+}
+
+fn is_errno(error: &ProgramError, errno: i32) -> bool {
+    matches!(error, ProgramError::SyscallError(SyscallError { io_error, .. }) if io_error.raw_os_error() == Some(errno))
+}

@@ -1,0 +1,117 @@
+//! What can go wrong at the kernel's edge, in an operator's words.
+
+use std::{io, path::PathBuf};
+
+/// A kernel operation that failed, with what it was done to.
+#[derive(Debug, thiserror::Error)]
+pub enum DatapathError {
+    /// The process may not use BPF.
+    #[error(
+        "{what} needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: run it with sudo"
+    )]
+    Permission {
+        /// The operation.
+        what: &'static str,
+    },
+    /// The interface does not exist.
+    #[error("there is no interface `{name}` here{}", nearest(.known))]
+    NoInterface {
+        /// The name given.
+        name: String,
+        /// The interfaces that exist.
+        known: Vec<String>,
+    },
+    /// Another XDP program sits on the interface.
+    #[error(
+        "another XDP program is attached to `{interface}`: detach it first \
+         (`ip link set dev {interface} xdp off`, or the tool that attached it)"
+    )]
+    Occupied {
+        /// The interface.
+        interface: String,
+    },
+    /// The kernel took neither native nor generic XDP.
+    #[error("cannot attach XDP to `{interface}`: native mode: {native}; generic mode: {generic}")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// Why not in native mode.
+        native: String,
+        /// Why not in generic mode.
+        generic: String,
+    },
+    /// No bpffs where pins are to be kept.
+    #[error(
+        "{path} is no BPF file system and cannot be made one: {source}; mount it with `mount -t bpf bpf {path}`"
+    )]
+    NoBpffs {
+        /// Where it is looked for.
+        path: PathBuf,
+        /// Why it could not be mounted.
+        source: io::Error,
+    },
+    /// A file operation on the BPF file system.
+    #[error("cannot {what} {path}: {source}")]
+    File {
+        /// The operation.
+        what: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A pinned map was laid out by another build.
+    #[error(
+        "pinned map {path} has another shape ({found}) than this build expects ({expected}): \
+         `portcullis detach` removes it, its counters included"
+    )]
+    ForeignMap {
+        /// Its pin.
+        path: PathBuf,
+        /// Its shape.
+        found: String,
+        /// The shape of this build's.
+        expected: String,
+    },
+    /// The verifier refused a program, or it could not be loaded.
+    #[error("the kernel refuses the program `{program}`: {reason}")]
+    Refused {
+        /// Which.
+        program: &'static str,
+        /// The kernel's answer, verifier log included.
+        reason: String,
+    },
+    /// Any other failure of the BPF library.
+    #[error("cannot {what}: {reason}")]
+    Bpf {
+        /// The operation.
+        what: String,
+        /// The library's answer, with its causes.
+        reason: String,
+    },
+}
+
+fn nearest(known: &[String]) -> String {
+    if known.is_empty() { String::new() } else { format!("; there are: {}", known.join(", ")) }
+}
+
+impl DatapathError {
+    /// An error of the BPF library with all its causes in one sentence.
+    pub(super) fn bpf(what: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::Bpf { what: what.into(), reason: chain(error) }
+    }
+}
+
+/// An error and its causes; a cause whose text the error already tells is left out.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,16 @@
+//! The thin edge to the kernel: tables go in, counters come out.
+//!
+//! Everything that makes a system call about BPF is here. The modules above hand over plain values
+//! and get plain values back; none of them sees a file descriptor.
+
+mod attach;
+mod counters;
+mod error;
+mod object;
+mod pins;
+
+pub use attach::{Attached, Attachment, Mode, interfaces};
+pub use counters::Totals;
+pub use error::DatapathError;
+pub use object::{Action, Flows, LoadOptions, Programs};
+pub use pins::{Pins, ensure_bpffs};

@@ -1,0 +1,306 @@
+//! Tables -> programs in the kernel, loaded and verified but attached nowhere.
+
+use std::{borrow::Cow, time::Duration};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader, Pod, TestRun as _,
+    maps::{Array, LpmTrie, MapData, lpm_trie::Key},
+    programs::{ProgramError, SchedClassifier, TestRunOptions, Xdp},
+};
+use portcullis_common::{
+    abi::{self, constant, feature, map},
+    class, flow,
+    slot::Slot,
+};
+
+use super::{
+    DatapathError,
+    counters::{Counters, Totals},
+    error::chain,
+    pins::Pins,
+};
+use crate::tables::{AddressClasses, Tables};
+
+/// The kernel programs, as build.rs made them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
+
+/// How a generation is loaded.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// What happens to packets with a drop verdict.
+    pub drop: Action,
+    /// When flows end and how many there may be.
+    pub flows: Flows,
+    /// Whether replies to this host's DHCP client are accepted.
+    pub dhcp: bool,
+    /// Level of the program's own diagnostics, 0 (off) to 5 (trace).
+    pub log_level: u8,
+}
+
+/// What happens to packets with a drop verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// They are dropped.
+    Drop,
+    /// They are counted as dropped, and pass.
+    Pass,
+}
+
+/// Limits of the flow tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flows {
+    /// Conversations of each version of IP that are remembered; the oldest gives way.
+    pub entries: u32,
+    /// How long a TCP conversation may be silent.
+    pub tcp_timeout: Duration,
+    /// How long a UDP conversation or a ping may be silent.
+    pub udp_timeout: Duration,
+}
+
+impl Default for Flows {
+    /// RFC 5382 REQ-5 asks for at least 2 hours and 4 minutes for TCP, RFC 4787 REQ-5 recommends 5
+    /// minutes for UDP.
+    fn default() -> Self {
+        Self {
+            entries: 1 << 16,
+            tcp_timeout: Duration::from_secs(2 * 3600 + 4 * 60),
+            udp_timeout: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { drop: Action::Drop, flows: Flows::default(), dhcp: true, log_level: 0 }
+    }
+}
+
+/// Both programs of a generation in the kernel.
+pub struct Programs {
+    pub(super) ebpf: Ebpf,
+    counters: Counters,
+}
+
+impl Programs {
+    /// Loads the programs with `tables`. With `pins`, counters and flows are the pinned ones, made
+    /// where they are missing; without, they are private and vanish with the value.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses a program or a map, or a pinned map is of another build.
+    pub fn load(tables: &Tables, options: &LoadOptions, pins: Option<&Pins>) -> Result<Self, DatapathError> {
+        let features = tables.features() | if options.dhcp { feature::DHCP } else { 0 };
+        let source_classes = tables.more.sources.count.max(1);
+        let address_classes = tables.more.addresses.count.max(1);
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let (tcp_timeout, udp_timeout) =
+            (nanoseconds(options.flows.tcp_timeout), nanoseconds(options.flows.udp_timeout));
+        // XDP_DROP and XDP_PASS of include/uapi/linux/bpf.h.
+        let drop_action: u32 = match options.drop {
+            Action::Drop => 1,
+            Action::Pass => 2,
+        };
+
+        let mut loader = EbpfLoader::new();
+        loader
+            .override_global(constant::CLASSES, tables.classes.as_slice(), true)
+            .override_global(constant::FEATURES, &features, true)
+            .override_global(constant::DROP_ACTION, &drop_action, true)
+            .override_global(constant::SOURCE_CLASSES, &source_classes, true)
+            .override_global(constant::ADDRESS_CLASSES, &address_classes, true)
+            .override_global(constant::TCP_TIMEOUT, &tcp_timeout, true)
+            .override_global(constant::UDP_TIMEOUT, &udp_timeout, true)
+            .override_global(aya_log::LEVEL, &options.log_level, false)
+            .map_max_entries(map::MORE, entries(tables.more.cells.len()))
+            .map_max_entries(map::SOURCES4, entries(tables.more.sources.v4.len()))
+            .map_max_entries(map::SOURCES6, entries(tables.more.sources.v6.len()))
+            .map_max_entries(map::ADDRESSES4, entries(tables.more.addresses.v4.len()))
+            .map_max_entries(map::ADDRESSES6, entries(tables.more.addresses.v6.len()))
+            .map_max_entries(map::FLOWS4, options.flows.entries)
+            .map_max_entries(map::FLOWS6, options.flows.entries);
+        if let Some(pins) = pins {
+            for name in Pins::SHARED_MAPS {
+                loader.map_pin_path(name, Cow::Owned(pins.map(name)));
+            }
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|error| load_error(&error))?;
+        fill(&mut ebpf, tables)?;
+        mark_dhcp_client(&mut ebpf)?;
+        program::<Xdp>(&mut ebpf, abi::INGRESS_PROGRAM)?
+            .load()
+            .map_err(|error| refused(abi::INGRESS_PROGRAM, &error))?;
+        program::<SchedClassifier>(&mut ebpf, abi::EGRESS_PROGRAM)?
+            .load()
+            .map_err(|error| refused(abi::EGRESS_PROGRAM, &error))?;
+        let counters = Counters::of(&mut ebpf)?;
+        Ok(Self { ebpf, counters })
+    }
+
+    /// What the slots below `end` have counted so far. With pinned counters, by earlier generations
+    /// too.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel does not give the counters.
+    pub fn totals(&self, end: u32) -> Result<Totals, DatapathError> {
+        self.counters.totals(end)
+    }
+
+    /// Sets the counters of slots back to zero.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses.
+    pub fn clear(&mut self, slots: &[Slot]) -> Result<(), DatapathError> {
+        self.counters.clear(slots)
+    }
+
+    /// Asks the ingress program about one packet, as often as `repeat` says (BPF_PROG_TEST_RUN). The
+    /// packet is counted. Gives the XDP action and the mean time of a run.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses: a packet shorter than an Ethernet header, for example.
+    pub fn judge(&mut self, packet: &[u8], repeat: u32) -> Result<(u32, Duration), DatapathError> {
+        let options = TestRunOptions { data_in: Some(packet), repeat, ..TestRunOptions::default() };
+        let ingress: &mut Xdp = program(&mut self.ebpf, abi::INGRESS_PROGRAM)?;
+        let result = ingress
+            .test_run(options)
+            .map_err(|error| DatapathError::bpf("run the program on a packet", &error))?;
+        Ok((result.return_value, result.duration))
+    }
+
+    /// Shows the egress program one leaving packet, as if this host had sent it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::judge`].
+    pub fn learn(&mut self, packet: &[u8]) -> Result<(), DatapathError> {
+        let options = TestRunOptions { data_in: Some(packet), ..TestRunOptions::default() };
+        let egress: &mut SchedClassifier = program(&mut self.ebpf, abi::EGRESS_PROGRAM)?;
+        egress
+            .test_run(options)
+            .map_err(|error| DatapathError::bpf("run the program on a packet", &error))?;
+        Ok(())
+    }
+
+    /// Kernel identifier of the ingress program.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel does not tell.
+    pub fn id(&mut self) -> Result<u32, DatapathError> {
+        let ingress: &mut Xdp = program(&mut self.ebpf, abi::INGRESS_PROGRAM)?;
+        let info =
+            ingress.info().map_err(|error| DatapathError::bpf("read the program's identifier", &error))?;
+        Ok(info.id())
+    }
+
+    /// The BPF object, for what reads its diagnostics.
+    pub fn object(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+}
+
+/// A program of the object by its name.
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DatapathError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    let missing = || DatapathError::Bpf {
+        what: format!("find the program `{name}`"),
+        reason: "not in the object".into(),
+    };
+    ebpf.program_mut(name)
+        .ok_or_else(missing)?
+        .try_into()
+        .map_err(|error| DatapathError::bpf(format!("use the program `{name}`"), &error))
+}
+
+/// A map of the object by its name.
+pub(super) fn map_of<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut aya::maps::Map, DatapathError> {
+    ebpf.map_mut(name).ok_or_else(|| DatapathError::Bpf {
+        what: format!("find the map `{name}`"),
+        reason: "not in the object".into(),
+    })
+}
+
+/// The kernel wants at least one entry in a map, used or not.
+fn entries(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX).max(1)
+}
+
+/// Writes the maps that are private to the generation.
+fn fill(ebpf: &mut Ebpf, tables: &Tables) -> Result<(), DatapathError> {
+    if tables.more.cells.is_empty() {
+        return Ok(());
+    }
+    let failed =
+        |error: aya::maps::MapError| DatapathError::bpf(format!("fill the map `{}`", map::MORE), &error);
+    let mut more: Array<&mut MapData, u16> = map_of(ebpf, map::MORE)?.try_into().map_err(failed)?;
+    for (cell, slot) in (0_u32..).zip(&tables.more.cells) {
+        more.set(cell, slot, 0).map_err(failed)?;
+    }
+    fill_classes(ebpf, map::SOURCES4, map::SOURCES6, &tables.more.sources)?;
+    fill_classes(ebpf, map::ADDRESSES4, map::ADDRESSES6, &tables.more.addresses)
+}
+
+fn fill_classes(
+    ebpf: &mut Ebpf,
+    v4: &'static str,
+    v6: &'static str,
+    classes: &AddressClasses,
+) -> Result<(), DatapathError> {
+    let prefixes = classes
+        .v4
+        .iter()
+        .map(|(net, class)| (Key::new(net.prefix_len().into(), net.network().octets()), *class));
+    fill_trie(ebpf, v4, prefixes)?;
+    let prefixes = classes
+        .v6
+        .iter()
+        .map(|(net, class)| (Key::new(net.prefix_len().into(), net.network().octets()), *class));
+    fill_trie(ebpf, v6, prefixes)
+}
+
+fn fill_trie<K: Pod>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    prefixes: impl Iterator<Item = (Key<K>, u32)>,
+) -> Result<(), DatapathError> {
+    let failed = |error: aya::maps::MapError| DatapathError::bpf(format!("fill the map `{name}`"), &error);
+    let mut trie: LpmTrie<&mut MapData, K, u32> = map_of(ebpf, name)?.try_into().map_err(failed)?;
+    for (prefix, class) in prefixes {
+        trie.insert(&prefix, class, 0).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Marks the ports of DHCP and DHCPv6 clients as used by flows, so that ingress looks at what arrives
+/// there. Only in a fresh map: in one that is in use, the egress program may be marking another port.
+fn mark_dhcp_client(ebpf: &mut Ebpf) -> Result<(), DatapathError> {
+    const CLIENT_PORTS: [u16; 2] = [68, 546];
+    let failed = |error: aya::maps::MapError| DatapathError::bpf("mark the DHCP client's ports", &error);
+    let mut ports: Array<&mut MapData, [u8; flow::PORTS]> =
+        map_of(ebpf, map::FLOW_PORTS)?.try_into().map_err(failed)?;
+    let mut used = ports.get(&0, 0).map_err(failed)?;
+    let indexes = CLIENT_PORTS.map(|port| class::UDP + class::port_index(port));
+    if indexes.iter().all(|&index| used[index] != 0) {
+        return Ok(());
+    }
+    for index in indexes {
+        used[index] = 1;
+    }
+    ports.set(0, used, 0).map_err(failed)
+}
+
+fn load_error(error: &EbpfError) -> DatapathError {
+    DatapathError::bpf("load the kernel program", error)
+}
+
+fn refused(program: &'static str, error: &ProgramError) -> DatapathError {
+    DatapathError::Refused { program, reason: chain(error) }
+}

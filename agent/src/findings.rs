@@ -1,0 +1,255 @@
+//! Findings: what an operator should know of a policy that is valid.
+//!
+//! Policy and catalog go in, findings come out; nothing here looks at the machine. A finding never
+//! stops a policy from being applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use portcullis_common::slot::{FIRST_RULE, Slot};
+use serde::Serialize;
+
+use crate::{
+    catalog::Catalog,
+    compile::{CompileError, compile},
+    policy::{Enforcement, InterfacePolicy, Place, Policy},
+    requirement::{Direction, PortRange},
+    ruleset::{Opening, Origin, Rule, RuleSet, Silence, rule_set},
+};
+
+/// A row that opens this many ports or more is worth a word.
+const WIDE: u32 = 1024;
+/// The port whose absence locks most operators out.
+const SSH: u16 = 22;
+
+/// Something worth knowing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// Interface.
+    pub interface: String,
+    /// Where the policy speaks of it.
+    pub place: Place,
+    /// A name for programs to go by.
+    pub kind: Kind,
+    /// The sentence.
+    pub message: String,
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Probably not what was meant.
+    Warning,
+    /// Good to know.
+    Note,
+}
+
+/// What a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A rule opens a large part of all ports.
+    Wide,
+    /// Every packet that a rule accepts is counted under a narrower one.
+    NeverMatches,
+    /// Nothing opens the port that operators come in by.
+    NoSsh,
+    /// The interface lets nothing in.
+    Empty,
+    /// Documented rows open nothing.
+    OpensNothing,
+    /// A document limits a row to peers that the policy does not name.
+    AnySource,
+}
+
+/// What to know of a policy, interface by interface, warnings first.
+///
+/// # Errors
+///
+/// Where an interface's rules do not fit into tables; then they cannot be applied either.
+pub fn findings(policy: &Policy, catalog: &Catalog) -> Result<Vec<Finding>, CompileError> {
+    let mut all = Vec::new();
+    for interface in &policy.interfaces {
+        let (rules, silent) = rule_set(&policy.file, interface, catalog);
+        let mut finder = Finder { interface, found: Vec::new() };
+        finder.wide(&rules);
+        finder.never_matching(&rules)?;
+        finder.entrance(&rules);
+        finder.any_source(catalog);
+        let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for row in &silent {
+            let reason = match row.why {
+                Silence::Outbound => "are outbound: the role itself connects, and replies come back by flow",
+                Silence::NoPort => "name no port that could be opened (dynamic, or stated elsewhere)",
+                Silence::NoProtocol => "name no protocol",
+            };
+            reasons.entry(reason).or_default().push(format!("{}:{}", row.origin.document, row.origin.line));
+        }
+        for (reason, rows) in reasons {
+            let severity =
+                if reason.starts_with("are outbound") { Severity::Note } else { Severity::Warning };
+            finder.add(
+                severity,
+                interface.place,
+                Kind::OpensNothing,
+                format!("rows that open nothing: {} {reason}", rows.join(", ")),
+            );
+        }
+        finder.found.sort_by_key(|finding| finding.severity);
+        all.append(&mut finder.found);
+    }
+    Ok(all)
+}
+
+struct Finder<'a> {
+    interface: &'a InterfacePolicy,
+    found: Vec<Finding>,
+}
+
+impl Finder<'_> {
+    fn add(&mut self, severity: Severity, place: Place, kind: Kind, message: String) {
+        let interface = self.interface.name.clone();
+        self.found.push(Finding { severity, interface, place, kind, message });
+    }
+
+    /// Where the policy brings a rule in.
+    fn place(&self, rule: &Rule) -> Place {
+        match &rule.origin {
+            Origin::Policy { name, .. } => {
+                let allow = self.interface.allows.iter().find(|allow| &allow.name == name);
+                allow.map_or(self.interface.place, |allow| allow.place)
+            }
+            Origin::Document(origin) => {
+                let own = |role: &str| role.rsplit('/').next() == Some(origin.role.as_str());
+                let bindings = &self.interface.bindings;
+                let binding = bindings.iter().find(|binding| own(&binding.role)).or_else(|| bindings.first());
+                binding.map_or(self.interface.place, |binding| binding.place)
+            }
+        }
+    }
+
+    fn wide(&mut self, rules: &RuleSet) {
+        for rule in &rules.rules {
+            // TCP and UDP ports of one row are told once, as documents do.
+            let ranges: BTreeSet<PortRange> = rule.openings.iter().copied().filter_map(ports).collect();
+            let width: u32 = ranges.iter().map(|range| range.width()).sum();
+            if width >= WIDE && rule.sources.is_empty() {
+                let message = format!(
+                    "{} opens {} ports to any source: {}",
+                    rule.origin,
+                    thousands(width),
+                    listed(&rule.openings)
+                );
+                self.add(Severity::Warning, self.place(rule), Kind::Wide, message);
+            }
+        }
+    }
+
+    fn never_matching(&mut self, rules: &RuleSet) -> Result<(), CompileError> {
+        let slots: Vec<Slot> = (FIRST_RULE..).take(rules.rules.len()).collect();
+        let compiled = compile(rules, &slots)?;
+        for (rule, _) in rules.rules.iter().zip(&compiled.reachable).filter(|(_, reachable)| !**reachable) {
+            let by: BTreeSet<String> = rules
+                .rules
+                .iter()
+                .filter(|other| other.identity != rule.identity && overlaps(other, rule))
+                .map(|other| other.origin.to_string())
+                .collect();
+            let by: Vec<String> = by.into_iter().collect();
+            let message = format!(
+                "{} never counts: {} is opened by narrower or earlier rows as well ({})",
+                rule.origin,
+                listed(&rule.openings),
+                by.join(", ")
+            );
+            self.add(Severity::Note, self.place(rule), Kind::NeverMatches, message);
+        }
+        Ok(())
+    }
+
+    fn entrance(&mut self, rules: &RuleSet) {
+        let place = self.interface.place;
+        if rules.rules.is_empty() {
+            let message = "the interface lets nothing in: no role and no allow opens a port".to_owned();
+            self.add(Severity::Warning, place, Kind::Empty, message);
+            return;
+        }
+        let opens_ssh = |opening: &Opening| matches!(opening, Opening::Tcp(ports) if ports.contains(SSH));
+        let enforced = self.interface.mode == Enforcement::Enforce;
+        if enforced && !rules.rules.iter().any(|rule| rule.openings.iter().any(opens_ssh)) {
+            let message = "nothing opens tcp/22: an SSH session through this interface would be cut; \
+                           add an `[[interface.allow]]` for it, or ignore this if you come in another way";
+            self.add(Severity::Warning, place, Kind::NoSsh, message.to_owned());
+        }
+    }
+
+    fn any_source(&mut self, catalog: &Catalog) {
+        for binding in &self.interface.bindings {
+            let Ok(role) = catalog.role(&binding.role) else { continue };
+            let mut rows: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+            for row in role.requirements() {
+                let source = &row.requirement.source;
+                let inbound = row.requirement.direction != Direction::Outbound;
+                if inbound && !source.is_empty() && !binding.peers.contains_key(source) {
+                    rows.entry(source.clone()).or_default().push(row.requirement.line);
+                }
+            }
+            for (source, lines) in rows {
+                let lines: Vec<String> = lines.iter().map(u32::to_string).collect();
+                let message = format!(
+                    "{}: lines {} are documented for the source `{source}`, and apply to any source",
+                    binding.role,
+                    lines.join(", ")
+                );
+                self.add(Severity::Note, binding.place, Kind::AnySource, message);
+            }
+        }
+    }
+}
+
+fn ports(opening: Opening) -> Option<PortRange> {
+    match opening {
+        Opening::Tcp(ports) | Opening::Udp(ports) => Some(ports),
+        Opening::Icmp(_) | Opening::Icmpv6(_) | Opening::Protocol(_) => None,
+    }
+}
+
+fn overlaps(a: &Rule, b: &Rule) -> bool {
+    let meet = |a: PortRange, b: PortRange| a.lo() <= b.hi() && b.lo() <= a.hi();
+    a.openings.iter().any(|x| {
+        b.openings.iter().any(|y| match (*x, *y) {
+            (Opening::Tcp(x), Opening::Tcp(y)) | (Opening::Udp(x), Opening::Udp(y)) => meet(x, y),
+            (x, y) => x == y,
+        })
+    })
+}
+
+/// Openings as a list: `tcp/443, udp/3478`.
+fn listed(openings: &[Opening]) -> String {
+    openings.iter().map(Opening::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A number with a comma between thousands.
+fn thousands(number: u32) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Warning => "warning",
+            Self::Note => "note",
+        })
+    }
+}

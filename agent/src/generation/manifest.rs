@@ -1,0 +1,78 @@
+//! Manifest: what the slots of one generation stand for.
+
+use portcullis_common::slot::{FIRST_RULE, Reason, Slot};
+use serde::{Deserialize, Serialize};
+
+use crate::{datapath::Mode, policy::Enforcement, ruleset::Rule};
+
+/// The form of the file; another form is not read.
+pub(super) const SCHEMA: u32 = 1;
+
+/// One generation on one interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Number of the generation, from 1, counted since enforcement began on this interface.
+    pub generation: u64,
+    /// Interface.
+    pub interface: String,
+    /// Whether packets are dropped or only counted.
+    pub mode: Enforcement,
+    /// How XDP is attached.
+    pub xdp: Mode,
+    /// Why not in native mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+    /// Policy file.
+    pub policy: String,
+    /// SHA-256 of its text.
+    pub policy_sha256: String,
+    /// When it was applied, seconds since 1970 UTC.
+    pub applied: u64,
+    /// The rules and their slots, in the order of the policy.
+    pub rules: Vec<Slotted>,
+    /// Rules of earlier generations whose counters still stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<Slotted>,
+}
+
+/// A rule and the slot that counts it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slotted {
+    /// Counter slot.
+    pub slot: Slot,
+    /// Whether some packet can be counted under it; a rule without is shadowed by narrower ones.
+    pub reachable: bool,
+    /// The rule.
+    pub rule: Rule,
+}
+
+/// What a slot stands for.
+#[derive(Clone, Copy, Debug)]
+pub enum SlotMeaning<'a> {
+    /// A rule of this generation.
+    Rule(&'a Slotted),
+    /// A rule of an earlier one.
+    Retired(&'a Slotted),
+    /// A fixed reason of the datapath.
+    Reason(Reason),
+}
+
+impl Manifest {
+    /// Number of slots that can have counted something: one more than the highest in use.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        let highest = self.rules.iter().chain(&self.retired).map(|rule| rule.slot).max();
+        u32::from(highest.unwrap_or(FIRST_RULE)) + 1
+    }
+
+    /// What each used slot stands for: rules in the order of the policy, then the reasons, then
+    /// retired rules.
+    pub fn meanings(&self) -> impl Iterator<Item = (Slot, SlotMeaning<'_>)> {
+        let rules = self.rules.iter().map(|rule| (rule.slot, SlotMeaning::Rule(rule)));
+        let reasons = Reason::ALL.iter().map(|reason| (reason.slot(), SlotMeaning::Reason(*reason)));
+        let retired = self.retired.iter().map(|rule| (rule.slot, SlotMeaning::Retired(rule)));
+        rules.chain(reasons).chain(retired)
+    }
+}

@@ -1,0 +1,179 @@
+//! Where manifests are kept, and the lock that serialises whoever writes them.
+//!
+//! ```text
+//! <state>/lock                              held while something changes
+//! <state>/<interface>/<program id>.json     the manifest of the generation with that program
+//! ```
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::manifest::{Manifest, SCHEMA};
+use crate::datapath::{Attachment, DatapathError, Pins};
+
+/// The folders that everything durable lives in.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    /// Manifests and the lock; lost at boot, as the kernel's objects are.
+    pub state: PathBuf,
+    /// Where the BPF file system is mounted.
+    pub bpffs: PathBuf,
+}
+
+/// A file of the state folder that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system refuses.
+    #[error("cannot {what} {path}: {source}")]
+    File {
+        /// The operation.
+        what: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another command is changing something.
+    #[error(
+        "another portcullis command is changing the policy (it holds {0}): wait for it to end, then try again"
+    )]
+    Locked(PathBuf),
+    /// A manifest of another form, or damaged.
+    #[error("cannot read the manifest {path}: {reason}; apply the policy again to write a new one")]
+    Manifest {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The kernel's side cannot be read.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+}
+
+/// Held while something changes; released when dropped, and by the kernel however the process ends.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code, reason = "held, not read")] Flock<File>);
+
+impl Roots {
+    /// Takes the lock without waiting.
+    ///
+    /// # Errors
+    ///
+    /// Where somebody holds it, or the state folder cannot be written.
+    pub fn lock(&self) -> Result<Lock, StoreError> {
+        make_private(&self.state)?;
+        let path = self.state.join("lock");
+        let mut options = OpenOptions::new();
+        let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = file.map_err(|source| StoreError::File { what: "open", path: path.clone(), source })?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Lock(lock)),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StoreError::Locked(path)),
+            Err((_, errno)) => Err(StoreError::File { what: "lock", path, source: errno.into() }),
+        }
+    }
+
+    /// The attachment of an interface.
+    #[must_use]
+    pub fn attachment(&self, interface: &str) -> Attachment {
+        Attachment::new(interface, Pins::new(&self.bpffs, interface))
+    }
+
+    /// The interfaces that have pins, whether or not something is attached.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<String> {
+        Pins::interfaces(&self.bpffs)
+    }
+
+    fn folder(&self, interface: &str) -> PathBuf {
+        self.state.join("interfaces").join(interface)
+    }
+
+    fn manifest(&self, interface: &str, program: u32) -> PathBuf {
+        self.folder(interface).join(format!("{program}.json"))
+    }
+
+    /// Writes the manifest of the generation with `program`, whole or not at all.
+    pub(super) fn write(&self, program: u32, manifest: &Manifest) -> Result<(), StoreError> {
+        let folder = self.folder(&manifest.interface);
+        make_private(&folder)?;
+        let path = self.manifest(&manifest.interface, program);
+        let mut text = serde_json::to_vec_pretty(manifest)
+            .map_err(|error| StoreError::Manifest { path: path.clone(), reason: error.to_string() })?;
+        text.push(b'\n');
+        let new = path.with_extension("new");
+        let written = (|| {
+            let mut file =
+                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        })();
+        written.map_err(|source| StoreError::File { what: "write", path, source })
+    }
+
+    /// Removes every manifest of an interface but that of `program`.
+    pub(super) fn keep_only(&self, interface: &str, program: u32) -> Result<(), StoreError> {
+        let keep = self.manifest(interface, program);
+        let folder = self.folder(interface);
+        let failed = |source| StoreError::File { what: "clear", path: folder.clone(), source };
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path != keep {
+                fs::remove_file(&path).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the manifest of a generation that did not come to be.
+    pub(super) fn discard(&self, interface: &str, program: u32) {
+        // The error that led here is the one to tell; a manifest whose program is gone is never read.
+        let _ = fs::remove_file(self.manifest(interface, program));
+    }
+
+    /// Forgets an interface.
+    pub(super) fn forget(&self, interface: &str) -> Result<(), StoreError> {
+        let path = self.folder(interface);
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::File { what: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The manifest of the generation that is active on an interface; `None` where nothing is attached,
+/// or where its manifest was lost.
+///
+/// # Errors
+///
+/// Where the kernel or the file cannot be read.
+pub fn active(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreError> {
+    let Some(program) = roots.attachment(interface).program()? else { return Ok(None) };
+    let path = roots.manifest(interface, program);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StoreError::File { what: "read", path, source }),
+    };
+    let unreadable = |reason: String| StoreError::Manifest { path: path.clone(), reason };
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+    if manifest.schema != SCHEMA {
+        return Err(unreadable(format!("it has form {}, this build reads form {SCHEMA}", manifest.schema)));
+    }
+    Ok(Some(manifest))
+}
+
+fn make_private(folder: &Path) -> Result<(), StoreError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| StoreError::File { what: "make", path: folder.into(), source })
+}

@@ -1,0 +1,126 @@
+//! The policy as it is written: TOML with the place of every value. Nothing is resolved yet.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::problem::{Collector, Problems};
+use crate::policy::Enforcement;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PolicyFile {
+    /// Version of the language.
+    pub(super) version: Spanned<u32>,
+    /// `[[interface]]`.
+    #[serde(default)]
+    pub(super) interface: Vec<InterfaceTable>,
+    /// `[peers]`.
+    #[serde(default)]
+    pub(super) peers: BTreeMap<String, Spanned<Vec<Spanned<String>>>>,
+}
+
+/// `[[interface]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InterfaceTable {
+    pub(super) name: Spanned<String>,
+    #[serde(default)]
+    pub(super) mode: Enforcement,
+    #[serde(default = "yes")]
+    pub(super) dhcp: bool,
+    #[serde(default)]
+    pub(super) roles: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) parameters: BTreeMap<Spanned<String>, Spanned<PortsValue>>,
+    #[serde(default)]
+    pub(super) address: Vec<AddressTable>,
+    #[serde(default)]
+    pub(super) allow: Vec<AllowTable>,
+}
+
+/// `[[interface.address]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AddressTable {
+    pub(super) address: Spanned<String>,
+    #[serde(default)]
+    pub(super) roles: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) parameters: BTreeMap<Spanned<String>, Spanned<PortsValue>>,
+    #[serde(default)]
+    pub(super) allow: Vec<AllowTable>,
+}
+
+/// `[[interface.allow]]` and `[[interface.address.allow]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AllowTable {
+    pub(super) name: Spanned<String>,
+    pub(super) protocol: Spanned<OneOrMany<String>>,
+    pub(super) ports: Option<Spanned<PortsValue>>,
+    pub(super) types: Option<Spanned<OneOrMany<TypeValue>>>,
+    #[serde(default)]
+    pub(super) from: Vec<Spanned<String>>,
+}
+
+/// One value, or a list of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a value or a list of values")]
+pub(super) enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+/// Ports: `443`, `"80,443,5000-5100"` or a list of such.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a port as 443, ports as \"80,443,5000-5100\", or a list of them")]
+pub(super) enum PortsValue {
+    Number(i64),
+    Text(String),
+    List(Vec<PortsValue>),
+}
+
+/// An ICMP type by number or by name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "expected an ICMP type as 8 or \"echo-request\"")]
+pub(super) enum TypeValue {
+    Number(i64),
+    Name(String),
+}
+
+impl<T> OneOrMany<T> {
+    pub(super) fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::One(value) => vec![value],
+            Self::Many(values) => values,
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Reads the text; what TOML or the shape of the tables forbids is a problem here.
+pub(super) fn parse(text: &str, file: &str) -> Result<PolicyFile, Problems> {
+    toml::from_str(text).map_err(|error| {
+        let mut problems = Collector::new(text, file);
+        let (message, help) = explain(error.message());
+        problems.add(&error.span().unwrap_or(0..0), message, help);
+        problems.finish(()).expect_err("a problem was just added")
+    })
+}
+
+/// serde's words in an operator's: what is wrong, and what would be right.
+fn explain(message: &str) -> (String, Option<String>) {
+    if let Some((what, known)) = message.split_once(", expected one of ") {
+        return (what.to_owned(), Some(format!("it may be one of {known}")));
+    }
+    if let Some(rest) = message.strip_prefix("missing field ") {
+        return (format!("{rest} is missing here"), None);
+    }
+    (message.to_owned(), None)
+}

@@ -1,0 +1,99 @@
+//! Policy: which roles each interface plays here, and what else it lets in.
+//!
+//! Text goes in, a [`Policy`] comes out in which every name is resolved and every value checked, or
+//! all the problems of the text with their places. docs/policy.md is its reference. Nothing here
+//! looks at the machine: whether an interface exists is somebody else's question.
+
+mod file;
+mod problem;
+mod protocol;
+mod resolve;
+
+pub use problem::{Place, Problem, Problems};
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::{catalog::Catalog, requirement::PortRange, ruleset::Opening};
+
+/// A policy in which every name is resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The file it was read from.
+    pub file: String,
+    /// Its interfaces, in the order of the file; no two have the same name.
+    pub interfaces: Vec<InterfacePolicy>,
+}
+
+/// What one interface enforces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfacePolicy {
+    /// Name, as `eth0`.
+    pub name: String,
+    /// Where the file names it.
+    pub place: Place,
+    /// Whether packets are dropped or only counted.
+    pub mode: Enforcement,
+    /// Whether replies to this host's DHCP client are accepted.
+    pub dhcp: bool,
+    /// The roles it plays, on all its addresses or on one.
+    pub bindings: Vec<Binding>,
+    /// What it lets in besides.
+    pub allows: Vec<Allow>,
+}
+
+/// Whether packets with a drop verdict are dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Enforcement {
+    /// They are.
+    #[default]
+    Enforce,
+    /// They are counted as dropped, and pass.
+    Observe,
+}
+
+/// A role on an interface or on one of its addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// `system/role`, known to the catalog.
+    pub role: String,
+    /// Where the file names it.
+    pub place: Place,
+    /// The local address that plays the role; `None` for all.
+    pub address: Option<IpAddr>,
+    /// Values of the role's parameters.
+    pub parameters: BTreeMap<String, PortRange>,
+    /// Sources for the words with which the documents name peers.
+    pub peers: BTreeMap<String, Vec<IpNet>>,
+}
+
+/// Something that no document covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allow {
+    /// Its name, unique on its interface.
+    pub name: String,
+    /// Where the file has it.
+    pub place: Place,
+    /// What it opens.
+    pub openings: Vec<Opening>,
+    /// Sources that it is limited to; empty means any.
+    pub sources: Vec<IpNet>,
+    /// The local address that it is limited to.
+    pub address: Option<IpAddr>,
+}
+
+impl Policy {
+    /// Reads a policy.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the text that could be found, each with its place.
+    pub fn parse(text: &str, file: &str, catalog: &Catalog) -> Result<Self, Problems> {
+        let parsed = file::parse(text, file)?;
+        resolve::resolve(parsed, text, file, catalog)
+    }
+}

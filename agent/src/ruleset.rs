@@ -1,0 +1,123 @@
+//! Rule set: what one interface lets in, and why.
+//!
+//! A rule is a documented row (or a local allow) bound to an interface or to one of its addresses. It
+//! says nothing of classes, slots or the kernel: [`crate::compile`] turns rules into tables.
+
+mod from_policy;
+
+pub use from_policy::{Silence, Silent, rule_set};
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::requirement::PortRange;
+
+/// The rules of one interface, in the order of the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSet {
+    /// The rules. No two have the same identity.
+    pub rules: Vec<Rule>,
+}
+
+/// Something that an interface lets in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// What the rule is known by across reloads; its counter belongs to this.
+    pub identity: Identity,
+    /// Why the rule exists.
+    pub origin: Origin,
+    /// What it opens.
+    pub openings: Vec<Opening>,
+    /// Sources that it is limited to; empty means any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<IpNet>,
+    /// The local address that it is limited to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+}
+
+/// What a rule is known by: equal in two generations exactly if it is the same row, bound in the same
+/// place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Identity(pub String);
+
+/// Where a rule comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// A row of a vendor's document.
+    Document(DocumentOrigin),
+    /// An `[[interface.allow]]` of the policy.
+    Policy {
+        /// Its name.
+        name: String,
+        /// The policy file.
+        file: String,
+        /// Its line there.
+        line: u32,
+    },
+}
+
+/// The documented row that a rule enforces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentOrigin {
+    /// System, as `skype-for-business-server-2015`.
+    pub system: String,
+    /// Role that declares the row, as `front-end-server`.
+    pub role: String,
+    /// Text of the service cell.
+    pub service: String,
+    /// Application protocol, as `SIP/TLS`.
+    pub application: Option<String>,
+    /// Identifier of the document in its catalog.
+    pub document: String,
+    /// Line in the document.
+    pub line: u32,
+}
+
+/// Something that packets can be addressed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Opening {
+    /// TCP destination ports.
+    Tcp(PortRange),
+    /// UDP destination ports.
+    Udp(PortRange),
+    /// An ICMP type.
+    Icmp(u8),
+    /// An ICMPv6 type.
+    Icmpv6(u8),
+    /// Another IP protocol, by number.
+    Protocol(u8),
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(ports) => write!(f, "tcp/{ports}"),
+            Self::Udp(ports) => write!(f, "udp/{ports}"),
+            Self::Icmp(kind) => write!(f, "icmp/{kind}"),
+            Self::Icmpv6(kind) => write!(f, "icmpv6/{kind}"),
+            Self::Protocol(number) => write!(f, "ip{number}"),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Document(origin) => write!(f, "{}:{}", origin.document, origin.line),
+            Self::Policy { file, line, .. } => write!(f, "{file}:{line}"),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What userspace decides before the program is loaded.
+//!
+//! The scalars are frozen before the verifier runs, so that a branch on one costs nothing: the dead
+//! side is removed. The class table lies in the same section at a direct address: reading a class is
+//! one load, without a helper call or a null check.
+
+use aya_ebpf::Global;
+use portcullis_common::{abi::feature, class};
+
+#[unsafe(no_mangle)]
+static FEATURES: Global<u32> = Global::new(feature::FLOWS);
+#[unsafe(no_mangle)]
+static DROP_ACTION: Global<u32> = Global::new(aya_ebpf::bindings::xdp_action::XDP_DROP);
+#[unsafe(no_mangle)]
+static SOURCE_CLASSES: Global<u32> = Global::new(1);
+#[unsafe(no_mangle)]
+static ADDRESS_CLASSES: Global<u32> = Global::new(1);
+#[unsafe(no_mangle)]
+static TCP_TIMEOUT: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static UDP_TIMEOUT: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static CLASSES: [u16; class::COUNT] = [0; class::COUNT];
+
+/// Whether the policy needs a feature.
+#[inline(always)]
+pub(crate) fn has(feature: u32) -> bool {
+    FEATURES.load() & feature != 0
+}
+
+/// The action of a drop verdict: drop, or pass in observe mode.
+#[inline(always)]
+pub(crate) fn drop_action() -> u32 {
+    DROP_ACTION.load()
+}
+
+/// Number of source classes.
+#[inline(always)]
+pub(crate) fn source_classes() -> u32 {
+    SOURCE_CLASSES.load()
+}
+
+/// Number of local address classes.
+#[inline(always)]
+pub(crate) fn address_classes() -> u32 {
+    ADDRESS_CLASSES.load()
+}
+
+/// Nanoseconds after which an idle TCP flow is over.
+#[inline(always)]
+pub(crate) fn tcp_timeout() -> u64 {
+    TCP_TIMEOUT.load()
+}
+
+/// Nanoseconds after which an idle UDP or echo flow is over.
+#[inline(always)]
+pub(crate) fn udp_timeout() -> u64 {
+    UDP_TIMEOUT.load()
+}
+
+/// The class at `index`, which is below [`class::COUNT`] by construction of
+/// [`crate::header::Headers`].
+#[inline(always)]
+pub(crate) fn class(index: usize) -> u16 {
+    if index >= class::COUNT {
+        return 0;
+    }
+    // SAFETY: `index` is inside the table, as just checked. Volatile, because userspace replaced the
+    // zeros that the compiler sees.
+    unsafe { (&raw const CLASSES).cast::<u16>().add(index).read_volatile() }
+}

@@ -1,0 +1,90 @@
+//! What the rest of the program needs to know of a packet's headers.
+
+use portcullis_common::class;
+
+/// IP protocol numbers that the program tells apart (IANA protocol numbers).
+pub(crate) mod protocol {
+    pub(crate) const HOP_BY_HOP: u8 = 0;
+    pub(crate) const ICMP: u8 = 1;
+    pub(crate) const TCP: u8 = 6;
+    pub(crate) const UDP: u8 = 17;
+    pub(crate) const ROUTING: u8 = 43;
+    pub(crate) const FRAGMENT: u8 = 44;
+    pub(crate) const AUTHENTICATION: u8 = 51;
+    pub(crate) const ICMP6: u8 = 58;
+    pub(crate) const DESTINATION_OPTIONS: u8 = 60;
+    pub(crate) const MOBILITY: u8 = 135;
+    pub(crate) const HIP: u8 = 139;
+    pub(crate) const SHIM6: u8 = 140;
+}
+
+/// Where a packet's headers stand, and what it is addressed to.
+pub(crate) struct Headers {
+    /// Index into the class table: transport and destination port, ICMP type, or IP protocol.
+    pub(crate) index: usize,
+    /// Which version of IP.
+    pub(crate) version: Version,
+    /// Offset of the IP header.
+    pub(crate) network: usize,
+    /// Offset of the header behind IP and its extensions.
+    pub(crate) transport: usize,
+    /// What kind of conversation the packet may belong to.
+    pub(crate) kind: Kind,
+}
+
+/// The version of IP.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    V4,
+    V6,
+}
+
+/// What kind of conversation a packet may begin or belong to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A TCP segment that asks for a connection: SYN without ACK. Never a reply.
+    Syn,
+    /// Any other TCP segment.
+    Segment,
+    /// A UDP datagram.
+    Datagram,
+    /// An ICMP or ICMPv6 echo request.
+    EchoRequest,
+    /// An ICMP or ICMPv6 echo reply.
+    EchoReply,
+    /// Anything else: begins nothing and replies to nothing.
+    Other,
+}
+
+impl Kind {
+    /// The kind of a TCP segment by its flags (RFC 9293 section 3.1).
+    #[inline(always)]
+    pub(crate) fn of_tcp(flags: u8) -> Self {
+        const SYN: u8 = 0x02;
+        const ACK: u8 = 0x10;
+        if flags & (SYN | ACK) == SYN { Self::Syn } else { Self::Segment }
+    }
+
+    /// The IP protocol number that a flow of this kind is recorded under; `None` where no flow is.
+    #[inline(always)]
+    pub(crate) fn protocol(self) -> Option<u8> {
+        match self {
+            Self::Syn | Self::Segment => Some(protocol::TCP),
+            Self::Datagram => Some(protocol::UDP),
+            Self::EchoRequest | Self::EchoReply => Some(protocol::ICMP),
+            Self::Other => None,
+        }
+    }
+}
+
+/// The class index of a TCP destination port as it stands in the packet.
+#[inline(always)]
+pub(crate) fn tcp_index(port: u16) -> usize {
+    class::TCP + port as usize
+}
+
+/// The class index of a UDP destination port as it stands in the packet.
+#[inline(always)]
+pub(crate) fn udp_index(port: u16) -> usize {
+    class::UDP + port as usize
+}

@@ -1,0 +1,83 @@
+//! The one bounds-checked way to packet bytes.
+//!
+//! A [`Window`] is a run of bytes whose presence was checked once; everything inside it is then read
+//! at offsets that the compiler checks. No other module does pointer arithmetic on a packet.
+
+use aya_ebpf::programs::{TcContext, XdpContext};
+
+/// Largest offset at which a window may start: above what Ethernet, two VLAN tags and the headers
+/// that [`crate::parse`] follows can add up to, and what tells the verifier that an offset is small.
+const MAX_OFFSET: usize = 0xfff;
+
+/// The linear part of a packet: its link-layer header first.
+pub(crate) struct Packet {
+    start: usize,
+    end: usize,
+}
+
+impl Packet {
+    /// A packet that arrives at an interface.
+    #[inline(always)]
+    pub(crate) fn arriving(ctx: &XdpContext) -> Self {
+        Self { start: ctx.data(), end: ctx.data_end() }
+    }
+
+    /// A packet that leaves through an interface.
+    #[inline(always)]
+    pub(crate) fn leaving(ctx: &TcContext) -> Self {
+        Self { start: ctx.data(), end: ctx.data_end() }
+    }
+
+    /// Number of bytes in the linear part.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> u64 {
+        (self.end - self.start) as u64
+    }
+
+    /// The `N` bytes from `offset` on, or `None` where the packet ends before them.
+    #[inline(always)]
+    pub(crate) fn window<const N: usize>(&self, offset: usize) -> Option<&Window<N>> {
+        if offset > MAX_OFFSET {
+            return None;
+        }
+        let first = self.start + offset;
+        if first + N > self.end {
+            return None;
+        }
+        // SAFETY: `first..first + N` lies within the packet, as just checked (the verifier checks it
+        // again); `Window` is plain bytes with alignment 1, and nothing writes to the packet.
+        Some(unsafe { &*(first as *const Window<N>) })
+    }
+}
+
+/// `N` bytes of a packet that are known to be there.
+#[repr(transparent)]
+pub(crate) struct Window<const N: usize>([u8; N]);
+
+impl<const N: usize> Window<N> {
+    /// The byte at `AT`.
+    #[inline(always)]
+    pub(crate) fn byte<const AT: usize>(&self) -> u8 {
+        self.bytes::<AT, 1>()[0]
+    }
+
+    /// Two bytes at `AT` as they stand in memory: a field in network byte order keeps that order.
+    #[inline(always)]
+    pub(crate) fn half<const AT: usize>(&self) -> u16 {
+        u16::from_ne_bytes(self.bytes::<AT, 2>())
+    }
+
+    /// Four bytes at `AT` as they stand in memory.
+    #[inline(always)]
+    pub(crate) fn word<const AT: usize>(&self) -> u32 {
+        u32::from_ne_bytes(self.bytes::<AT, 4>())
+    }
+
+    /// `M` bytes at `AT`, copied.
+    #[inline(always)]
+    pub(crate) fn bytes<const AT: usize, const M: usize>(&self) -> [u8; M] {
+        const { assert!(AT + M <= N, "field outside of the window") };
+        // SAFETY: `AT + M <= N` was checked at compile time; `[u8; M]` has alignment 1.
+        unsafe { self.0.as_ptr().add(AT).cast::<[u8; M]>().read() }
+    }
+}

@@ -1,0 +1,231 @@
+//! Packet -> headers, or the reason why it cannot be judged by its port.
+//!
+//! [`headers`] is the whole truth: Ethernet, up to two VLAN tags, IPv4 with options, IPv6 with
+//! extension headers. [`common`] recognises the shapes that nearly all traffic has with one bounds
+//! check and a few masked words, and says nothing about any other packet.
+
+use portcullis_common::{class, slot::Reason};
+
+use crate::{
+    header::{Headers, Kind, Version, protocol, tcp_index, udp_index},
+    packet::Packet,
+};
+
+/// Length of an Ethernet header without tags.
+const ETHERNET: usize = 14;
+/// Length of a VLAN tag (IEEE 802.1Q).
+const TAG: usize = 4;
+/// IPv6 extension headers that are followed. RFC 8200 section 4.1 names six that may stand before
+/// the upper layer, one of them twice; more is no honest packet.
+const MAX_EXTENSIONS: usize = 8;
+
+/// EtherTypes in network byte order, as they stand in the packet.
+mod ether {
+    pub(super) const IPV4: u16 = 0x0800_u16.to_be();
+    pub(super) const ARP: u16 = 0x0806_u16.to_be();
+    pub(super) const IPV6: u16 = 0x86dd_u16.to_be();
+    pub(super) const VLAN: u16 = 0x8100_u16.to_be();
+    pub(super) const SERVICE_VLAN: u16 = 0x88a8_u16.to_be();
+}
+
+/// A word of the packet as a native integer, from its bytes in the packet's order.
+const fn word(bytes: [u8; 4]) -> u32 {
+    u32::from_ne_bytes(bytes)
+}
+
+/// Headers of the shapes that carry nearly all traffic: at most one VLAN tag, IPv4 without options
+/// and not a fragment or IPv6 without extension headers, TCP or UDP. `None` says nothing but that
+/// [`headers`] must look.
+#[inline(always)]
+pub(crate) fn common(packet: &Packet) -> Option<Headers> {
+    let frame = packet.window::<54>(0)?;
+    match frame.half::<12>() {
+        ether::VLAN | ether::SERVICE_VLAN => common_at::<TAG>(packet),
+        _ => common_at::<0>(packet),
+    }
+}
+
+/// [`common`] behind `TAGS` bytes of VLAN tags.
+#[inline(always)]
+fn common_at<const TAGS: usize>(packet: &Packet) -> Option<Headers> {
+    // The EtherType, then version and IHL (IPv4) or version and half of the traffic class (IPv6).
+    const TYPE_IHL: u32 = word([0xff, 0xff, 0xff, 0]);
+    const IPV4_PLAIN: u32 = word([0x08, 0x00, 0x45, 0]);
+    const TYPE_VERSION: u32 = word([0xff, 0xff, 0xf0, 0]);
+    const IPV6: u32 = word([0x86, 0xdd, 0x60, 0]);
+    // MF and the fragment offset, TTL left out, and the protocol.
+    const FRAGMENT_PROTOCOL: u32 = word([0x3f, 0xff, 0, 0xff]);
+    const WHOLE_TCP: u32 = word([0, 0, 0, protocol::TCP]);
+    const WHOLE_UDP: u32 = word([0, 0, 0, protocol::UDP]);
+
+    let frame = packet.window::<54>(TAGS)?;
+    let start = frame.word::<12>();
+    let network = TAGS + ETHERNET;
+    if start & TYPE_IHL == IPV4_PLAIN {
+        let transport = network + 20;
+        let (index, kind) = match frame.word::<20>() & FRAGMENT_PROTOCOL {
+            WHOLE_TCP => (tcp_index(frame.half::<36>()), Kind::of_tcp(frame.byte::<47>())),
+            WHOLE_UDP => (udp_index(frame.half::<36>()), Kind::Datagram),
+            _ => return None,
+        };
+        return Some(Headers { index, version: Version::V4, network, transport, kind });
+    }
+    if start & TYPE_VERSION == IPV6 {
+        let transport = network + 40;
+        let (index, kind) = match frame.byte::<20>() {
+            protocol::TCP => {
+                let frame = packet.window::<68>(TAGS)?;
+                (tcp_index(frame.half::<56>()), Kind::of_tcp(frame.byte::<67>()))
+            }
+            protocol::UDP => {
+                let frame = packet.window::<62>(TAGS)?;
+                (udp_index(frame.half::<56>()), Kind::Datagram)
+            }
+            _ => return None,
+        };
+        return Some(Headers { index, version: Version::V6, network, transport, kind });
+    }
+    None
+}
+
+/// Headers of any packet, or the slot that says why it has none to judge it by.
+#[inline(always)]
+pub(crate) fn headers(packet: &Packet) -> Result<Headers, Reason> {
+    let mut network = ETHERNET;
+    let mut ether_type = packet.window::<ETHERNET>(0).ok_or(Reason::Truncated)?.half::<12>();
+    for _ in 0..2 {
+        if ether_type != ether::VLAN && ether_type != ether::SERVICE_VLAN {
+            break;
+        }
+        let tag = packet.window::<TAG>(network).ok_or(Reason::Truncated)?;
+        ether_type = tag.half::<2>();
+        network += TAG;
+    }
+    match ether_type {
+        ether::IPV4 => ipv4(packet, network),
+        ether::IPV6 => ipv6(packet, network),
+        ether::ARP => Err(Reason::Arp),
+        ether::VLAN | ether::SERVICE_VLAN => Err(Reason::VlanDepth),
+        _ => Err(Reason::NonIp),
+    }
+}
+
+/// IPv4 (RFC 791 section 3.1).
+#[inline(always)]
+fn ipv4(packet: &Packet, network: usize) -> Result<Headers, Reason> {
+    let header = packet.window::<20>(network).ok_or(Reason::Truncated)?;
+    let version_ihl = header.byte::<0>();
+    let length = usize::from(version_ihl & 0x0f) * 4;
+    if version_ihl >> 4 != 4 || length < 20 {
+        return Err(Reason::Malformed);
+    }
+    let offset = u16::from_be(header.half::<6>()) & 0x1fff;
+    if offset != 0 {
+        return Err(Reason::Fragment);
+    }
+    let transport = network + length;
+    let (index, kind) = match header.byte::<9>() {
+        protocol::TCP => tcp(packet, transport)?,
+        protocol::UDP => udp(packet, transport)?,
+        protocol::ICMP => icmp4(packet, transport)?,
+        other => (class::PROTOCOL + usize::from(other), Kind::Other),
+    };
+    Ok(Headers { index, version: Version::V4, network, transport, kind })
+}
+
+/// IPv6 (RFC 8200 sections 3 and 4) with its chain of extension headers.
+#[inline(always)]
+fn ipv6(packet: &Packet, network: usize) -> Result<Headers, Reason> {
+    let header = packet.window::<40>(network).ok_or(Reason::Truncated)?;
+    if header.byte::<0>() >> 4 != 6 {
+        return Err(Reason::Malformed);
+    }
+    let hop_limit = header.byte::<7>();
+    let mut next = header.byte::<6>();
+    let mut transport = network + 40;
+    for _ in 0..MAX_EXTENSIONS {
+        match next {
+            protocol::HOP_BY_HOP
+            | protocol::ROUTING
+            | protocol::DESTINATION_OPTIONS
+            | protocol::MOBILITY
+            | protocol::HIP
+            | protocol::SHIM6 => {
+                let extension = packet.window::<2>(transport).ok_or(Reason::Truncated)?;
+                next = extension.byte::<0>();
+                transport += (usize::from(extension.byte::<1>()) + 1) * 8;
+            }
+            protocol::FRAGMENT => {
+                let extension = packet.window::<8>(transport).ok_or(Reason::Truncated)?;
+                // The upper 13 bits; the byte before them is reserved and may hold anything.
+                if u16::from_be(extension.half::<2>()) & 0xfff8 != 0 {
+                    return Err(Reason::Fragment);
+                }
+                next = extension.byte::<0>();
+                transport += 8;
+            }
+            protocol::AUTHENTICATION => {
+                // RFC 4302 section 2.2: in words of 32 bits, less two.
+                let extension = packet.window::<2>(transport).ok_or(Reason::Truncated)?;
+                next = extension.byte::<0>();
+                transport += (usize::from(extension.byte::<1>()) + 2) * 4;
+            }
+            _ => {
+                let (index, kind) = match next {
+                    protocol::TCP => tcp(packet, transport)?,
+                    protocol::UDP => udp(packet, transport)?,
+                    protocol::ICMP6 => icmp6(packet, transport, hop_limit)?,
+                    other => (class::PROTOCOL + usize::from(other), Kind::Other),
+                };
+                return Ok(Headers { index, version: Version::V6, network, transport, kind });
+            }
+        }
+    }
+    Err(Reason::HeaderLimit)
+}
+
+/// TCP (RFC 9293 section 3.1): its destination port and what its flags make of it.
+#[inline(always)]
+fn tcp(packet: &Packet, transport: usize) -> Result<(usize, Kind), Reason> {
+    let header = packet.window::<14>(transport).ok_or(Reason::Truncated)?;
+    Ok((tcp_index(header.half::<2>()), Kind::of_tcp(header.byte::<13>())))
+}
+
+/// UDP (RFC 768): its destination port.
+#[inline(always)]
+fn udp(packet: &Packet, transport: usize) -> Result<(usize, Kind), Reason> {
+    let header = packet.window::<8>(transport).ok_or(Reason::Truncated)?;
+    Ok((udp_index(header.half::<2>()), Kind::Datagram))
+}
+
+/// ICMP (RFC 792).
+#[inline(always)]
+fn icmp4(packet: &Packet, transport: usize) -> Result<(usize, Kind), Reason> {
+    const ECHO_REPLY: u8 = 0;
+    const ECHO_REQUEST: u8 = 8;
+    let header = packet.window::<8>(transport).ok_or(Reason::Truncated)?;
+    let kind = match header.byte::<0>() {
+        ECHO_REQUEST => Kind::EchoRequest,
+        ECHO_REPLY => Kind::EchoReply,
+        _ => Kind::Other,
+    };
+    Ok((class::ICMP4 + usize::from(header.byte::<0>()), kind))
+}
+
+/// ICMPv6 (RFC 4443). Neighbour discovery counts only from the link itself: its hop limit is 255,
+/// which no router forwards (RFC 4861 section 7.1).
+#[inline(always)]
+fn icmp6(packet: &Packet, transport: usize, hop_limit: u8) -> Result<(usize, Kind), Reason> {
+    const ECHO_REQUEST: u8 = 128;
+    const ECHO_REPLY: u8 = 129;
+    const ROUTER_SOLICITATION: u8 = 133;
+    const REDIRECT: u8 = 137;
+    let header = packet.window::<4>(transport).ok_or(Reason::Truncated)?;
+    let kind = match header.byte::<0>() {
+        ROUTER_SOLICITATION..=REDIRECT if hop_limit != 255 => return Err(Reason::ForgedNeighbour),
+        ECHO_REQUEST => Kind::EchoRequest,
+        ECHO_REPLY => Kind::EchoReply,
+        _ => Kind::Other,
+    };
+    Ok((class::ICMP6 + usize::from(header.byte::<0>()), kind))
+}

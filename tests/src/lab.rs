@@ -1,0 +1,185 @@
+//! A private world: network namespaces, BPF file system and state that vanish with the process.
+//!
+//! [`Lab::enter`] gives the calling thread its own network and mount namespaces. Everything below
+//! happens in there: interfaces, pins and state files cannot touch the host's, and the kernel removes
+//! them when the last thread is gone, however it ended.
+
+use std::{
+    fs::File,
+    os::{fd::AsFd as _, unix::process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, setns, unshare},
+};
+
+/// The namespaces of the calling thread, and of whatever it starts.
+pub struct Lab {
+    host: Namespace,
+}
+
+/// A network namespace, alive as long as some clone of this is.
+#[derive(Clone)]
+pub struct Namespace(Arc<File>);
+
+impl Lab {
+    /// Leaves the host's network and mounts for new ones, with loopback up, an empty BPF file system
+    /// at [`Lab::bpffs`] and an empty state folder at [`Lab::state`].
+    ///
+    /// # Errors
+    ///
+    /// Without root.
+    pub fn enter() -> Result<Self> {
+        ensure!(nix::unistd::geteuid().is_root(), "the lab needs root: run it with sudo");
+        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).context("cannot make namespaces")?;
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+            .context("cannot make the mounts private")?;
+        mount(Some("lab"), "/mnt", Some("tmpfs"), MsFlags::empty(), None::<&str>)
+            .context("cannot mount the lab's own folder")?;
+        for folder in [Self::bpffs(), Self::state()] {
+            std::fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        mount(Some("bpf"), &Self::bpffs(), Some("bpf"), MsFlags::empty(), None::<&str>)
+            .context("cannot mount a BPF file system")?;
+        let lab = Self { host: Namespace::current()? };
+        run("ip", &["link", "set", "lo", "up"])?;
+        Ok(lab)
+    }
+
+    /// Where the lab's BPF file system is mounted.
+    #[must_use]
+    pub fn bpffs() -> PathBuf {
+        PathBuf::from("/mnt/bpf")
+    }
+
+    /// Where the agent's state goes.
+    #[must_use]
+    pub fn state() -> PathBuf {
+        PathBuf::from("/mnt/state")
+    }
+
+    /// The network namespace of the protected host.
+    #[must_use]
+    pub fn host(&self) -> &Namespace {
+        &self.host
+    }
+
+    /// Another network namespace, connected by a veth pair: `here` on the protected host, `there` in
+    /// the new one. Both ends are up, with the test addresses `.1`/`::1` here and `.2`/`::2` there.
+    ///
+    /// # Errors
+    ///
+    /// Where iproute2 is missing or refuses.
+    pub fn neighbour(&self, here: &str, there: &str) -> Result<Namespace> {
+        let peer = Namespace::new()?;
+        run("ip", &["link", "add", here, "type", "veth", "peer", "name", there])?;
+        // Addresses are usable at once: nobody else is on this link.
+        for (name, n) in [(here, 1), (there, 2)] {
+            if n == 2 {
+                peer.take(name)?;
+            }
+            let set = |args: &[&str]| if n == 1 { run("ip", args) } else { peer.run("ip", args) };
+            set(&["address", "add", &format!("203.0.113.{n}/24"), "dev", name])?;
+            set(&["-6", "address", "add", &format!("2001:db8::{n}/64"), "dev", name, "nodad"])?;
+            set(&["link", "set", name, "up"])?;
+        }
+        peer.run("ip", &["link", "set", "lo", "up"])?;
+        Ok(peer)
+    }
+}
+
+impl Namespace {
+    /// The calling thread's.
+    fn current() -> Result<Self> {
+        let file = File::open("/proc/thread-self/ns/net").context("cannot open the network namespace")?;
+        Ok(Self(Arc::new(file)))
+    }
+
+    /// A new one.
+    fn new() -> Result<Self> {
+        let made = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+            Self::current()
+        });
+        made.join().map_err(|_| anyhow::anyhow!("the thread that makes the namespace panicked"))?
+    }
+
+    /// Moves an interface of the calling thread's namespace into this one.
+    fn take(&self, interface: &str) -> Result<()> {
+        // iproute2 names a namespace by a process or by a file below /run/netns; a file descriptor of
+        // this process serves as well.
+        let mut command = Command::new("ip");
+        command.args(["link", "set", interface, "netns"]).arg(format!(
+            "/proc/{}/fd/{}",
+            std::process::id(),
+            self.raw()
+        ));
+        output(command).map(drop)
+    }
+
+    fn raw(&self) -> i32 {
+        std::os::fd::AsRawFd::as_raw_fd(&*self.0)
+    }
+
+    /// A command that will run in this namespace.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        let namespace = Arc::clone(&self.0);
+        // SAFETY: between fork and exec only `setns`, a plain system call, is made.
+        unsafe {
+            command.pre_exec(move || {
+                setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from)
+            });
+        }
+        command
+    }
+
+    /// Runs a command here and gives what it printed.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be started or fails; the message holds what it said.
+    pub fn run(&self, program: &str, args: &[&str]) -> Result<String> {
+        let mut command = self.command(program);
+        command.args(args);
+        output(command)
+    }
+
+    /// Runs `work` on a thread in this namespace and waits for it.
+    ///
+    /// # Panics
+    ///
+    /// Where `work` does.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET)
+                    .expect("entering a namespace of this process");
+                work()
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+}
+
+/// Runs a command in the calling thread's namespace.
+fn run(program: &str, args: &[&str]) -> Result<String> {
+    let mut command = Command::new(program);
+    command.args(args);
+    output(command)
+}
+
+fn output(mut command: Command) -> Result<String> {
+    let Output { status, stdout, stderr } =
+        command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    if !status.success() {
+        bail!("{command:?} failed ({status}): {}", String::from_utf8_lossy(&stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&stdout).into_owned())
+}

@@ -30,7 +30,7 @@ fn build(workspace: &Path) -> Result<()> {
 
     let (object, tools) = match toolchain::find(&places, endian)? {
         Source::Prebuilt(object) => {
-            object::check(&object)?;
+            object::verify(&object)?;
             (object.clone(), vec![object])
         }
         Source::Compile(toolchain) => {

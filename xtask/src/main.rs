@@ -1,2 +1,95 @@
-//! `cargo xtask`.
-fn main() {}
+//! `cargo xtask`: what people and CI run.
+//!
+//! Parses the command line, runs one command, turns its result into an exit code.
+
+mod commands;
+mod journal;
+mod privilege;
+mod readme;
+mod tools;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::commands::{build, check, launch, setup, test};
+use crate::workspace::Workspace;
+
+/// Sets up, builds, checks, tests and demonstrates Portcullis.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    after_help = "Exit codes: 0 done, 1 failed, 2 bad usage, 3 something is missing (setup --check)."
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find or install what building and testing needs, and say why.
+    Setup {
+        /// Only report; exit code 3 where something is missing.
+        #[arg(long)]
+        check: bool,
+        /// Also what `cargo xtask bench` compares against (xdp-tools, nftables, iptables).
+        #[arg(long)]
+        bench: bool,
+    },
+    /// Build the command `portcullis` with its kernel programs.
+    Build {
+        /// Optimised, as it is shipped.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Check format, lints, documentation, licences and the README; run nothing as root.
+    Check,
+    /// Set up, check and run every test; the kernel tests run as root.
+    Test {
+        /// Leave out the kernel tests, which need root.
+        #[arg(long)]
+        without_kernel: bool,
+    },
+    /// Set up, build, and show the product at work in network namespaces, as root.
+    Demo {
+        /// Arguments for the demonstration.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Set up, build, and measure the cost per packet against no-op and peers, as root.
+    Bench {
+        /// Also write the figures to this file.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// More arguments for the benchmark.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let CommandLine { command } = CommandLine::parse();
+    run(command).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match command {
+        Command::Setup { check: true, bench } => return setup::report(&workspace, bench),
+        Command::Setup { check: false, bench } => setup::ensure(&workspace, bench)?,
+        Command::Build { release } => build::run(&workspace, release)?,
+        Command::Check => check::run(&workspace)?,
+        Command::Test { without_kernel } => test::run(&workspace, without_kernel)?,
+        Command::Demo { arguments } => launch::demo(&workspace, &arguments)?,
+        Command::Bench { json, arguments } => launch::bench(&workspace, json.as_deref(), &arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -65,7 +65,7 @@ pub struct Built {
 /// cargo cannot be started, or the programs do not compile; then the message holds what the
 /// compiler said.
 pub fn build(toolchain: &Toolchain, places: &Places, request: &Request<'_>) -> Result<Built> {
-    let output = command(toolchain, places, request)
+    let output = command("build", toolchain, places, request)
         .output()
         .with_context(|| format!("cannot run {}", toolchain.cargo().display()))?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -73,8 +73,40 @@ pub fn build(toolchain: &Toolchain, places: &Places, request: &Request<'_>) -> R
         bail!("the kernel programs do not compile (with {toolchain}):\n\n{said}");
     }
     let object = request.target_dir.join(request.endian.target()).join(PROFILE).join(BINARY);
-    check(&object)?;
+    verify(&object)?;
     Ok(Built { object, warnings: said })
+}
+
+/// Checks the programs with clippy, or with the compiler's own lints where the toolchain has no
+/// clippy; a warning is an error. Returns which of the two it was.
+///
+/// # Errors
+///
+/// cargo cannot be started, or there are warnings; then the message holds them.
+pub fn lint(toolchain: &Toolchain, places: &Places, request: &Request<'_>) -> Result<Linter> {
+    let mut command =
+        command("check", toolchain, places, &Request { deny_warnings: true, ..request.clone() });
+    let clippy = toolchain.sysroot.join("bin/clippy-driver");
+    let linter = if clippy.is_file() {
+        command.env("RUSTC_WORKSPACE_WRAPPER", &clippy);
+        Linter::Clippy
+    } else {
+        Linter::Rustc
+    };
+    let output = command.output().with_context(|| format!("cannot run {}", toolchain.cargo().display()))?;
+    if !output.status.success() {
+        bail!("the kernel programs have warnings:\n\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(linter)
+}
+
+/// What has linted the programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linter {
+    /// The toolchain's clippy.
+    Clippy,
+    /// The compiler's own lints only.
+    Rustc,
 }
 
 /// Refuses what is no BPF object: a wrong file would otherwise only be noticed when loading.
@@ -82,7 +114,7 @@ pub fn build(toolchain: &Toolchain, places: &Places, request: &Request<'_>) -> R
 /// # Errors
 ///
 /// The file cannot be read, or is no ELF file for BPF.
-pub fn check(object: &Path) -> Result<()> {
+pub fn verify(object: &Path) -> Result<()> {
     /// `e_machine` of BPF, at byte 18 of an ELF header (linux/elf-em.h).
     const EM_BPF: u16 = 247;
     let bytes = fs::read(object).with_context(|| format!("cannot read {}", object.display()))?;
@@ -99,7 +131,7 @@ pub fn check(object: &Path) -> Result<()> {
 
 /// The cargo command. Variables of an outer cargo (wrappers, flags, target folder) must not reach
 /// it: `cargo clippy` for instance would make clippy's driver compile the kernel programs.
-fn command(toolchain: &Toolchain, places: &Places, request: &Request<'_>) -> Command {
+fn command(action: &str, toolchain: &Toolchain, places: &Places, request: &Request<'_>) -> Command {
     let mut command = Command::new(toolchain.cargo());
     command.current_dir(request.workspace);
     for (name, _) in env::vars_os() {
@@ -108,7 +140,7 @@ fn command(toolchain: &Toolchain, places: &Places, request: &Request<'_>) -> Com
         }
     }
     command
-        .args(["build", "--quiet", "--locked", "--package", PACKAGE, "--bin", BINARY])
+        .args([action, "--quiet", "--locked", "--package", PACKAGE, "--bin", BINARY])
         .args(["--profile", PROFILE, "--target", request.endian.target()])
         .arg("--target-dir")
         .arg(request.target_dir)

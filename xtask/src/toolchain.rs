@@ -110,48 +110,55 @@ pub fn find(places: &Places, endian: Endian) -> Result<Source> {
         }
         return Ok(Source::Prebuilt(object.clone()));
     }
-    let (sysroot, core) = compiler(places, endian)?;
-    let linker = linker(places, core).context(
+    let compilers = compilers(places, endian)?;
+    if compilers.is_empty() {
+        bail!(
+            "no compiler for the kernel programs (eBPF) was found: run `cargo xtask setup`, which installs one or says how"
+        );
+    }
+    pair(places, &compilers).map(Source::Compile).context(
         "the linker for the kernel programs, bpf-linker, was not found: run `cargo xtask setup`, which installs it",
-    )?;
-    Ok(Source::Compile(Toolchain { sysroot, core, linker }))
+    )
 }
 
-/// The compiler alone: `cargo xtask setup` asks before a linker exists.
+/// Compilers that can make kernel programs, best first; an override is the only one.
 ///
 /// # Errors
 ///
-/// As [`find`].
-pub fn compiler(places: &Places, endian: Endian) -> Result<(PathBuf, Core)> {
+/// The override names no such compiler.
+pub fn compilers(places: &Places, endian: Endian) -> Result<Vec<(PathBuf, Core)>> {
+    let with_core = |folder: PathBuf| core_of(&folder, endian).map(|core| (folder, core));
     if let Some(name) = &places.toolchain {
-        let folder = places.rustup_home.join("toolchains").join(name);
-        let core = core_of(&folder, endian).with_context(|| {
+        let compiler = with_core(places.rustup_home.join("toolchains").join(name)).with_context(|| {
             format!(
                 "{TOOLCHAIN_VARIABLE} names `{}`, which is neither a rustup toolchain with the component rust-src nor a folder whose bin/rustc has `core` for {}",
                 name.display(),
                 endian.target()
             )
         })?;
-        return Ok((folder, core));
+        return Ok(vec![compiler]);
     }
-    nightlies(&places.rustup_home)
-        .into_iter()
-        .find(|folder| core_of(folder, endian) == Some(Core::FromSource))
-        .map(|folder| (folder, Core::FromSource))
-        .or_else(|| Some(places.system.clone()).filter(|prefix| core_of(prefix, endian) == Some(Core::Prebuilt)).map(|prefix| (prefix, Core::Prebuilt)))
-        .context("no compiler for the kernel programs (eBPF) was found: run `cargo xtask setup`, which installs one or says how")
+    let nightlies = nightlies(&places.rustup_home).into_iter().filter_map(with_core);
+    let system = with_core(places.system.clone()).filter(|(_, core)| *core == Core::Prebuilt);
+    Ok(nightlies.chain(system).collect())
 }
 
-/// The linker. A nightly's LLVM is newer than any distribution's, so that the linker which its
-/// owner put on `PATH` comes first; the distribution's compiler needs the one that was built
-/// against the distribution's LLVM.
-#[must_use]
-pub fn linker(places: &Places, core: Core) -> Option<PathBuf> {
+/// A compiler with a linker that fits. bpf-linker has to know the compiler's LLVM: the one that
+/// `cargo xtask setup` builds knows the distribution's, the one that the owner of a nightly put on
+/// `PATH` the nightly's. Crosswise they are the last resort.
+fn pair(places: &Places, compilers: &[(PathBuf, Core)]) -> Option<Toolchain> {
     let on_path = places.on_path(BPF_LINKER);
-    match core {
-        Core::FromSource => on_path.or_else(|| places.own_linker()),
-        Core::Prebuilt => places.own_linker().or(on_path),
-    }
+    let own = places.own_linker();
+    let order = [
+        (Core::FromSource, &on_path),
+        (Core::Prebuilt, &own),
+        (Core::Prebuilt, &on_path),
+        (Core::FromSource, &own),
+    ];
+    order.into_iter().find_map(|(core, linker)| {
+        let (sysroot, _) = compilers.iter().find(|(_, of)| *of == core)?;
+        Some(Toolchain { sysroot: sysroot.clone(), core, linker: linker.clone()? })
+    })
 }
 
 /// rustup's nightlies: the plain one first, then the dated ones, newest first.
@@ -243,6 +250,13 @@ mod tests {
     fn a_nightly_with_sources_wins_and_takes_the_linker_on_path() {
         let machine = [NIGHTLY, DEBIAN, &[ON_PATH, OWN]];
         assert_eq!(found(&machine, |_| ()), is("rustup/toolchains/nightly-x", Core::FromSource, ON_PATH));
+    }
+
+    #[test]
+    fn a_nightly_takes_the_linker_of_the_system_compiler_only_for_want_of_better() {
+        assert_eq!(found(&[NIGHTLY, DEBIAN, &[OWN]], |_| ()), is("usr", Core::Prebuilt, OWN));
+        let alone = found(&[NIGHTLY, &[OWN]], |_| ());
+        assert_eq!(alone, is("rustup/toolchains/nightly-x", Core::FromSource, OWN));
     }
 
     #[test]

@@ -1,0 +1,55 @@
+//! `cargo xtask demo` and `cargo xtask bench`: build as shipped, then run one program of the tests
+//! crate as root. Both find the command under test in the environment variable `PORTCULLIS`.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::commands::{build, setup};
+use crate::journal::Journal;
+use crate::privilege::Privilege;
+use crate::workspace::Workspace;
+
+/// Shows the product at work in network namespaces.
+pub(crate) fn demo(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    launch(workspace, "demo", "lab-demo", arguments)
+}
+
+/// Measures the cost per packet.
+pub(crate) fn bench(workspace: &Workspace, json: Option<&Path>, arguments: &[String]) -> Result<()> {
+    let mut all = Vec::new();
+    if let Some(file) = json {
+        let file = std::path::absolute(file).with_context(|| format!("cannot resolve {}", file.display()))?;
+        all.extend(["--json".to_owned(), file.display().to_string()]);
+    }
+    all.extend_from_slice(arguments);
+    launch(workspace, "bench", "bench", &all)
+}
+
+fn launch(
+    workspace: &Workspace,
+    command: &'static str,
+    program: &'static str,
+    arguments: &[String],
+) -> Result<()> {
+    let mut journal = Journal::new(command);
+    journal.step("setup", "finding or installing tools", "see the message above", || {
+        setup::ensure(workspace, command == "bench")
+    })?;
+    let packages = ["--package", "portcullis", "--package", "portcullis-tests"];
+    let binaries = ["--bin", "portcullis", "--bin", program];
+    let mut cargo = workspace.cargo(["build", "--locked", "--release"]);
+    journal.run("build", cargo.args(packages).args(binaries), build::ADVICE)?;
+
+    let built = workspace.target_dir()?.join("release");
+    let mut run =
+        Privilege::find(&workspace.places, "network namespaces are made")?.command(built.join(program));
+    run.args(arguments).env("PORTCULLIS", built.join("portcullis"));
+    journal.run(
+        program,
+        &mut run,
+        "read the program's own message above; it needs Linux 5.15 or later with BTF",
+    )?;
+    journal.close();
+    Ok(())
+}

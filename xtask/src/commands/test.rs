@@ -1,0 +1,52 @@
+//! `cargo xtask test`: everything that has to hold before a change is merged.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::commands::{check, setup};
+use crate::journal::{Journal, output_of};
+use crate::privilege::{Privilege, SUDO};
+use crate::workspace::Workspace;
+
+/// Sets up, checks, and runs every test.
+pub(crate) fn run(workspace: &Workspace, without_kernel: bool) -> Result<()> {
+    let mut journal = Journal::new("test");
+    journal.step("setup", "finding or installing tools", "see the message above", || {
+        setup::ensure(workspace, false)
+    })?;
+    check::steps(workspace, &mut journal)?;
+
+    let mut tests = workspace.cargo(["test", "--locked", "--workspace"]);
+    tests.args(["--exclude", "portcullis-ebpf", "--exclude", "portcullis-tests"]);
+    journal.run("unit and property tests", &mut tests, "run the failing test alone: `cargo test NAME`")?;
+
+    if without_kernel {
+        journal.skip("kernel tests", "--without-kernel was given");
+    } else {
+        kernel_tests(workspace, &mut journal)?;
+    }
+    journal.close();
+    Ok(())
+}
+
+/// cargo and rustc run as the user; the finished test programs run as root, by cargo's `runner`.
+fn kernel_tests(workspace: &Workspace, journal: &mut Journal) -> Result<()> {
+    let mut tests = workspace.cargo(["test", "--locked", "--package", "portcullis-tests"]);
+    if Privilege::find(&workspace.places, "kernel tests run")? == Privilege::Sudo {
+        tests.env(format!("CARGO_TARGET_{}_RUNNER", host()?), SUDO.join(" "));
+    }
+    journal.run(
+        "kernel tests",
+        &mut tests,
+        "run the failing test alone, as root: `cargo test --package portcullis-tests NAME`; docs/testing.md tells what each proves",
+    )
+}
+
+/// The host's target triple, as cargo writes it in the names of variables.
+fn host() -> Result<String> {
+    let version = output_of(Command::new("rustc").arg("-vV"))?;
+    let triple =
+        version.lines().find_map(|line| line.strip_prefix("host: ")).context("`rustc -vV` names no host")?;
+    Ok(triple.to_uppercase().replace(['-', '.'], "_"))
+}

@@ -9,6 +9,7 @@ pub mod requirement;
 pub mod ruleset;
 
 pub mod compile;
+pub mod evaluate;
 pub mod tables;
 
 pub mod datapath;

@@ -122,7 +122,7 @@ impl Programs {
                 loader.map_pin_path(name, Cow::Owned(pins.map(name)));
             }
         }
-        let mut ebpf = loader.load(OBJECT).map_err(load_error)?;
+        let mut ebpf = loader.load(OBJECT).map_err(|error| load_error(&error))?;
         fill(&mut ebpf, tables)?;
         mark_dhcp_client(&mut ebpf)?;
         program::<Xdp>(&mut ebpf, abi::INGRESS_PROGRAM)?
@@ -287,8 +287,8 @@ fn mark_dhcp_client(ebpf: &mut Ebpf) -> Result<(), DatapathError> {
     ports.set(0, used, 0).map_err(failed)
 }
 
-fn load_error(error: EbpfError) -> DatapathError {
-    DatapathError::bpf("load the kernel program", &error)
+fn load_error(error: &EbpfError) -> DatapathError {
+    DatapathError::bpf("load the kernel program", error)
 }
 
 fn refused(program: &'static str, error: &ProgramError) -> DatapathError {

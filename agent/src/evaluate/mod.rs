@@ -97,7 +97,9 @@ impl<'a> Evaluator<'a> {
         if let Some((_, number)) = narrowest {
             return Verdict::Rule(number);
         }
-        Verdict::Reason(if open { Reason::Source } else { unruled(packet.destination) })
+        let unruled = unruled(packet.destination);
+        // A rule only ever lets more in: where it is limited, what was accepted without it still is.
+        Verdict::Reason(if open && !unruled.accepts() { Reason::Source } else { unruled })
     }
 
     /// The reason to accept a packet that no rule admits.

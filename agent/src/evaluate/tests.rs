@@ -99,6 +99,7 @@ fn each_packet_has_the_verdict_that_the_reference_gives() {
             rule(&[tcp(6004, 6006)], &[], None),
             rule(&[Opening::Icmp(8), Opening::Icmp(3)], &[], None),
             rule(&[tcp(5061, 5061)], &[], None),
+            rule(&[Opening::Icmpv6(135), Opening::Icmpv6(128)], &["2001:db8:1::/48"], None),
         ],
     };
     use Verdict::Rule;
@@ -151,10 +152,16 @@ fn each_packet_has_the_verdict_that_the_reference_gives() {
         ("ICMP over IPv6 is a protocol", v6(1, 64, &icmp(13)), Rule(6)),
         ("ICMPv6 over IPv4 is a protocol", v4(58, &icmp(135)), Rule(6)),
         ("an ICMPv6 error", v6(58, 64, &[2, 0, 0, 0]), reason(Reason::IcmpError)),
-        ("neighbour discovery", v6(58, 255, &[135, 0, 0, 0]), reason(Reason::NeighbourDiscovery)),
+        (
+            "discovery that a rule names for others",
+            v6(58, 255, &[135, 0, 0, 0]),
+            reason(Reason::NeighbourDiscovery),
+        ),
+        ("neighbour discovery", v6(58, 255, &[136, 0, 0, 0]), reason(Reason::NeighbourDiscovery)),
         ("forwarded discovery", v6(58, 254, &[135, 0, 0, 0]), reason(Reason::ForgedNeighbour)),
         ("listener discovery", v6(58, 1, &[143, 0, 0, 0]), reason(Reason::MulticastListener)),
-        ("a ping over IPv6", v6(58, 64, &icmp(128)), reason(Reason::UndocumentedIcmp)),
+        ("a ping open to others", v6(58, 64, &icmp(128)), reason(Reason::Source)),
+        ("a ping reply", v6(58, 64, &icmp(129)), reason(Reason::UndocumentedIcmp)),
         ("ARP", ethernet(0x0806, &[0; 28]), reason(Reason::Arp)),
         ("LLDP", ethernet(0x88cc, &[0; 46]), reason(Reason::NonIp)),
         ("thirteen bytes", vec![0; 13], reason(Reason::Truncated)),

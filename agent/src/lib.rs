@@ -12,6 +12,7 @@ pub mod policy;
 pub mod ruleset;
 
 pub mod compile;
+pub mod evaluate;
 pub mod tables;
 
 pub mod datapath;

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use ipnet::IpNet;
 use portcullis_common::{
     class,
-    slot::{Reason, Slot},
+    slot::{Reason, Slot, accepts},
 };
 
 use crate::{
@@ -78,7 +78,11 @@ pub fn compile(rules: &RuleSet, slots: &[Slot]) -> Result<Compiled, CompileError
                 compiled.reachable[*rule] = true;
                 slots[*rule]
             }
-            _ => class::MORE | rows.row(&claim),
+            _ => {
+                // All destinations of a claim are alike before the rules: closed, or always safe.
+                let first = claim.indexes().next().map_or(0, |index| compiled.tables.classes[index]);
+                class::MORE | rows.row(&claim, if accepts(first) { first } else { Reason::Source.slot() })
+            }
         };
         for index in claim.indexes() {
             compiled.tables.classes[index] = class;
@@ -107,8 +111,8 @@ struct Row {
 }
 
 impl Rows {
-    fn row(&mut self, claim: &Claim) -> u16 {
-        let row = Row { rules: claim.rules.clone(), otherwise: Reason::Source.slot() };
+    fn row(&mut self, claim: &Claim, otherwise: Slot) -> u16 {
+        let row = Row { rules: claim.rules.clone(), otherwise };
         if let Some(&known) = self.known.get(&row) {
             return known;
         }

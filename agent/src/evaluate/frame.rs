@@ -1,0 +1,186 @@
+//! Frame -> what a packet is addressed to and which conversation it belongs to, or the reason why
+//! that cannot be told. Straight from the standards, byte by byte, without regard to speed.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use portcullis_common::slot::Reason;
+
+/// Headers are not looked for behind this offset.
+const LAST_START: usize = 0xfff;
+/// VLAN tags that are looked behind.
+const MAX_TAGS: usize = 2;
+/// IPv6 extension headers that are looked behind.
+const MAX_EXTENSIONS: usize = 8;
+
+/// What a packet is addressed to, beside its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// A TCP port.
+    Tcp(u16),
+    /// A UDP port.
+    Udp(u16),
+    /// An ICMP type.
+    Icmp(u8),
+    /// An ICMPv6 type.
+    Icmpv6(u8),
+    /// Another IP protocol, by number.
+    Protocol(u8),
+}
+
+/// A packet whose headers could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Packet {
+    pub(super) source: IpAddr,
+    pub(super) target: IpAddr,
+    pub(super) destination: Destination,
+    pub(super) message: Message,
+}
+
+/// The part that a packet can have in a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Message {
+    Tcp { from: u16, to: u16, asks: bool },
+    Udp { from: u16, to: u16 },
+    EchoRequest { identifier: u16 },
+    EchoReply { identifier: u16 },
+    None,
+}
+
+/// Reads an Ethernet frame.
+pub(super) fn read(frame: &[u8]) -> Result<Packet, Reason> {
+    take(frame, 0, 14)?;
+    let mut at = 12;
+    for tags in 0.. {
+        let ether_type = half(frame, at)?;
+        at += 2;
+        match ether_type {
+            0x0800 => return ipv4(frame, at),
+            0x86dd => return ipv6(frame, at),
+            0x0806 => return Err(Reason::Arp),
+            0x8100 | 0x88a8 if tags == MAX_TAGS => return Err(Reason::VlanDepth),
+            // Two bytes of tag, then the next type.
+            0x8100 | 0x88a8 => {
+                take(frame, at, 4)?;
+                at += 2;
+            }
+            _ => return Err(Reason::NonIp),
+        }
+    }
+    unreachable!("the third tag returns")
+}
+
+/// IPv4 (RFC 791 section 3.1). What the total length says does not matter.
+fn ipv4(frame: &[u8], at: usize) -> Result<Packet, Reason> {
+    let header = take(frame, at, 20)?;
+    let (version, words) = (header[0] >> 4, header[0] & 15);
+    if version != 4 || words < 5 {
+        return Err(Reason::Malformed);
+    }
+    let fragment_offset = half(header, 6)? & 0x1fff;
+    if fragment_offset != 0 {
+        return Err(Reason::Fragment);
+    }
+    let behind = at + usize::from(words) * 4;
+    let (destination, message) = match header[9] {
+        1 => icmp(frame, behind)?,
+        6 => tcp(frame, behind)?,
+        17 => udp(frame, behind)?,
+        other => (Destination::Protocol(other), Message::None),
+    };
+    let address = |at: usize| IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(&header[at..at + 4]).unwrap()));
+    Ok(Packet { source: address(12), target: address(16), destination, message })
+}
+
+/// IPv6 (RFC 8200 section 3) and its extension headers (section 4; the others by their own RFC).
+fn ipv6(frame: &[u8], at: usize) -> Result<Packet, Reason> {
+    let header = take(frame, at, 40)?;
+    if header[0] >> 4 != 6 {
+        return Err(Reason::Malformed);
+    }
+    let hop_limit = header[7];
+    let mut next = header[6];
+    let mut behind = at + 40;
+    let mut extensions = 0;
+    let (destination, message) = loop {
+        if extensions == MAX_EXTENSIONS {
+            return Err(Reason::HeaderLimit);
+        }
+        let length = match next {
+            // Hop-by-hop, routing, destination options; mobility (RFC 6275), HIP (RFC 7401), shim6
+            // (RFC 5533): units of eight bytes, the first not counted.
+            0 | 43 | 60 | 135 | 139 | 140 => (usize::from(take(frame, behind, 2)?[1]) + 1) * 8,
+            44 => {
+                let fragment_offset = half(take(frame, behind, 8)?, 2)? >> 3;
+                if fragment_offset != 0 {
+                    return Err(Reason::Fragment);
+                }
+                8
+            }
+            // Authentication (RFC 4302 section 2.2): units of four bytes, the first two not counted.
+            51 => (usize::from(take(frame, behind, 2)?[1]) + 2) * 4,
+            6 => break tcp(frame, behind)?,
+            17 => break udp(frame, behind)?,
+            58 => break icmpv6(frame, behind, hop_limit)?,
+            other => break (Destination::Protocol(other), Message::None),
+        };
+        next = frame[behind];
+        behind += length;
+        extensions += 1;
+    };
+    let address = |at: usize| IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(&header[at..at + 16]).unwrap()));
+    Ok(Packet { source: address(8), target: address(24), destination, message })
+}
+
+/// TCP (RFC 9293 section 3.1), up to its flags.
+fn tcp(frame: &[u8], at: usize) -> Result<(Destination, Message), Reason> {
+    let header = take(frame, at, 14)?;
+    let (from, to) = (half(header, 0)?, half(header, 2)?);
+    let (syn, ack) = (header[13] & 0x02 != 0, header[13] & 0x10 != 0);
+    Ok((Destination::Tcp(to), Message::Tcp { from, to, asks: syn && !ack }))
+}
+
+/// UDP (RFC 768).
+fn udp(frame: &[u8], at: usize) -> Result<(Destination, Message), Reason> {
+    let header = take(frame, at, 8)?;
+    let (from, to) = (half(header, 0)?, half(header, 2)?);
+    Ok((Destination::Udp(to), Message::Udp { from, to }))
+}
+
+/// ICMP (RFC 792).
+fn icmp(frame: &[u8], at: usize) -> Result<(Destination, Message), Reason> {
+    let header = take(frame, at, 8)?;
+    let identifier = half(header, 4)?;
+    let message = match header[0] {
+        8 => Message::EchoRequest { identifier },
+        0 => Message::EchoReply { identifier },
+        _ => Message::None,
+    };
+    Ok((Destination::Icmp(header[0]), message))
+}
+
+/// ICMPv6 (RFC 4443). Neighbour discovery must come from the link (RFC 4861 section 7.1).
+fn icmpv6(frame: &[u8], at: usize, hop_limit: u8) -> Result<(Destination, Message), Reason> {
+    let kind = take(frame, at, 4)?[0];
+    if (133..=137).contains(&kind) && hop_limit != 255 {
+        return Err(Reason::ForgedNeighbour);
+    }
+    // An echo without an identifier belongs to no conversation.
+    let message = match (kind, take(frame, at, 8).and_then(|header| half(header, 4))) {
+        (128, Ok(identifier)) => Message::EchoRequest { identifier },
+        (129, Ok(identifier)) => Message::EchoReply { identifier },
+        _ => Message::None,
+    };
+    Ok((Destination::Icmpv6(kind), message))
+}
+
+fn half(bytes: &[u8], at: usize) -> Result<u16, Reason> {
+    let bytes = take(bytes, at, 2)?;
+    Ok(u16::from(bytes[0]) << 8 | u16::from(bytes[1]))
+}
+
+fn take(bytes: &[u8], at: usize, count: usize) -> Result<&[u8], Reason> {
+    if at > LAST_START {
+        return Err(Reason::Truncated);
+    }
+    bytes.get(at..at + count).ok_or(Reason::Truncated)
+}

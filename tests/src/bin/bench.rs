@@ -10,7 +10,7 @@ fn main() -> anyhow::Result<()> {
     tables.classes[portcullis_common::class::UDP + portcullis_common::class::port_index(3478)] = 65;
     let pins = Pins::new(&Lab::bpffs(), "edge0");
     let attachment = Attachment::new("edge0", pins.clone());
-    attachment.prepare()?;
+    attachment.prepare(false)?;
     let mut programs = Programs::load(&tables, &LoadOptions::default(), Some(&pins))?;
     println!("{:?}", attachment.attach(&mut programs)?);
     for ip in Ip::BOTH {

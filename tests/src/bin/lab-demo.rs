@@ -45,7 +45,17 @@ const ATTEMPTS: &[(Protocol, u16, bool, &str)] = &[
 /// How long a client waits for an answer before it counts as dropped.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match demonstrate() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab-demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demonstrate() -> Result<()> {
     let portcullis = env::var_os("PORTCULLIS").map(PathBuf::from);
     let portcullis = portcullis.context("PORTCULLIS must name the binary: run `cargo xtask demo`")?;
     let lab = Lab::enter()?;
@@ -86,7 +96,6 @@ fn main() -> Result<()> {
             ensure!(answered, "the reply from {protocol:?} {port} over {ip:?} was lost");
         }
     }
-    client.run("ping", &["-c", "2", "-i", "0.2", "-W", "1", "203.0.113.1"])?;
 
     println!();
     demo.run(&["counters"], false, &[0])?;

@@ -172,7 +172,7 @@ fn accepts_all(class: u16) -> bool {
 }
 
 /// DHCP: server port 67 to client port 68 (RFC 2131 section 4.1); DHCPv6: 547 to 546 (RFC 8415
-/// section 7.2). Userspace marks the client ports, so that what arrives there is looked at.
+/// section 7.2). Userspace has the client ports marked, so that what arrives there is looked at.
 #[inline(always)]
 fn is_dhcp_reply(ports: Ports, version: Version) -> bool {
     match version {

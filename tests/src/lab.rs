@@ -51,6 +51,19 @@ impl Lab {
         Ok(lab)
     }
 
+    /// [`Lab::enter`] for tests: without root it says why the test is skipped, and gives nothing.
+    ///
+    /// # Errors
+    ///
+    /// With root, where the kernel refuses.
+    pub fn enter_as_root() -> Result<Option<Self>> {
+        if nix::unistd::geteuid().is_root() {
+            return Self::enter().map(Some);
+        }
+        eprintln!("skipped: network namespaces and BPF programs need root");
+        Ok(None)
+    }
+
     /// Where the lab's BPF file system is mounted.
     #[must_use]
     pub fn bpffs() -> PathBuf {

@@ -1,6 +1,9 @@
-//! What the end-to-end tests, the demo and the benchmarks share: a lab of network namespaces and a
-//! builder of packets.
+//! What the end-to-end tests, the demo and the benchmarks share: a lab of network namespaces, builders
+//! of packets and rules, and the kernel as a judge that must account for what it says.
 
+pub mod judge;
 pub mod lab;
 pub mod packet;
+pub mod rules;
+pub mod splice;
 pub mod traffic;

@@ -41,13 +41,15 @@ impl Counters {
     /// Reads the slots below `end`; each costs a system call.
     pub(super) fn totals(&self, end: u32) -> Result<Totals, DatapathError> {
         let end = end.min(slot::COUNT);
-        let mut by_slot = Vec::with_capacity(end as usize);
-        for slot in 0..end {
-            let values =
-                self.map.get(&slot, 0).map_err(|error| DatapathError::bpf("read the counters", &error))?;
-            by_slot.push(values.iter().fold(Counter::default(), |sum, value| sum.plus(*value)));
-        }
+        let by_slot = (0..end).map(|slot| self.total(slot)).collect::<Result<_, _>>()?;
         Ok(Totals { by_slot })
+    }
+
+    /// Reads one slot.
+    pub(super) fn total(&self, slot: u32) -> Result<Counter, DatapathError> {
+        let values =
+            self.map.get(&slot, 0).map_err(|error| DatapathError::bpf("read the counters", &error))?;
+        Ok(values.iter().fold(Counter::default(), |sum, value| sum.plus(*value)))
     }
 }
 

@@ -9,7 +9,11 @@ use aya::{
 };
 use portcullis_common::{
     abi::{self, constant, feature, map},
+<<<<<<< HEAD
     class, flow,
+=======
+    counter::Counter,
+>>>>>>> kerneltests
     slot::Slot,
 };
 
@@ -125,7 +129,6 @@ impl Programs {
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| load_error(&error))?;
         fill(&mut ebpf, tables)?;
-        mark_dhcp_client(&mut ebpf)?;
         program::<Xdp>(&mut ebpf, abi::INGRESS_PROGRAM)?
             .load()
             .map_err(|error| refused(abi::INGRESS_PROGRAM, &error))?;
@@ -133,7 +136,15 @@ impl Programs {
             .load()
             .map_err(|error| refused(abi::EGRESS_PROGRAM, &error))?;
         let counters = Counters::of(&mut ebpf)?;
-        Ok(Self { ebpf, counters })
+        let mut programs = Self { ebpf, counters };
+        if options.dhcp {
+            // Marks the client's ports as used, so that ingress looks at what arrives there. The
+            // program does it, because only it may write to a map that others are writing to.
+            for request in dhcp_requests() {
+                programs.learn(&request)?;
+            }
+        }
+        Ok(programs)
     }
 
     /// What the slots below `end` have counted so far. With pinned counters, by earlier generations
@@ -146,6 +157,7 @@ impl Programs {
         self.counters.totals(end)
     }
 
+<<<<<<< HEAD
     /// Sets the counters of slots back to zero.
     ///
     /// # Errors
@@ -153,6 +165,15 @@ impl Programs {
     /// Where the kernel refuses.
     pub fn clear(&mut self, slots: &[Slot]) -> Result<(), DatapathError> {
         self.counters.clear(slots)
+=======
+    /// What one slot has counted so far.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::totals`].
+    pub fn total(&self, slot: Slot) -> Result<Counter, DatapathError> {
+        self.counters.total(slot.into())
+>>>>>>> kerneltests
     }
 
     /// Asks the ingress program about one packet, as often as `repeat` says (BPF_PROG_TEST_RUN). The
@@ -279,22 +300,21 @@ fn fill_trie<K: Pod>(
     Ok(())
 }
 
-/// Marks the ports of DHCP and DHCPv6 clients as used by flows, so that ingress looks at what arrives
-/// there. Only in a fresh map: in one that is in use, the egress program may be marking another port.
-fn mark_dhcp_client(ebpf: &mut Ebpf) -> Result<(), DatapathError> {
-    const CLIENT_PORTS: [u16; 2] = [68, 546];
-    let failed = |error: aya::maps::MapError| DatapathError::bpf("mark the DHCP client's ports", &error);
-    let mut ports: Array<&mut MapData, [u8; flow::PORTS]> =
-        map_of(ebpf, map::FLOW_PORTS)?.try_into().map_err(failed)?;
-    let mut used = ports.get(&0, 0).map_err(failed)?;
-    let indexes = CLIENT_PORTS.map(|port| class::UDP + class::port_index(port));
-    if indexes.iter().all(|&index| used[index] != 0) {
-        return Ok(());
-    }
-    for index in indexes {
-        used[index] = 1;
-    }
-    ports.set(0, used, 0).map_err(failed)
+/// The headers of what a DHCP client asks: Ethernet and IPv4 or IPv6 with UDP from the client's port to
+/// the server's (RFC 2131 section 4.1, RFC 8415 section 7.2).
+fn dhcp_requests() -> [Vec<u8>; 2] {
+    let ethernet = [0; 12];
+    let mut v4 = [0; 20];
+    (v4[0], v4[9]) = (0x45, 17);
+    let mut v6 = [0; 40];
+    (v6[0], v6[6]) = (0x60, 17);
+    let udp = |client: u16, server: u16| {
+        [client.to_be_bytes(), server.to_be_bytes(), 8_u16.to_be_bytes(), [0, 0]].concat()
+    };
+    [
+        [&ethernet[..], &[0x08, 0x00], &v4, &udp(68, 67)].concat(),
+        [&ethernet[..], &[0x86, 0xdd], &v6, &udp(546, 547)].concat(),
+    ]
 }
 
 fn load_error(error: &EbpfError) -> DatapathError {

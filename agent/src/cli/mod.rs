@@ -9,6 +9,7 @@ mod apply;
 mod check;
 mod counters;
 mod detach;
+mod generate;
 mod policy;
 mod status;
 mod table;
@@ -70,6 +71,10 @@ enum Command {
     Detach(detach::Detach),
     /// Enforce a policy and follow its file: reload on change, stream counters
     Agent(agent::Agent),
+    /// Print completions for a shell
+    Completions(generate::Completions),
+    /// Write man pages
+    Man(generate::Man),
 }
 
 /// How a command ended, if it did not fail.
@@ -95,6 +100,8 @@ pub fn main() -> ExitCode {
         Command::Counters(counters) => counters.run(&roots),
         Command::Detach(detach) => detach.run(&roots),
         Command::Agent(agent) => agent.run(&roots),
+        Command::Completions(completions) => Ok(completions.run()),
+        Command::Man(man) => man.run(),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

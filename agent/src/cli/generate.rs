@@ -1,0 +1,41 @@
+//! `portcullis completions` and `portcullis man`: both come from the same table of commands as
+//! parsing and help.
+
+use std::{fs, io::stdout, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+
+use super::{Cli, Outcome};
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "For bash: portcullis completions bash > /etc/bash_completion.d/portcullis")]
+pub(super) struct Completions {
+    /// Shell
+    shell: Shell,
+}
+
+impl Completions {
+    pub(super) fn run(self) -> Outcome {
+        clap_complete::generate(self.shell, &mut Cli::command(), "portcullis", &mut stdout());
+        Outcome::Done
+    }
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub(super) struct Man {
+    /// Folder to write the pages into; it is made where it is missing
+    folder: PathBuf,
+}
+
+impl Man {
+    pub(super) fn run(self) -> Result<Outcome> {
+        fs::create_dir_all(&self.folder).with_context(|| format!("cannot make {}", self.folder.display()))?;
+        clap_mangen::generate_to(Cli::command(), &self.folder)
+            .with_context(|| format!("cannot write man pages into {}", self.folder.display()))?;
+        Ok(Outcome::Done)
+    }
+}

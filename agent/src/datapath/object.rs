@@ -9,11 +9,7 @@ use aya::{
 };
 use portcullis_common::{
     abi::{self, constant, feature, map},
-<<<<<<< HEAD
-    class, flow,
-=======
     counter::Counter,
->>>>>>> kerneltests
     slot::Slot,
 };
 
@@ -157,7 +153,6 @@ impl Programs {
         self.counters.totals(end)
     }
 
-<<<<<<< HEAD
     /// Sets the counters of slots back to zero.
     ///
     /// # Errors
@@ -165,7 +160,8 @@ impl Programs {
     /// Where the kernel refuses.
     pub fn clear(&mut self, slots: &[Slot]) -> Result<(), DatapathError> {
         self.counters.clear(slots)
-=======
+    }
+
     /// What one slot has counted so far.
     ///
     /// # Errors
@@ -173,7 +169,6 @@ impl Programs {
     /// As [`Self::totals`].
     pub fn total(&self, slot: Slot) -> Result<Counter, DatapathError> {
         self.counters.total(slot.into())
->>>>>>> kerneltests
     }
 
     /// Asks the ingress program about one packet, as often as `repeat` says (BPF_PROG_TEST_RUN). The

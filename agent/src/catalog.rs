@@ -39,6 +39,9 @@ impl Catalog {
     pub fn builtin() -> Self {
         Self { systems: Vec::new() }
     }
+    pub fn systems(&self) -> &[System] {
+        &self.systems
+    }
     pub fn add(&mut self, system: System) {
         self.systems.push(system);
     }

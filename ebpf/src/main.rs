@@ -9,6 +9,11 @@
 //! removed when it is loaded: the constants of [`config`] are known to the verifier.
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "an offset and the read behind it share one invariant, and one SAFETY comment states it"
+)]
+#![expect(clippy::needless_pass_by_value, reason = "aya's macros hand the context over by value")]
 
 mod classify;
 mod config;

@@ -4,4 +4,5 @@
 //! compile, tables, datapath, generation, counters, daemon, CLI. Each turns the type before it into
 //! the next and never reaches back. docs/architecture.md tells what each does not know.
 
+pub mod document;
 pub mod requirement;

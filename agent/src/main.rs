@@ -1,3 +1,32 @@
 //! The command `portcullis`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use portcullis::cli::{self, Outcome};
+
+/// Enforces vendors' documented network ports in the kernel.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read documents and print what they require.
+    Import(cli::import::ImportArgs),
+}
+
+fn main() -> ExitCode {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let result = match Cli::parse().command {
+        Command::Import(args) => cli::import::run(&args, &mut out),
+    };
+    let outcome = result.unwrap_or_else(|error| {
+        eprintln!("portcullis: {error:#}");
+        Outcome::BadInput
+    });
+    outcome.into()
+}

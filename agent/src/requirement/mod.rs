@@ -4,9 +4,32 @@
 //! `portcullis import --format json` prints. They hold what the document says, not what a policy
 //! makes of it: nothing here knows of interfaces, addresses or the kernel.
 
-pub(crate) mod expression;
-pub(crate) mod fold;
-pub(crate) mod vocabulary;
+mod columns;
+mod diagnostic;
+mod expression;
+mod fold;
+mod footnotes;
+mod import;
+mod ipsec;
+mod language;
+mod lists;
+mod matrix;
+mod names;
+mod reading;
+mod rows;
+mod settings;
+pub mod slug;
+mod statement;
+mod surroundings;
+mod tables;
+mod unruled;
+mod vocabulary;
+
+pub use self::diagnostic::Diagnostic;
+pub use self::import::{DocumentInfo, Import, ImportError, TableInfo};
+pub use self::ipsec::IpsecException;
+pub use self::names::Name;
+pub use self::vocabulary::VocabularyError;
 
 use std::fmt;
 use std::str::FromStr;

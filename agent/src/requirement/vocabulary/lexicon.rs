@@ -71,8 +71,8 @@ impl<T: Copy + PartialEq> Lexicon<T> {
             .find_overlapping_iter(text)
             .filter_map(|hit| {
                 let phrase = self.phrases.get(hit.pattern().as_usize())?;
-                let fits = (phrase.open_left || starts_word(text, hit.start()))
-                    && (phrase.open_right || ends_word(text, hit.end()));
+                let fits = (phrase.open_left || starts_word(text, hit.start(), hit.end()))
+                    && (phrase.open_right || ends_word(text, hit.start(), hit.end()));
                 fits.then(|| Found {
                     start: hit.start(),
                     end: if phrase.open_right { word_end(text, hit.end()) } else { hit.end() },
@@ -136,24 +136,30 @@ fn script(c: char) -> Script {
     }
 }
 
+/// Words of so few letters are parts of names where digits adjoin them: `O365`.
+const SHORT: usize = 2;
+
 /// Whether no word of the same script goes on to the left of `at`.
-fn starts_word(text: &str, at: usize) -> bool {
+fn starts_word(text: &str, at: usize, end: usize) -> bool {
     let (Some(before), Some(first)) = (text[..at].chars().next_back(), text[at..].chars().next()) else {
         return true;
     };
     let (before, first) = (script(before), script(first));
+    if first == Script::Latin && before == Script::Digit {
+        return end - at > SHORT;
+    }
     first == Script::Unparted || before != first
 }
 
 /// Whether no word of the same script goes on to the right of `at`. One digit belongs to a name, as in
 /// `SNMP3`; more are a number.
-fn ends_word(text: &str, at: usize) -> bool {
+fn ends_word(text: &str, start: usize, at: usize) -> bool {
     let (Some(last), Some(after)) = (text[..at].chars().next_back(), text[at..].chars().next()) else {
         return true;
     };
     let (last, after) = (script(last), script(after));
     if last == Script::Latin && after == Script::Digit {
-        return text[at..].bytes().take_while(u8::is_ascii_digit).count() > 1;
+        return at - start > SHORT && text[at..].bytes().take_while(u8::is_ascii_digit).count() > 1;
     }
     last == Script::Unparted || last != after
 }

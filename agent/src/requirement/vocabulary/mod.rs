@@ -60,6 +60,8 @@ pub(crate) enum ColumnWord {
     Number,
     /// `From / To`: the corner of a matrix.
     Parties,
+    /// `To / From`: the corner of a matrix with its sources across.
+    TransposedParties,
     /// `TCP` or `UDP`, or both.
     Transport,
 }

@@ -4,6 +4,7 @@
 //! compile, tables, datapath, generation, counters, daemon, CLI. Each turns the type before it into
 //! the next and never reaches back. docs/architecture.md tells what each does not know.
 
+pub mod document;
 pub mod requirement;
 
 pub mod catalog;

@@ -98,6 +98,7 @@ fn documented_ports(rows: &[RowView<'_>], protocol: Protocol) -> Vec<bool> {
             match ports {
                 Ports::Range(range) => open[usize::from(range.lo())..=usize::from(range.hi())].fill(true),
                 Ports::Any => open.fill(true),
+                Ports::Beyond { lo, .. } => open[usize::from(*lo)..].fill(true),
                 Ports::Dynamic | Ports::Unspecified => {}
             }
         }

@@ -10,6 +10,7 @@ mod check;
 mod counters;
 mod detach;
 mod generate;
+mod import;
 mod policy;
 mod status;
 mod table;
@@ -59,6 +60,8 @@ struct Places {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Read vendors' documents and print the requirements in them
+    Import(import::ImportArgs),
     /// Check a policy: report what is wrong, and what you should know before you apply it
     Check(check::Check),
     /// Enforce a policy: compile, load and verify it, then swap it in atomically
@@ -82,6 +85,8 @@ enum Command {
 enum Outcome {
     /// Done.
     Done,
+    /// It could not be done; it was already told why.
+    Failed,
     /// Done, and something was found.
     Found,
     /// The input is not valid; it was already told why.
@@ -93,7 +98,9 @@ enum Outcome {
 pub fn main() -> ExitCode {
     let Cli { places, command } = Cli::parse();
     let roots = Roots { state: places.state, bpffs: places.bpffs };
+    let mut out = std::io::stdout().lock();
     let result = match command {
+        Command::Import(args) => import::run(&args, &mut out),
         Command::Check(check) => check.run(),
         Command::Apply(apply) => apply.run(&roots),
         Command::Status(status) => status.run(&roots),
@@ -105,6 +112,7 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
         Ok(Outcome::BadInput) => ExitCode::from(2),
         Ok(Outcome::Found) => ExitCode::from(3),
         // Whoever reads our output has seen enough: `portcullis counters | head`.

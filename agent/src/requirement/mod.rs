@@ -4,6 +4,33 @@
 //! `portcullis import --format json` prints. They hold what the document says, not what a policy
 //! makes of it: nothing here knows of interfaces, addresses or the kernel.
 
+mod columns;
+mod diagnostic;
+mod expression;
+mod fold;
+mod footnotes;
+mod import;
+mod ipsec;
+mod language;
+mod lists;
+mod matrix;
+mod names;
+mod reading;
+mod rows;
+mod settings;
+pub mod slug;
+mod statement;
+mod surroundings;
+mod tables;
+mod unruled;
+mod vocabulary;
+
+pub use self::diagnostic::Diagnostic;
+pub use self::import::{DocumentInfo, Import, ImportError, TableInfo};
+pub use self::ipsec::IpsecException;
+pub use self::names::Name;
+pub use self::vocabulary::VocabularyError;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -87,6 +114,13 @@ pub enum Ports {
     Dynamic,
     /// A port that is defined elsewhere.
     Unspecified,
+    /// A range that ends beyond the last port, kept as documented; [`Ports::range`] cuts it off.
+    Beyond {
+        /// First port.
+        lo: u16,
+        /// The end that no port has, 65536 to 99999.
+        hi: u32,
+    },
 }
 
 /// Ports `lo` to `hi`, both included; `lo <= hi` always.
@@ -175,6 +209,20 @@ impl PortRange {
     }
 }
 
+impl Ports {
+    /// The ports to open: every port for [`Ports::Any`], what exists of [`Ports::Beyond`]; `None` where
+    /// the document names no number.
+    #[must_use]
+    pub const fn range(self) -> Option<PortRange> {
+        match self {
+            Self::Range(range) => Some(range),
+            Self::Any => Some(PortRange::ALL),
+            Self::Beyond { lo, .. } => Some(PortRange { lo, hi: u16::MAX }),
+            Self::Dynamic | Self::Unspecified => None,
+        }
+    }
+}
+
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -232,6 +280,7 @@ impl fmt::Display for Ports {
             Self::Any => f.write_str("any"),
             Self::Dynamic => f.write_str("dynamic"),
             Self::Unspecified => f.write_str("unspecified"),
+            Self::Beyond { lo, hi } => write!(f, "{lo}-{hi}"),
         }
     }
 }
@@ -244,9 +293,16 @@ impl FromStr for Ports {
             "any" => Ok(Self::Any),
             "dynamic" => Ok(Self::Dynamic),
             "unspecified" => Ok(Self::Unspecified),
-            _ => text.parse().map(Self::Range),
+            _ => text.parse().map(Self::Range).or_else(|error| beyond(text).ok_or(error)),
         }
     }
+}
+
+/// `1024-65536` and the like.
+fn beyond(text: &str) -> Option<Ports> {
+    let (lo, hi) = text.split_once('-')?;
+    let (lo, hi) = (lo.trim().parse().ok()?, hi.trim().parse().ok()?);
+    (65_536..=99_999).contains(&hi).then_some(Ports::Beyond { lo, hi })
 }
 
 macro_rules! serde_by_text {

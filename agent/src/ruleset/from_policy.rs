@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::{
     catalog::{Catalog, RowView},
     policy::{Allow, Binding, InterfacePolicy},
-    requirement::{Direction, PortRange, Ports, Protocol, Requirement},
+    requirement::{Direction, PortRange, Protocol, Requirement},
     ruleset::{DocumentOrigin, Identity, Opening, Origin, Rule, RuleSet},
 };
 
@@ -123,7 +123,7 @@ fn openings(row: &Requirement, parameters: &BTreeMap<String, PortRange>) -> Resu
     let moved = row.parameter.as_ref().and_then(|parameter| parameters.get(&parameter.name));
     let ranges: Vec<PortRange> = match moved {
         Some(range) => vec![*range],
-        None => row.ports.iter().filter_map(|ports| range(*ports)).collect(),
+        None => row.ports.iter().filter_map(|ports| ports.range()).collect(),
     };
     let mut openings = Vec::new();
     for protocol in &row.protocols {
@@ -140,13 +140,4 @@ fn openings(row: &Requirement, parameters: &BTreeMap<String, PortRange>) -> Resu
         }
     }
     if openings.is_empty() { Err(Silence::NoPort) } else { Ok(openings) }
-}
-
-/// The ports that a row names; `None` where it names none that could be opened.
-fn range(ports: Ports) -> Option<PortRange> {
-    match ports {
-        Ports::Range(range) => Some(range),
-        Ports::Any => Some(PortRange::ALL),
-        Ports::Dynamic | Ports::Unspecified => None,
-    }
 }

@@ -1,0 +1,138 @@
+//! Catalog files: a system to TOML that a person can review.
+//!
+//! In comes a [`System`]; out comes its file. One key a line, empty keys left out, rows in the order of
+//! their lines, so that a change of a document is a small difference in git. Invariant: what is written
+//! reads back to an equal system.
+
+use std::fmt::{Display, Write as _};
+
+use serde::Serialize;
+
+use super::{CatalogRow, Document, Role, System, file::SCHEMA};
+
+/// The file of `system`.
+pub(super) fn toml(system: &System) -> String {
+    let mut out = Out(String::new());
+    out.value("schema", SCHEMA);
+    out.text("system", &system.name);
+    out.text("title", &system.title);
+    for document in &system.documents {
+        out.document(document);
+    }
+    for role in &system.roles {
+        out.role(role, system);
+    }
+    for name in &system.names {
+        out.block("name", &system.documents[name.document].info.id, &name.item);
+    }
+    for exception in &system.ipsec_exceptions {
+        out.block("ipsec_exception", &system.documents[exception.document].info.id, &exception.item);
+    }
+    out.0
+}
+
+struct Out(String);
+
+impl Out {
+    fn document(&mut self, document: &Document) {
+        let info = &document.info;
+        self.header("document");
+        self.text("id", &info.id);
+        self.text("title", &info.title);
+        self.optional("language", &info.language);
+        self.text("file", &info.file);
+        self.text("sha256", &info.sha256);
+        for table in &document.tables {
+            self.header("document.table");
+            self.text("name", &table.name);
+            self.value("line", table.line);
+        }
+    }
+
+    fn role(&mut self, role: &Role, system: &System) {
+        self.header("role");
+        self.text("name", &role.name);
+        self.text("title", &role.title);
+        self.list("documented", &role.documented);
+        self.list("inherits", &role.inherits);
+        if role.is_abstract {
+            self.value("abstract", true);
+        }
+        for row in &role.rows {
+            self.row(row, role, system);
+        }
+    }
+
+    fn row(&mut self, row: &CatalogRow, role: &Role, system: &System) {
+        let requirement = &row.requirement;
+        self.header("role.requirement");
+        self.text("document", &system.documents[row.document].info.id);
+        self.value("line", requirement.line);
+        self.text("table", &requirement.table);
+        if role.documented.first() != Some(&requirement.role)
+            && !(role.documented.is_empty() && requirement.role.is_empty())
+        {
+            self.text("role", &requirement.role);
+        }
+        self.optional("service", &requirement.service);
+        if requirement.direction != crate::requirement::Direction::Unknown {
+            self.serialized("direction", &requirement.direction);
+        }
+        self.optional("source", &requirement.source);
+        self.optional("destination", &requirement.destination);
+        self.list("protocols", &requirement.protocols);
+        self.list("ports", &requirement.ports);
+        if let Some(application) = &requirement.application {
+            self.text("application", application);
+        }
+        if let Some(parameter) = &requirement.parameter {
+            self.serialized("parameter", parameter);
+        }
+        self.list("inferred", &requirement.inferred);
+        self.list("notes", &requirement.notes);
+        self.list("reviewed", &row.reviewed);
+    }
+
+    /// A block whose keys are the fields of `item`.
+    fn block(&mut self, kind: &str, document: &str, item: &impl Serialize) {
+        self.header(kind);
+        self.text("document", document);
+        if let Ok(toml::Value::Table(fields)) = toml::Value::try_from(item) {
+            for (key, value) in fields {
+                self.value(&key, value);
+            }
+        }
+    }
+
+    fn header(&mut self, kind: &str) {
+        let _ = write!(self.0, "\n[[{kind}]]\n");
+    }
+
+    fn value(&mut self, key: &str, value: impl Display) {
+        let _ = writeln!(self.0, "{key} = {value}");
+    }
+
+    fn text(&mut self, key: &str, text: &str) {
+        self.value(key, toml::Value::from(text));
+    }
+
+    fn optional(&mut self, key: &str, text: &str) {
+        if !text.is_empty() {
+            self.text(key, text);
+        }
+    }
+
+    fn list(&mut self, key: &str, items: &[impl Display]) {
+        if !items.is_empty() {
+            let items: Vec<toml::Value> =
+                items.iter().map(|item| toml::Value::from(item.to_string())).collect();
+            self.value(key, toml::Value::from(items));
+        }
+    }
+
+    fn serialized(&mut self, key: &str, item: &impl Serialize) {
+        if let Ok(value) = toml::Value::try_from(item) {
+            self.value(key, value);
+        }
+    }
+}

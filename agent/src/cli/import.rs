@@ -1,0 +1,68 @@
+//! `portcullis import`: documents to a catalog file or to JSON.
+
+use std::io::{Read as _, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+
+use super::Outcome;
+use crate::document::limits::MAX_BYTES;
+use crate::requirement::Import;
+
+/// Reads vendors' documents and prints what they require.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Documents: Markdown, HTML, text, CSV, TSV or XLSX; `-` for standard input.
+    #[arg(required = true, value_name = "DOC")]
+    documents: Vec<PathBuf>,
+    /// Form of the output.
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    format: Format,
+    /// Fail where anything could not be read.
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Forms of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// The requirements and everything beside them.
+    Json,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// Where a document cannot be read or the output not be written.
+pub fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Outcome> {
+    let mut found = false;
+    for path in &args.documents {
+        let import = import(path)?;
+        for diagnostic in &import.diagnostics {
+            found = true;
+            eprintln!("{}:{}: {} ({})", path.display(), diagnostic.line, diagnostic.message, diagnostic.text);
+        }
+        serde_json::to_writer(&mut *out, &import)?;
+        writeln!(out)?;
+    }
+    Ok(if found && args.strict { Outcome::Failed } else { Outcome::Done })
+}
+
+/// Imports the document at `path`.
+///
+/// # Errors
+///
+/// Where the file cannot be read, or is no document.
+pub fn import(path: &Path) -> anyhow::Result<Import> {
+    let mut bytes = vec![];
+    let limit = MAX_BYTES as u64 + 1;
+    if path == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes).context("standard input")?;
+    } else {
+        let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
+        file.take(limit).read_to_end(&mut bytes).with_context(|| path.display().to_string())?;
+    }
+    Import::read(&bytes, &path.to_string_lossy()).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,69 @@
+//! CSV and TSV: records to one table.
+//!
+//! In comes text and the character between fields; out comes a document with one table, whose rows
+//! know the line on which their record begins (a quoted field may hold line breaks). Invariant: a
+//! record of any width is a row; nothing is skipped but blank lines.
+
+use super::limits::{CellBudget, MAX_COLUMNS};
+use super::{Block, Cell, Document, ReadError, Row, Table, inline};
+
+/// Reads `content`, whose fields stand between `mark`.
+pub(super) fn read(content: &str, mark: u8) -> Result<Document, ReadError> {
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(mark)
+        .has_headers(false)
+        .flexible(true)
+        // A tab file seldom quotes: there a quotation mark is text.
+        .quoting(mark != b'\t' || content.matches('"').count() % 2 == 0)
+        .from_reader(content.as_bytes());
+    let mut budget = CellBudget::default();
+    let mut rows = vec![];
+    for record in reader.records() {
+        let record = record.map_err(|error| ReadError::Delimited {
+            line: error.position().map_or(0, csv::Position::line),
+            message: error.to_string(),
+        })?;
+        let line = record.position().map_or(0, |position| begin(content, position));
+        budget.take(record.len(), line)?;
+        let cells: Vec<Cell> = record.iter().take(MAX_COLUMNS).map(cell).collect();
+        if cells.iter().any(|cell| !cell.is_empty()) {
+            rows.push(Row { line, cells });
+        }
+    }
+    let line = rows.first().map_or(1, |row| row.line);
+    let table = Table { line, caption: None, header_rows: None, rows };
+    Ok(Document { title: None, blocks: vec![Block::Table(table)] })
+}
+
+/// The line of a record: its position is where the one before it ended, blank lines not yet skipped.
+fn begin(content: &str, position: &csv::Position) -> u32 {
+    let ended = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let blank = content
+        .bytes()
+        .skip(ended)
+        .take_while(|byte| matches!(byte, b'\n' | b'\r'))
+        .filter(|&byte| byte == b'\n')
+        .count();
+    u32::try_from(position.line())
+        .unwrap_or(u32::MAX)
+        .saturating_add(u32::try_from(blank).unwrap_or(u32::MAX))
+}
+
+fn cell(field: &str) -> Cell {
+    let inline = inline::plain(field);
+    Cell { text: inline.text, marks: inline.marks, ..Cell::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_stand_on_the_line_where_their_record_begins() {
+        let document = read("Role;Port\n\n\"Web\nserver\";443\nMail;25;note\n", b';').expect("valid");
+        let Block::Table(table) = &document.blocks[0] else { panic!("a table") };
+        let rows: Vec<_> =
+            table.rows.iter().map(|row| (row.line, row.cells.len(), row.cells[0].text.as_str())).collect();
+        assert_eq!(rows, [(1, 2, "Role"), (3, 2, "Web\nserver"), (5, 3, "Mail")]);
+    }
+}

@@ -1,0 +1,89 @@
+//! Records: a table whose cells became lines, each led by a tab, as browsers paste tables into text.
+//!
+//! In come lines; out comes a table. A blank line ends a record, a tab begins a cell, and a line
+//! without one goes on with the cell above. The first record names the columns. Invariant: a record's
+//! line is the one of its first cell.
+
+use super::{Block, Lines, Taken};
+use crate::document::limits::MAX_COLUMNS;
+use crate::document::{Cell, Row, Table, inline};
+
+/// The table whose first record begins at line `at`.
+pub(super) fn table(lines: &Lines<'_>, at: usize) -> Taken {
+    if !leads(lines.get(at)) {
+        return None;
+    }
+    let mut rows: Vec<Row> = vec![];
+    let mut next = at;
+    let mut fresh = true;
+    while next < lines.len() {
+        let line = lines.get(next);
+        if line.trim().is_empty() {
+            fresh = true;
+            // Only another record goes on with the table.
+            if !leads(lines.get(next + 1)) {
+                break;
+            }
+        } else if leads(line) {
+            let cells = line.trim_start_matches(' ').trim_start_matches('\t').split('\t').map(cell);
+            if fresh {
+                rows.push(Row { line: Lines::number(next), cells: cells.take(MAX_COLUMNS).collect() });
+                fresh = false;
+            } else if let Some(row) = rows.last_mut() {
+                row.cells.extend(cells);
+                row.cells.truncate(MAX_COLUMNS);
+            }
+        } else if let Some(above) = rows.last_mut().and_then(|row| row.cells.last_mut()) {
+            let inline = inline::plain(line);
+            above.text.push('\n');
+            above.text.push_str(&inline.text);
+            above.marks.extend(inline.marks);
+        }
+        next += 1;
+    }
+    // One indented paragraph is no table.
+    let shared = rows.first().map_or(0, |first| {
+        rows.iter().filter(|row| row.cells.len() == first.cells.len() && row.cells.len() >= 2).count()
+    });
+    (rows.len() >= 2 && shared * 2 > rows.len()).then(|| {
+        (vec![Block::Table(Table { line: Lines::number(at), caption: None, header_rows: None, rows })], next)
+    })
+}
+
+/// Whether a line begins with a tab, as the first cell of a record or a further one.
+fn leads(line: &str) -> bool {
+    line.trim_start_matches([' ', '\u{a0}']).starts_with('\t') && !line.trim().is_empty()
+}
+
+fn cell(source: &str) -> Cell {
+    let inline = inline::plain(source.trim());
+    Cell { text: inline.text, marks: inline.marks, ..Cell::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tabs_begin_cells_and_blank_lines_end_records() {
+        let content =
+            " \tFeature\n\tPort used\n\n\tSign-in \n\tTCP 80, 443 \nUDP 9\n\n\tVoice\n\tUDP 5004\n\n\nafter";
+        let lines = Lines(content.split('\n').collect());
+        let (blocks, next) = table(&lines, 0).expect("records");
+        let Block::Table(table) = &blocks[0] else { panic!("a table") };
+        let rows: Vec<(u32, Vec<&str>)> = table
+            .rows
+            .iter()
+            .map(|row| (row.line, row.cells.iter().map(|cell| cell.text.as_str()).collect()))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                (1, vec!["Feature", "Port used"]),
+                (4, vec!["Sign-in", "TCP 80, 443\nUDP 9"]),
+                (8, vec!["Voice", "UDP 5004"])
+            ]
+        );
+        assert_eq!(lines.get(next + 1), "");
+    }
+}

@@ -1,0 +1,118 @@
+//! Tokens of port language: words with a meaning, numbers, marks, and everything else.
+//!
+//! In comes folded text; out come tokens in its order. Invariant: tokens cover every letter and digit
+//! of the text, so that nothing is lost before it is understood.
+
+use super::number::{self, Number};
+use crate::requirement::Protocol;
+use crate::requirement::fold::Folded;
+use crate::requirement::vocabulary::{PortWord, Vocabulary};
+
+/// A piece of the text; offsets count bytes of the folded text.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Token {
+    pub(super) kind: Kind,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Kind {
+    Number(Number),
+    Protocol(Protocol),
+    Application(usize),
+    Word(PortWord),
+    /// `,` and `、`.
+    Comma,
+    Slash,
+    Colon,
+    /// A line break or `;`: what follows is a statement of its own.
+    Break {
+        line: bool,
+    },
+    Open,
+    Close,
+    /// A footnote mark.
+    Mark,
+    /// No port language.
+    Unknown,
+}
+
+/// The tokens of `folded`.
+pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
+    let text = folded.as_str();
+    let mut found = words.ports.find(folded).into_iter().peekable();
+    let mut tokens: Vec<Token> = vec![];
+    let mut at = 0;
+    while let Some(c) = text[at..].chars().next() {
+        while found.next_if(|word| word.start < at).is_some() {}
+        if c.is_ascii_digit() {
+            let number = number::lex(text, at, &tokens, words);
+            let end = number.end;
+            // `10gbit`, `3rd`: letters on a number make it a word, unless they are port language.
+            let glued = text[end..].chars().next().is_some_and(|c| c.is_ascii_alphabetic())
+                && found.peek().is_none_or(|word| word.start != end);
+            let whole = found
+                .peek()
+                .is_some_and(|word| word.start == at && word.end >= end && word.meaning != PortWord::Range);
+            if glued && !whole {
+                let end = end + word_length(&text[end..]);
+                tokens.push(Token { kind: Kind::Unknown, start: at, end });
+                at = end;
+                continue;
+            }
+            if !whole {
+                tokens.push(Token { kind: Kind::Number(number), start: at, end });
+                at = end;
+                continue;
+            }
+        }
+        let mut push = |kind, end| {
+            tokens.push(Token { kind, start: at, end });
+            end
+        };
+        if let Some(word) = found.next_if(|word| word.start == at) {
+            let kind = match word.meaning {
+                PortWord::Protocol(protocol) => Kind::Protocol(protocol),
+                PortWord::Application(index) => Kind::Application(index),
+                other => Kind::Word(other),
+            };
+            at = push(kind, word.end);
+            continue;
+        }
+        let end = at + c.len_utf8();
+        at = match c {
+            '\n' => push(Kind::Break { line: true }, end),
+            ';' => push(Kind::Break { line: false }, end),
+            ',' | '、' | '\u{60c}' | '|' => push(Kind::Comma, end),
+            '/' | '\\' => push(Kind::Slash, end),
+            ':' => push(Kind::Colon, end),
+            '(' | '[' | '{' | '【' | '〔' => push(Kind::Open, end),
+            ')' | ']' | '}' | '】' | '〕' => push(Kind::Close, end),
+            '*' | '†' | '‡' | '§' => push(Kind::Mark, end),
+            c if c.is_alphanumeric() => {
+                // Up to the next word that is known, since scripts without spaces run on.
+                let limit = found.peek().map_or(text.len(), |word| word.start);
+                let length = word_length(&text[at..limit.max(end)]);
+                push(Kind::Unknown, at + length.max(c.len_utf8()))
+            }
+            _ => end,
+        };
+    }
+    tokens
+}
+
+/// Bytes of the word at the start of `text`: letters and digits, also joined by `-`, `.` or `_`.
+fn word_length(text: &str) -> usize {
+    let mut end = 0;
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        let joins = matches!(c, '-' | '.' | '_' | '\'' | '’' | '@')
+            && chars.peek().is_some_and(|(_, next)| next.is_alphanumeric());
+        if !c.is_alphanumeric() && !joins {
+            break;
+        }
+        end = at + c.len_utf8();
+    }
+    end
+}

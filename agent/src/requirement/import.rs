@@ -1,0 +1,192 @@
+//! Import: a document to its requirements.
+//!
+//! In comes a [`Document`]; out comes an [`Import`]: requirements, addresses and IPsec exceptions in the
+//! order of their lines, and a diagnostic for each row that could not be read. Invariant: importing is a
+//! pure function of the bytes; the same document gives the same import on every machine.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::diagnostic::Diagnostic;
+use super::footnotes::Footnotes;
+use super::ipsec::IpsecException;
+use super::names::Name;
+use super::reading::Readings;
+use super::surroundings::Surroundings;
+use super::vocabulary::{Vocabulary, VocabularyError};
+use super::{Requirement, language, lists, slug, tables, unruled};
+use crate::document::{Block, Document, ReadError, Table};
+
+/// Everything that a document requires.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// Version of this form.
+    pub schema: u32,
+    /// Where all of it comes from.
+    pub document: DocumentInfo,
+    /// Tables that something was read from.
+    pub tables: Vec<TableInfo>,
+    /// Documented rows.
+    pub requirements: Vec<Requirement>,
+    /// Addresses to reach.
+    pub names: Vec<Name>,
+    /// Traffic that IPsec leaves alone.
+    pub ipsec_exceptions: Vec<IpsecException>,
+    /// What a person should look at.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A document that requirements come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentInfo {
+    /// Short name, unique in its catalog system.
+    pub id: String,
+    /// The document's own title.
+    pub title: String,
+    /// ISO 639-1 code, empty where it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub language: String,
+    /// Name of the file.
+    pub file: String,
+    /// SHA-256 of the file, as 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+/// A table that requirements were read from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableInfo {
+    /// Unique in the document.
+    pub name: String,
+    /// Line of its first row, 1-based.
+    pub line: u32,
+    /// Its caption or heading.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub title: String,
+    /// How its columns were understood, for `--explain`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub columns: String,
+}
+
+/// A document that cannot be imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file cannot be read as a document.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The built-in vocabulary is broken.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
+}
+
+/// Version of the form of [`Import`].
+const SCHEMA: u32 = 1;
+
+impl Import {
+    /// Imports `bytes`, the content of the file `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportError::Read`] where the file is no document or exceeds a limit.
+    pub fn read(bytes: &[u8], name: &str) -> Result<Self, ImportError> {
+        let document = Document::read(bytes, name)?;
+        let words = Vocabulary::standard()?;
+        let mut import = Importer::new(words).run(document);
+        let digest = Sha256::digest(bytes);
+        import.document.file = name.rsplit(['/', '\\']).next().unwrap_or(name).to_owned();
+        import.document.sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        if import.document.title.is_empty() {
+            import.document.title.clone_from(&import.document.file);
+        }
+        import.document.id = slug::slug(&import.document.title);
+        Ok(import)
+    }
+}
+
+/// Walks through a document and collects what it requires.
+struct Importer {
+    readings: Readings,
+    surroundings: Surroundings,
+    import: Import,
+}
+
+impl Importer {
+    fn new(words: &'static Vocabulary) -> Self {
+        let import = Import { schema: SCHEMA, ..Import::default() };
+        Self { readings: Readings::new(words), surroundings: Surroundings::default(), import }
+    }
+
+    fn run(mut self, document: Document) -> Import {
+        self.import.document.language = language::of(&document).to_owned();
+        let blocks = unruled::tables(document.blocks, self.readings.words);
+        let title = document.title.or_else(|| first_text(&blocks));
+        self.import.document.title = title.unwrap_or_default();
+        for (at, block) in blocks.iter().enumerate() {
+            match block {
+                Block::Heading(heading) => self.surroundings.heading(heading),
+                Block::Paragraph(paragraph) => self.surroundings.paragraph(paragraph, self.readings.words),
+                Block::List(items) => {
+                    let scope = self.surroundings.scope(None, self.readings.words);
+                    lists::read(items, &scope, &self.readings, &mut self.import);
+                    self.surroundings.other();
+                }
+                Block::Table(table) => {
+                    self.table(table, &blocks[at + 1..]);
+                    self.surroundings.other();
+                }
+            }
+        }
+        self.import.requirements.sort_by_key(|requirement| requirement.line);
+        self.import.diagnostics.sort_by_key(|diagnostic| diagnostic.line);
+        self.import.diagnostics.dedup();
+        self.import
+    }
+
+    fn table(&mut self, table: &Table, behind: &[Block]) {
+        let caption = self.surroundings.caption_of(table);
+        let scope = self.surroundings.scope(caption.as_deref(), self.readings.words);
+        let footnotes = Footnotes::behind(behind);
+        let before =
+            (self.import.requirements.len(), self.import.names.len(), self.import.ipsec_exceptions.len());
+        let name = self.table_name(&scope.titles);
+        let columns = tables::read(table, &name, &scope, footnotes, &self.readings, &mut self.import);
+        let after =
+            (self.import.requirements.len(), self.import.names.len(), self.import.ipsec_exceptions.len());
+        if before != after {
+            let title = scope.titles.first().cloned().unwrap_or_default();
+            self.import.tables.push(TableInfo {
+                name,
+                line: table.line,
+                title,
+                columns: columns.unwrap_or_default(),
+            });
+        }
+    }
+
+    /// A name that no other table of the document has.
+    fn table_name(&self, titles: &[String]) -> String {
+        let base = titles
+            .iter()
+            .map(|title| slug::slug(title))
+            .find(|slug| !slug.is_empty())
+            .unwrap_or_else(|| "table".to_owned());
+        let taken = |name: &str| self.import.tables.iter().any(|table| table.name == name);
+        let mut name = base.clone();
+        let mut number = 2;
+        while taken(&name) {
+            name = format!("{base}-{number}");
+            number += 1;
+        }
+        name
+    }
+}
+
+/// A document without a title is called by its first heading or short line.
+fn first_text(blocks: &[Block]) -> Option<String> {
+    blocks.iter().find_map(|block| match block {
+        Block::Heading(heading) => Some(heading.text.clone()),
+        Block::Paragraph(paragraph) => {
+            Some(paragraph.text()).filter(|text| text.chars().count() <= 120 && !text.ends_with(['.', '。']))
+        }
+        Block::List(_) | Block::Table(_) => None,
+    })
+}

@@ -1,0 +1,180 @@
+//! Lists: items that state a port, as `TCP 443 – web` or `Web (443/tcp)`.
+//!
+//! In come items; out come requirements. An item counts only where its port language stands at its start,
+//! at its end, behind a colon or in parentheses: a sentence that mentions a port requires nothing.
+//! Invariant: what an item's parents say holds for it.
+
+use super::expression::Expression;
+use super::fold::Folded;
+use super::import::Import;
+use super::reading::Readings;
+use super::statement::{Statement, report};
+use super::surroundings::{self, Scope};
+use super::vocabulary::PortWord;
+use crate::document::{Item, collapse};
+
+/// Longest label before or behind the ports.
+const LABEL: usize = 100;
+/// Longest item that is looked at.
+const ITEM: usize = 400;
+/// What parts a label from its ports.
+const SEPARATORS: [&str; 10] = [": ", "：", " - ", " – ", " — ", " = ", " → ", " -> ", ", ", " | "];
+
+/// Ports in an item, and the text beside them.
+struct Stated {
+    expression: std::rc::Rc<Expression>,
+    label: String,
+    description: String,
+}
+
+/// Reads a list.
+pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &mut Import) {
+    let about_ports = scope.titles.iter().take(2).any(|title| {
+        readings.words.ports.find(&Folded::new(title)).iter().any(|found| found.meaning == PortWord::Port)
+    });
+    let mut parents: Vec<(u8, String)> = vec![];
+    let mut label: Option<(u8, String)> = None;
+    for item in items {
+        parents.retain(|(depth, _)| *depth < item.depth);
+        let text = collapse(&item.text);
+        let Some(stated) = stated(&text, about_ports, readings) else {
+            let name = text.trim_end_matches([':', '：']).trim().to_owned();
+            parents.push((item.depth, name.clone()));
+            label = Some((item.depth, name));
+            continue;
+        };
+        report(&stated.expression, item.line, &text, import);
+        let mut scope = scope.clone();
+        let mut role = None;
+        for (_, parent) in &parents {
+            scope.direction = surroundings::direction(parent, readings.words).or(scope.direction);
+            scope.parties = surroundings::parties(parent, readings.words).or(scope.parties.take());
+            if !surroundings::is_generic(parent, readings.words) && parent.chars().count() <= LABEL {
+                role = Some(parent.clone());
+            }
+        }
+        // A term stands right before its definition.
+        let term = label
+            .take()
+            .filter(|(depth, _)| {
+                *depth == item.depth && stated.label.is_empty() && stated.description.is_empty()
+            })
+            .map(|(_, name)| name);
+        let service = [stated.label, stated.description.clone(), term.unwrap_or_default()]
+            .into_iter()
+            .find(|text| !text.is_empty())
+            .unwrap_or_default();
+        let parties = scope.parties.clone().unwrap_or_default();
+        let statement = Statement {
+            line: item.line,
+            table: scope
+                .titles
+                .first()
+                .map(|title| super::slug::slug(title))
+                .filter(|slug| !slug.is_empty())
+                .unwrap_or_else(|| "list".to_owned()),
+            role: role
+                .or_else(|| scope.heading_role.clone())
+                .filter(|_| scope.parties.is_none())
+                .unwrap_or_default(),
+            notes: if stated.description.is_empty() || stated.description == service {
+                vec![]
+            } else {
+                vec![stated.description]
+            },
+            service,
+            source: parties.source,
+            destination: parties.destination,
+            ..Statement::default()
+        };
+        let groups =
+            stated.expression.groups.iter().filter(|group| !group.ports.is_empty()).cloned().collect();
+        statement.state(groups, &scope, readings, import);
+    }
+}
+
+/// The ports that an item states, if it does.
+fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> {
+    if text.len() > ITEM || !text.bytes().any(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let read = |piece: &str| {
+        let piece = piece.trim();
+        let expression = readings.ports(piece);
+        let says_port = about_ports
+            || readings
+                .words
+                .ports
+                .find(&Folded::new(piece))
+                .iter()
+                .any(|found| found.meaning == PortWord::Port);
+        let proven = !expression.protocols().is_empty() || says_port;
+        (expression.is_complete() && expression.has_numbers() && proven).then_some(expression)
+    };
+    let made = |expression, label: &str, description: &str| Stated {
+        expression,
+        label: trimmed(label),
+        description: trimmed(description),
+    };
+    if let Some(expression) = read(text) {
+        return Some(made(expression, "", ""));
+    }
+    for separator in SEPARATORS {
+        for (at, _) in text.match_indices(separator) {
+            let (before, behind) = (&text[..at], &text[at + separator.len()..]);
+            if let Some(expression) = read(before) {
+                return Some(made(expression, "", behind));
+            }
+            if let Some(expression) = read(behind).filter(|_| before.chars().count() <= LABEL) {
+                return Some(made(expression, before, ""));
+            }
+        }
+    }
+    in_parentheses(text, &read)
+        .map(|(expression, label, description)| made(expression, label, description))
+        .or_else(|| {
+            at_an_end(text, &read)
+                .map(|(expression, label, description)| made(expression, label, description))
+        })
+}
+
+type Split<'a> = (std::rc::Rc<Expression>, &'a str, &'a str);
+
+/// `Web (443/tcp) for all`.
+fn in_parentheses<'a>(
+    text: &'a str,
+    read: &impl Fn(&str) -> Option<std::rc::Rc<Expression>>,
+) -> Option<Split<'a>> {
+    let open = text.find(['(', '（'])?;
+    let close = open + text[open..].find([')', '）'])?;
+    let content = text[open..close].trim_start_matches(['(', '（']);
+    let behind = text[close..].trim_start_matches([')', '）']).trim_start_matches(['.', ':', ' ']);
+    let label = text[..open].trim();
+    read(content)
+        .filter(|_| label.chars().count() <= LABEL && !label.is_empty())
+        .map(|expression| (expression, label, behind))
+}
+
+/// `443/tcp web`, `web 443/tcp`: the longest run of port language at either end.
+fn at_an_end<'a>(
+    text: &'a str,
+    read: &impl Fn(&str) -> Option<std::rc::Rc<Expression>>,
+) -> Option<Split<'a>> {
+    let spaces: Vec<usize> = text.match_indices(' ').map(|(at, _)| at).take(24).collect();
+    let leading = spaces
+        .iter()
+        .rev()
+        .find_map(|&at| read(&text[..at]).map(|expression| (expression, "", text[at..].trim())));
+    leading.or_else(|| {
+        let ends_open = !text.ends_with(['.', '。', ';', ',']);
+        let spaces = text
+            .match_indices(' ')
+            .map(|(at, _)| at)
+            .filter(|&at| ends_open && text[..at].chars().count() <= LABEL);
+        spaces.take(24).find_map(|at| read(&text[at..]).map(|expression| (expression, text[..at].trim(), "")))
+    })
+}
+
+fn trimmed(text: &str) -> String {
+    text.trim().trim_matches([':', '-', '–', '—', ',', ';', '：']).trim().to_owned()
+}

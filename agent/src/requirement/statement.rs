@@ -1,0 +1,185 @@
+//! Statements: groups of ports with all that their row says, as requirements.
+//!
+//! In comes what a row's cells said, whatever its shape; out come requirements, one for each set of
+//! protocols. What the document leaves open is inferred here and marked: the transport of an application
+//! protocol, of a title (`TCP ports`), of a port that only one transport uses. Invariant: nothing is
+//! inferred over something stated.
+
+use super::expression::{Expression, Group, Problem, unique};
+use super::fold::Folded;
+use super::import::Import;
+use super::reading::Readings;
+use super::surroundings::{self, Scope};
+use super::vocabulary::{FlagWord, PortWord, Vocabulary};
+use super::{Diagnostic, Direction, Parameter, PortRange, Ports, Protocol, Requirement};
+
+/// What a row says besides its ports.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Statement {
+    pub(crate) line: u32,
+    pub(crate) table: String,
+    pub(crate) role: String,
+    pub(crate) service: String,
+    pub(crate) source: String,
+    pub(crate) destination: String,
+    /// Stated by a column of its own.
+    pub(crate) direction: Option<Direction>,
+    /// Text of a column with application protocols.
+    pub(crate) application: String,
+    pub(crate) parameter: Option<Parameter>,
+    /// Sentences of note cells, remarks and footnotes.
+    pub(crate) notes: Vec<String>,
+    /// Flags that the shape itself gives.
+    pub(crate) flags: Vec<&'static str>,
+    /// Whether text of the port cells says that ports are dynamic by default, and the like.
+    pub(crate) qualified: String,
+}
+
+impl Statement {
+    /// Adds the requirements that `groups` make to `import`.
+    pub(crate) fn state(self, groups: Vec<Group>, scope: &Scope, readings: &Readings, import: &mut Import) {
+        let words = readings.words;
+        let (direction, direction_inferred) = self.direction(scope, words);
+        let flags = self.flags(words);
+        for group in joined(groups) {
+            let mut inferred: Vec<String> = vec![];
+            let mut protocols = group.protocols.clone();
+            if protocols.is_empty() {
+                protocols = self.infer(&group, scope, words);
+                if !protocols.is_empty() {
+                    inferred.push("protocols".to_owned());
+                }
+            }
+            if direction_inferred && direction != Direction::Unknown {
+                inferred.push("direction".to_owned());
+            }
+            let names = group
+                .applications
+                .iter()
+                .filter_map(|&index| words.applications.get(index))
+                .map(|known| known.name.as_str());
+            let named = names.collect::<Vec<_>>().join("/");
+            let application = [named, self.application.clone()].into_iter().find(|text| !text.is_empty());
+            import.requirements.push(Requirement {
+                line: self.line,
+                table: self.table.clone(),
+                role: self.role.clone(),
+                service: self.service.clone(),
+                direction,
+                source: self.source.clone(),
+                destination: self.destination.clone(),
+                protocols,
+                ports: group.ports,
+                application,
+                parameter: self.parameter.clone(),
+                inferred,
+                notes: flags.iter().map(|&flag| flag.to_owned()).chain(self.notes.iter().cloned()).collect(),
+            });
+        }
+    }
+
+    /// The direction: stated by a column, said by the row's own words, by titles, or by notes.
+    fn direction(&self, scope: &Scope, words: &Vocabulary) -> (Direction, bool) {
+        if let Some(stated) = self.direction {
+            return (stated, false);
+        }
+        let own =
+            [&self.role, &self.service].into_iter().find_map(|text| surroundings::direction(text, words));
+        if let Some(stated) = own.or(scope.direction) {
+            return (stated, false);
+        }
+        let noted = surroundings::direction_in(
+            self.notes
+                .iter()
+                .flat_map(|note| words.flow_notes.find(&Folded::new(note)))
+                .map(|found| found.meaning),
+        );
+        (noted.unwrap_or_default(), true)
+    }
+
+    /// The transports of a group that states none.
+    fn infer(&self, group: &Group, scope: &Scope, words: &Vocabulary) -> Vec<Protocol> {
+        let transports = |indexes: &[usize]| {
+            unique(
+                indexes
+                    .iter()
+                    .filter_map(|&index| words.applications.get(index))
+                    .flat_map(|known| known.transport.iter().copied()),
+            )
+        };
+        let named = transports(&group.applications);
+        if !named.is_empty() {
+            return named;
+        }
+        for text in scope.titles.iter().take(2).chain([&self.application]) {
+            let found =
+                words.ports.find(&Folded::new(text)).into_iter().filter_map(|found| match found.meaning {
+                    PortWord::Protocol(protocol) => Some(protocol),
+                    _ => None,
+                });
+            let found = unique(found);
+            if !found.is_empty() {
+                return found;
+            }
+        }
+        let known: Vec<&[Protocol]> = group
+            .ports
+            .iter()
+            .map(|ports| if let Ports::Range(range) = ports { words.transport_of(range.lo()) } else { &[] })
+            .collect();
+        match known.first() {
+            Some(&first) if known.iter().all(|&other| other == first) => first.to_vec(),
+            _ => vec![],
+        }
+    }
+
+    /// Qualifications that the row's words make.
+    fn flags(&self, words: &Vocabulary) -> Vec<&'static str> {
+        let texts = [&self.role, &self.service, &self.qualified].into_iter().chain(&self.notes);
+        let found =
+            texts.flat_map(|text| words.flags.find(&Folded::new(text))).map(|found| match found.meaning {
+                FlagWord::Legacy => "legacy",
+                FlagWord::Optional => "optional",
+                FlagWord::Configurable => "configurable",
+            });
+        unique(self.flags.iter().copied().chain(found))
+    }
+}
+
+/// Neighbouring groups with the same protocols as one.
+fn joined(groups: Vec<Group>) -> Vec<Group> {
+    let mut joined: Vec<Group> = vec![];
+    for group in groups {
+        match joined.last_mut() {
+            Some(last) if last.protocols == group.protocols && last.applications == group.applications => {
+                last.ports.extend(group.ports);
+                last.ports = unique(std::mem::take(&mut last.ports));
+            }
+            _ => joined.push(group),
+        }
+    }
+    joined
+}
+
+/// Reports the problems of an expression on `line`.
+pub(crate) fn report(expression: &Expression, line: u32, text: &str, import: &mut Import) {
+    for problem in &expression.problems {
+        let message = match problem {
+            Problem::OutOfRange(number) if *number == 0 => {
+                "port 0 is reserved and cannot be opened: mend the row".to_owned()
+            }
+            Problem::OutOfRange(number) => format!(
+                "{number} is no port, ports end at {}: mend the row, what exists of it is kept",
+                PortRange::ALL.hi()
+            ),
+            Problem::Reversed(lo, hi, read) => {
+                format!("the range {lo}-{hi} ends before it starts: read as {read}")
+            }
+            Problem::Ambiguous(shown, others) => {
+                let others = others.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+                format!("`{shown}` groups thousands or parts two ports: check that it does not mean {others}")
+            }
+        };
+        import.diagnostics.push(Diagnostic::new(line, text, message));
+    }
+}

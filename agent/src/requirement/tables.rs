@@ -1,0 +1,164 @@
+//! Tables: the rows of one table to requirements, by the table's shape.
+//!
+//! In come a table, its layout's shape and its surroundings; out come what its rows require. This module
+//! takes out the rows that are no rows (repeated headers, section labels, footnotes) and hands the rest
+//! to the reader of the shape. Invariant: each other row ends in the import or in its diagnostics.
+
+use super::columns::{Column, Layout, Shape, spanning};
+use super::fold::Folded;
+use super::footnotes::Footnotes;
+use super::import::Import;
+use super::names::{self, Name};
+use super::reading::Readings;
+use super::surroundings::{self, Parties, Scope};
+use super::{Diagnostic, ipsec, matrix, rows, settings};
+use crate::document::{Cell, Row, Table};
+
+/// A table on the way to its requirements.
+pub(crate) struct Context<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) layout: &'a Layout,
+    pub(crate) scope: &'a Scope,
+    pub(crate) footnotes: &'a Footnotes,
+    pub(crate) readings: &'a Readings,
+}
+
+/// A label inside of a table, which holds for the rows below it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Section {
+    pub(crate) role: Option<String>,
+    pub(crate) direction: Option<super::Direction>,
+    pub(crate) parties: Option<Parties>,
+}
+
+/// Reads a table; tells how its columns were understood.
+pub(crate) fn read(
+    table: &Table,
+    name: &str,
+    scope: &Scope,
+    mut footnotes: Footnotes,
+    readings: &Readings,
+    import: &mut Import,
+) -> Option<String> {
+    let speaks_of_ipsec =
+        scope.titles.iter().take(2).any(|title| !readings.words.ipsec.find(&Folded::new(title)).is_empty());
+    let layout = Layout::of(table, speaks_of_ipsec, readings)?;
+    let mut scope = scope.clone();
+    if let Some(title) = &layout.title {
+        // A title row heads the table as a caption does.
+        scope.direction = surroundings::direction(title, readings.words).or(scope.direction);
+        scope.parties = surroundings::parties(title, readings.words).or(scope.parties);
+        if !surroundings::is_generic(title, readings.words) && scope.parties.is_none() {
+            scope.captioned_role = Some(title.clone());
+        }
+        scope.titles.insert(0, title.clone());
+    }
+    let body = &table.rows[layout.header_rows..];
+    let notes: Vec<bool> =
+        body.iter().map(|row| layout.columns.len() > 1 && footnotes.row(row, readings.words)).collect();
+    let sections = sections(body, &notes, readings);
+    let context = Context { name, layout: &layout, scope: &scope, footnotes: &footnotes, readings };
+    let subject = rows::Subject::of(body, &layout);
+    let mut section = Section::default();
+    let mut carried = rows::Carried::default();
+    for (at, row) in body.iter().enumerate() {
+        let empty = row.cells.iter().all(Cell::is_empty);
+        if empty || notes[at] || layout.repeats_header(row) {
+            continue;
+        }
+        if sections[at] {
+            section = label(&spanning(row).unwrap_or_default(), readings);
+            carried = rows::Carried::default();
+            continue;
+        }
+        match layout.shape {
+            Shape::Ports => rows::read(row, &context, &section, &subject, &mut carried, import),
+            Shape::Matrix { transposed, parties } => matrix::read(row, &context, transposed, parties, import),
+            Shape::Settings => settings::read(row, &context, import),
+            Shape::Ipsec => match ipsec::exception(row, &layout, readings) {
+                Some(exception) => import.ipsec_exceptions.push(exception),
+                None => import.diagnostics.push(Diagnostic::new(
+                    row.line,
+                    &shown(row),
+                    "the row names neither rule nor ends: complete it",
+                )),
+            },
+            Shape::Names => name_row(row, &layout, import),
+        }
+    }
+    Some(layout.describe())
+}
+
+/// The text of a row, for diagnostics.
+pub(crate) fn shown(row: &Row) -> String {
+    let cells: Vec<String> = row.cells.iter().filter(|cell| !cell.from_left).map(Cell::one_line).collect();
+    cells.join(" | ")
+}
+
+/// Which rows are labels for those below them.
+fn sections(body: &[Row], notes: &[bool], readings: &Readings) -> Vec<bool> {
+    let alone: Vec<bool> = body
+        .iter()
+        .zip(notes)
+        .map(|(row, &note)| {
+            !note
+                && row.cells.len() > 1
+                && spanning(row).is_some_and(|text| {
+                    let expression = readings.ports(&text);
+                    !(expression.is_complete() && expression.has_numbers())
+                })
+        })
+        .collect();
+    let several = alone.iter().filter(|&&alone| alone).count() >= 2;
+    (0..body.len())
+        .map(|at| {
+            // A label is followed by a row of its own; a lone row without ports is a broken one.
+            let follows =
+                body.get(at + 1).is_some_and(|next| !alone[at + 1] && !next.cells.iter().all(Cell::is_empty));
+            let wide = body[at].cells.iter().any(|cell| cell.from_left);
+            let indented =
+                body.get(at + 1).is_some_and(|next| next.cells.first().is_some_and(Cell::is_empty));
+            let text = spanning(&body[at]).unwrap_or_default();
+            let telling = surroundings::direction(&text, readings.words).is_some()
+                || surroundings::parties(&text, readings.words).is_some();
+            alone[at] && follows && (wide || several || indented || telling)
+        })
+        .collect()
+}
+
+fn label(text: &str, readings: &Readings) -> Section {
+    let text = text.trim_end_matches([':', '：']).trim();
+    let parties = surroundings::parties(text, readings.words);
+    let names_role = parties.is_none() && !surroundings::is_generic(text, readings.words);
+    Section {
+        role: names_role.then(|| text.to_owned()),
+        direction: surroundings::direction(text, readings.words),
+        parties,
+    }
+}
+
+/// A row of a table of addresses.
+fn name_row(row: &Row, layout: &Layout, import: &mut Import) {
+    let at = layout
+        .position(&Column::Url)
+        .or_else(|| row.cells.iter().position(|cell| names::is_address(&cell.text)));
+    let Some(cell) = at.and_then(|at| row.cells.get(at)) else { return };
+    let purpose: Vec<String> = row
+        .cells
+        .iter()
+        .enumerate()
+        .filter(|(column, cell)| Some(*column) != at && !cell.is_empty() && !cell.from_left)
+        .map(|(_, cell)| cell.one_line())
+        .collect();
+    let addresses = names::addresses(&cell.text);
+    if addresses.is_empty() {
+        import.diagnostics.push(Diagnostic::new(
+            row.line,
+            &shown(row),
+            "no address can be read here: write it as `https://host` or `*.host`",
+        ));
+    }
+    for address in addresses {
+        import.names.push(Name::new(row.line, address, purpose.join(" – ")));
+    }
+}

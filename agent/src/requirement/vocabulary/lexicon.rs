@@ -1,0 +1,228 @@
+//! Lexicons: phrases of many languages, found in one pass.
+//!
+//! In come phrases with a meaning each; out come, for a folded text, the meanings of the phrases that
+//! stand in it as whole words, leftmost and longest first. Invariant: found phrases never overlap.
+
+use aho_corasick::{AhoCorasick, BuildError, MatchKind};
+
+use crate::requirement::fold::{Folded, fold};
+
+/// Phrases and what they mean.
+#[derive(Debug)]
+pub(crate) struct Lexicon<T> {
+    automaton: AhoCorasick,
+    phrases: Vec<Phrase<T>>,
+    whole: std::collections::HashMap<String, usize>,
+}
+
+#[derive(Debug)]
+struct Phrase<T> {
+    meaning: T,
+    /// `*word`: may end a longer word.
+    open_left: bool,
+    /// `word*`: may begin a longer word.
+    open_right: bool,
+}
+
+/// A phrase that stands in a text; offsets count bytes of the folded text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found<T> {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) meaning: T,
+}
+
+impl<T: Copy + PartialEq> Lexicon<T> {
+    /// Builds a lexicon; of phrases given twice the first wins.
+    pub(super) fn new<'a>(entries: impl IntoIterator<Item = (&'a str, T)>) -> Result<Self, BuildError> {
+        let mut texts: Vec<String> = vec![];
+        let mut phrases: Vec<Phrase<T>> = vec![];
+        let mut whole: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
+        for (entry, meaning) in entries {
+            let text = fold(entry.trim_matches('*'));
+            if text.is_empty() {
+                continue;
+            }
+            if let Some(&at) = whole.get(&text) {
+                let phrase = &mut phrases[at];
+                if phrase.meaning == meaning {
+                    phrase.open_left |= entry.starts_with('*');
+                    phrase.open_right |= entry.ends_with('*');
+                }
+                continue;
+            }
+            whole.insert(text.clone(), phrases.len());
+            phrases.push(Phrase {
+                meaning,
+                open_left: entry.starts_with('*'),
+                open_right: entry.ends_with('*'),
+            });
+            texts.push(text);
+        }
+        let automaton = AhoCorasick::builder().match_kind(MatchKind::Standard).build(&texts)?;
+        Ok(Self { automaton, phrases, whole })
+    }
+
+    /// The phrases in `text`, leftmost and longest, none overlapping.
+    pub(crate) fn find(&self, text: &Folded) -> Vec<Found<T>> {
+        let text = text.as_str();
+        let mut candidates: Vec<Found<T>> = self
+            .automaton
+            .find_overlapping_iter(text)
+            .filter_map(|hit| {
+                let phrase = self.phrases.get(hit.pattern().as_usize())?;
+                let fits = (phrase.open_left || starts_word(text, hit.start(), hit.end()))
+                    && (phrase.open_right || ends_word(text, hit.start(), hit.end()));
+                fits.then(|| Found {
+                    start: hit.start(),
+                    end: if phrase.open_right { word_end(text, hit.end()) } else { hit.end() },
+                    meaning: phrase.meaning,
+                })
+            })
+            .collect();
+        candidates.sort_by_key(|found| (found.start, std::cmp::Reverse(found.end)));
+        let mut end = 0;
+        candidates.retain(|found| {
+            let free = found.start >= end;
+            if free {
+                end = found.end;
+            }
+            free
+        });
+        candidates
+    }
+
+    /// The meaning of the phrase that `text` consists of.
+    pub(crate) fn whole(&self, text: &str) -> Option<T> {
+        let trimmed = text.trim();
+        let at = self.whole.get(trimmed).or_else(|| {
+            self.whole.get(trimmed.trim_matches(|c: char| c.is_whitespace() || ".:;,*()".contains(c)))
+        })?;
+        self.phrases.get(*at).map(|phrase| phrase.meaning)
+    }
+
+    /// Whether phrases, white space and punctuation are all that `text` holds, and one of them at least.
+    pub(crate) fn covers(&self, text: &Folded) -> bool {
+        let found = self.find(text);
+        let mut at = 0;
+        let gaps = found
+            .iter()
+            .map(|phrase| (std::mem::replace(&mut at, phrase.end), phrase.start))
+            .collect::<Vec<_>>();
+        let rest = text.as_str();
+        let blank = |gap: &str| !gap.chars().any(char::is_alphanumeric);
+        !found.is_empty() && gaps.into_iter().all(|(from, to)| blank(&rest[from..to])) && blank(&rest[at..])
+    }
+}
+
+/// Scripts that part words by spaces.
+#[derive(PartialEq, Eq)]
+enum Script {
+    Latin,
+    Greek,
+    Cyrillic,
+    Digit,
+    /// Chinese and Japanese, punctuation, white space.
+    Unparted,
+}
+
+fn script(c: char) -> Script {
+    match c {
+        '0'..='9' => Script::Digit,
+        'a'..='z' | 'A'..='Z' | '\u{df}'..='\u{24f}' | '_' => Script::Latin,
+        '\u{370}'..='\u{3ff}' => Script::Greek,
+        '\u{400}'..='\u{52f}' => Script::Cyrillic,
+        _ => Script::Unparted,
+    }
+}
+
+/// Words of so few letters are parts of names where digits adjoin them: `O365`.
+const SHORT: usize = 2;
+
+/// Whether no word of the same script goes on to the left of `at`.
+fn starts_word(text: &str, at: usize, end: usize) -> bool {
+    let (Some(before), Some(first)) = (text[..at].chars().next_back(), text[at..].chars().next()) else {
+        return true;
+    };
+    let (before, first) = (script(before), script(first));
+    if first == Script::Latin && before == Script::Digit {
+        return end - at > SHORT;
+    }
+    first == Script::Unparted || before != first
+}
+
+/// Whether no word of the same script goes on to the right of `at`. One digit belongs to a name, as in
+/// `SNMP3`; more are a number.
+fn ends_word(text: &str, start: usize, at: usize) -> bool {
+    let (Some(last), Some(after)) = (text[..at].chars().next_back(), text[at..].chars().next()) else {
+        return true;
+    };
+    let (last, after) = (script(last), script(after));
+    if last == Script::Latin && after == Script::Digit {
+        return at - start > SHORT && text[at..].bytes().take_while(u8::is_ascii_digit).count() > 1;
+    }
+    last == Script::Unparted || last != after
+}
+
+fn word_end(text: &str, at: usize) -> usize {
+    let Some(last) = text[..at].chars().next_back().map(script) else { return at };
+    if last == Script::Unparted {
+        return at;
+    }
+    at + text[at..].chars().take_while(|&c| script(c) == last).map(char::len_utf8).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lexicon() -> Lexicon<u8> {
+        Lexicon::new([
+            ("source port", 1),
+            ("source", 2),
+            ("port", 3),
+            ("*port", 4),
+            ("входящ*", 5),
+            ("ポート", 6),
+            ("送信元ポート", 7),
+            ("tcp", 8),
+            ("a", 9),
+        ])
+        .expect("small")
+    }
+
+    #[test]
+    fn the_longest_whole_word_wins() {
+        let cases: &[(&str, &[u8])] = &[
+            ("Source Port", &[1]),
+            ("Source IP, Port", &[2, 3]),
+            ("Zielport", &[]),
+            ("Resource", &[]),
+            ("Входящий трафик", &[5]),
+            ("送信元ポート番号", &[7]),
+            ("既定のポート", &[6]),
+            ("TCP443", &[8]),
+            ("tcp4", &[]),
+            ("443tcp a 444", &[8, 9]),
+        ];
+        for (text, expected) in cases {
+            let found: Vec<u8> =
+                lexicon().find(&Folded::new(text)).iter().map(|found| found.meaning).collect();
+            assert_eq!(&found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn open_ends_match_compounds() {
+        let lexicon = Lexicon::new([("*port", 4), ("port*", 5)]).expect("small");
+        let found: Vec<u8> =
+            lexicon.find(&Folded::new("Zielport")).iter().map(|found| found.meaning).collect();
+        assert_eq!(found, [4]);
+    }
+
+    #[test]
+    fn covers_only_what_it_knows() {
+        assert!(lexicon().covers(&Folded::new("Source / Port:")));
+        assert!(!lexicon().covers(&Folded::new("Source of port 5")));
+    }
+}

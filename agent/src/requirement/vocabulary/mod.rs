@@ -1,0 +1,473 @@
+//! The vocabulary: what the words of vendors' tables mean, in every language at once.
+//!
+//! In come the TOML files of `agent/vocabulary`, compiled into the binary; out come lexicons, one for
+//! each place where words are read. Invariant: no word of a human language stands in the code of the
+//! importer, so that a language is added without it.
+
+mod lexicon;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+
+pub(crate) use self::lexicon::{Found, Lexicon};
+use super::Protocol;
+use super::fold::fold;
+
+/// One file a language; the common one comes first, so that its entries win.
+const LANGUAGES: [&str; 10] = [
+    include_str!("../../../vocabulary/common.toml"),
+    include_str!("../../../vocabulary/en.toml"),
+    include_str!("../../../vocabulary/de.toml"),
+    include_str!("../../../vocabulary/ja.toml"),
+    include_str!("../../../vocabulary/fr.toml"),
+    include_str!("../../../vocabulary/es.toml"),
+    include_str!("../../../vocabulary/pt.toml"),
+    include_str!("../../../vocabulary/it.toml"),
+    include_str!("../../../vocabulary/ru.toml"),
+    include_str!("../../../vocabulary/zh.toml"),
+];
+const PROTOCOLS: &str = include_str!("../../../vocabulary/protocols.toml");
+const APPLICATIONS: &str = include_str!("../../../vocabulary/applications.toml");
+
+/// What a header cell says about its column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ColumnWord {
+    Role,
+    Feature,
+    Service,
+    Port,
+    SourcePort,
+    DestinationPort,
+    Protocol,
+    Application,
+    Source,
+    Destination,
+    Direction,
+    Note,
+    Parameter,
+    Default,
+    Minimum,
+    Maximum,
+    Url,
+    Authentication,
+    Rule,
+    Required,
+    /// A column of hardware: its table is about sockets, not about ports.
+    Hardware,
+    Number,
+    /// `From / To`: the corner of a matrix.
+    Parties,
+    /// `To / From`: the corner of a matrix with its sources across.
+    TransposedParties,
+    /// `TCP` or `UDP`, or both.
+    Transport,
+}
+
+/// What a word means where ports and protocols are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PortWord {
+    Protocol(Protocol),
+    Application(usize),
+    Range,
+    List,
+    Between,
+    Above,
+    More,
+    Below,
+    Any,
+    Dynamic,
+    Unspecified,
+    Nothing,
+    Port,
+    /// A number behind it is an IP protocol's.
+    IpProtocol,
+    Filler,
+}
+
+/// Which way traffic goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FlowWord {
+    Inbound,
+    Outbound,
+    Both,
+}
+
+/// How a row is qualified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FlagWord {
+    Legacy,
+    Optional,
+    Configurable,
+}
+
+/// An application protocol.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Application {
+    /// As documents write it.
+    pub(crate) name: String,
+    /// What it runs over where a document states nothing; empty where it could be several.
+    pub(crate) transport: Vec<Protocol>,
+    /// Ports that it usually has.
+    pub(crate) ports: Vec<u16>,
+    words: Vec<String>,
+}
+
+/// A sentence that names two ends: text before, between and after them.
+#[derive(Debug)]
+pub(crate) struct PartiesPattern {
+    pub(crate) before: String,
+    pub(crate) between: String,
+    pub(crate) after: String,
+    pub(crate) from_first: bool,
+}
+
+/// The vocabulary of all languages.
+#[derive(Debug)]
+pub(crate) struct Vocabulary {
+    pub(crate) columns: Lexicon<ColumnWord>,
+    pub(crate) whole_columns: Lexicon<ColumnWord>,
+    pub(crate) ports: Lexicon<PortWord>,
+    /// Directions that count in headings, captions and cells.
+    pub(crate) flows: Lexicon<FlowWord>,
+    /// Directions that count where they are all of a cell.
+    pub(crate) flow_cells: Lexicon<FlowWord>,
+    /// Directions that count in notes.
+    pub(crate) flow_notes: Lexicon<FlowWord>,
+    pub(crate) flags: Lexicon<FlagWord>,
+    pub(crate) answers: Lexicon<bool>,
+    /// Words of headings that name no role: `required ports`.
+    pub(crate) generic: Lexicon<()>,
+    pub(crate) note_labels: Lexicon<()>,
+    pub(crate) ipsec: Lexicon<()>,
+    pub(crate) parties: Vec<PartiesPattern>,
+    pub(crate) applications: Vec<Application>,
+    /// Ports that documents list often.
+    known: Vec<u16>,
+}
+
+/// A vocabulary that cannot be read; the files are part of the program, so only its authors see this.
+#[derive(Debug, thiserror::Error)]
+pub enum VocabularyError {
+    /// A file is no TOML of the documented form.
+    #[error("the vocabulary is broken: {0}")]
+    Form(#[from] toml::de::Error),
+    /// Too many words for one lexicon.
+    #[error("the vocabulary cannot be searched: {0}")]
+    Search(#[from] aho_corasick::BuildError),
+    /// A protocol that is none.
+    #[error("the vocabulary names a protocol that is none: {0}")]
+    Protocol(#[from] super::ValueError),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LanguageFile {
+    #[allow(dead_code, reason = "names the file for its authors")]
+    language: String,
+    columns: BTreeMap<String, Vec<String>>,
+    words: BTreeMap<String, Vec<String>>,
+    parties: PartiesFile,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartiesFile {
+    patterns: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProtocolFile {
+    protocol: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ApplicationFile {
+    application: Vec<Application>,
+    known: Vec<u16>,
+}
+
+impl Vocabulary {
+    /// The vocabulary of the files in `agent/vocabulary`, read once.
+    pub(crate) fn standard() -> Result<&'static Self, VocabularyError> {
+        static STANDARD: OnceLock<Vocabulary> = OnceLock::new();
+        if let Some(vocabulary) = STANDARD.get() {
+            return Ok(vocabulary);
+        }
+        let vocabulary = Self::load(&LANGUAGES)?;
+        Ok(STANDARD.get_or_init(|| vocabulary))
+    }
+
+    fn load(languages: &[&str]) -> Result<Self, VocabularyError> {
+        let files =
+            languages.iter().map(|text| toml::from_str(text)).collect::<Result<Vec<LanguageFile>, _>>()?;
+        let protocols: ProtocolFile = toml::from_str(PROTOCOLS)?;
+        let applications: ApplicationFile = toml::from_str(APPLICATIONS)?;
+
+        let words = |keys: &[&str]| -> Vec<&str> {
+            let keys = keys.iter();
+            keys.flat_map(|key| files.iter().filter_map(|file| file.words.get(*key)))
+                .flatten()
+                .map(String::as_str)
+                .collect()
+        };
+        let meanings = |key: &str, meaning: PortWord| {
+            words(&[key]).into_iter().map(move |word| (word, meaning)).collect::<Vec<_>>()
+        };
+
+        // Where a word has several meanings among ports, the first in this order holds.
+        let mut ports = vec![];
+        for (name, names) in &protocols.protocol {
+            let protocol: Protocol = name.parse()?;
+            ports.extend(names.iter().map(|word| (word.as_str(), PortWord::Protocol(protocol))));
+        }
+        for (index, application) in applications.application.iter().enumerate() {
+            ports.extend(application.words.iter().map(|word| (word.as_str(), PortWord::Application(index))));
+        }
+        for (key, meaning) in [
+            ("range", PortWord::Range),
+            ("list", PortWord::List),
+            ("between", PortWord::Between),
+            ("more", PortWord::More),
+            ("above", PortWord::Above),
+            ("below", PortWord::Below),
+            ("any", PortWord::Any),
+            ("dynamic", PortWord::Dynamic),
+            ("unspecified", PortWord::Unspecified),
+            ("nothing", PortWord::Nothing),
+            ("port", PortWord::Port),
+            ("ip_protocol", PortWord::IpProtocol),
+            ("filler", PortWord::Filler),
+        ] {
+            ports.extend(meanings(key, meaning));
+        }
+        let flows = |keys: [&[&str]; 3]| {
+            let [both, inbound, outbound] = keys.map(&words);
+            let both = both.into_iter().map(|word| (word, FlowWord::Both));
+            let inbound = inbound.into_iter().map(|word| (word, FlowWord::Inbound));
+            let outbound = outbound.into_iter().map(|word| (word, FlowWord::Outbound));
+            Lexicon::new(both.chain(inbound).chain(outbound))
+        };
+        let single = |keys: &[&str]| Lexicon::new(words(keys).into_iter().map(|word| (word, ())));
+        let flags = [
+            ("legacy", FlagWord::Legacy),
+            ("optional", FlagWord::Optional),
+            ("configurable", FlagWord::Configurable),
+        ];
+        let flags =
+            flags.into_iter().flat_map(|(key, flag)| words(&[key]).into_iter().map(move |word| (word, flag)));
+        let answers = [("yes", true), ("no", false)];
+        let answers = answers
+            .into_iter()
+            .flat_map(|(key, answer)| words(&[key]).into_iter().map(move |word| (word, answer)));
+        let (columns, whole_columns) = columns(&files)?;
+        Ok(Self {
+            columns,
+            whole_columns,
+            ports: Lexicon::new(ports)?,
+            flows: flows([&["both"], &["inbound"], &["outbound"]])?,
+            flow_cells: flows([
+                &["both", "both_cell"],
+                &["inbound", "inbound_cell", "receives"],
+                &["outbound", "outbound_cell", "sends"],
+            ])?,
+            flow_notes: flows([&["both"], &["inbound", "receives"], &["outbound", "sends"]])?,
+            flags: Lexicon::new(flags)?,
+            answers: Lexicon::new(answers)?,
+            generic: single(&["generic", "inbound", "outbound", "both", "notes_label"])?,
+            note_labels: single(&["notes_label"])?,
+            ipsec: single(&["ipsec"])?,
+            parties: files
+                .iter()
+                .flat_map(|file| &file.parties.patterns)
+                .filter_map(|pattern| PartiesPattern::new(pattern))
+                .collect(),
+            applications: applications.application,
+            known: applications.known,
+        })
+    }
+
+    /// Whether documents often list `port`.
+    pub(crate) fn is_known(&self, port: u32) -> bool {
+        self.known.iter().any(|&known| u32::from(known) == port)
+            || self
+                .applications
+                .iter()
+                .any(|application| application.ports.iter().any(|&known| u32::from(known) == port))
+    }
+
+    /// What the application usually found on `port` runs over.
+    pub(crate) fn transport_of(&self, port: u16) -> &[Protocol] {
+        self.applications
+            .iter()
+            .find(|application| application.ports.contains(&port))
+            .map_or(&[], |application| &application.transport)
+    }
+}
+
+/// The lexicons of header words: those found anywhere, and those that must be a whole header.
+fn columns(files: &[LanguageFile]) -> Result<(Lexicon<ColumnWord>, Lexicon<ColumnWord>), VocabularyError> {
+    let (mut anywhere, mut whole) =
+        (vec![("tcp", ColumnWord::Transport), ("udp", ColumnWord::Transport)], vec![]);
+    for file in files {
+        for (key, words) in &file.columns {
+            let (name, only_whole) =
+                key.strip_suffix("_cell").map_or((key.as_str(), false), |name| (name, true));
+            let word =
+                ColumnWord::deserialize(serde::de::value::StrDeserializer::<toml::de::Error>::new(name))?;
+            whole.extend(words.iter().map(|text| (text.as_str(), word)));
+            if !only_whole {
+                anywhere.extend(words.iter().map(|text| (text.as_str(), word)));
+            }
+        }
+    }
+    // `tcp/udp` over a column means its protocol; `*port` is no whole header.
+    Ok((Lexicon::new(anywhere)?, Lexicon::new(whole)?))
+}
+
+impl PartiesPattern {
+    fn new(pattern: &str) -> Option<Self> {
+        let (from, to) = (pattern.find("{from}")?, pattern.find("{to}")?);
+        let (first, second) = if from < to { (from, to) } else { (to, from) };
+        let (first_end, second_end) =
+            (pattern[first..].find('}')? + first + 1, pattern[second..].find('}')? + second + 1);
+        Some(Self {
+            before: fold(&pattern[..first]),
+            between: fold(&pattern[first_end..second]),
+            after: fold(&pattern[second_end..]),
+            from_first: from < to,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::requirement::fold::Folded;
+
+    #[test]
+    fn every_file_reads() {
+        let vocabulary = Vocabulary::standard().expect("the files are well-formed");
+        assert!(vocabulary.parties.len() > 40 && vocabulary.applications.len() > 60);
+    }
+
+    /// The header row that a vendor would write, in every language.
+    #[test]
+    fn knows_the_columns_of_every_language() {
+        use ColumnWord::{Destination, Direction, Note, Port, Protocol, Role, Service, Source};
+        let words = Vocabulary::standard().expect("well-formed");
+        let cases: &[(&[&str], &[ColumnWord])] = &[
+            (
+                &[
+                    "Server role",
+                    "Service name",
+                    "Port",
+                    "Protocol",
+                    "Notes",
+                    "Source",
+                    "Destination",
+                    "Direction",
+                ],
+                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
+            ),
+            (
+                &[
+                    "Serverrolle",
+                    "Dienstname",
+                    "Portnummer",
+                    "Protokoll",
+                    "Hinweise",
+                    "Quelle",
+                    "Ziel",
+                    "Richtung",
+                ],
+                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
+            ),
+            (
+                &["サーバーの役割", "サービス名", "ポート", "プロトコル", "メモ", "送信元", "宛先", "方向"],
+                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
+            ),
+            (
+                &[
+                    "Função de servidor",
+                    "Serviço",
+                    "Porta",
+                    "Protocolo",
+                    "Observações",
+                    "Origem",
+                    "Destino",
+                    "Direção",
+                ],
+                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
+            ),
+            (
+                &[
+                    "Rôle serveur",
+                    "Nom du service",
+                    "Numéro de port",
+                    "Protocole",
+                    "Remarques",
+                    "Origine",
+                    "Destination",
+                    "Sens",
+                ],
+                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
+            ),
+            (
+                &[
+                    "Rol de servidor",
+                    "Servicio",
+                    "Puerto",
+                    "Protocolo",
+                    "Notas",
+                    "Origen",
+                    "Destino",
+                    "Sentido",
+                ],
+                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
+            ),
+            (
+                &[
+                    "Ruolo del server",
+                    "Servizio",
+                    "Porta",
+                    "Protocollo",
+                    "Note e limitazioni",
+                    "Origine",
+                    "Destinazione",
+                    "Direzione",
+                ],
+                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
+            ),
+            (
+                &[
+                    "Роль сервера",
+                    "Служба",
+                    "Порт",
+                    "Протокол",
+                    "Примечание",
+                    "Источник",
+                    "Получатель",
+                    "Направление",
+                ],
+                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
+            ),
+            (
+                &["服务器角色", "服务名称", "端口", "协议", "备注", "源地址", "目标地址", "方向"],
+                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
+            ),
+        ];
+        for (headers, expected) in cases {
+            for (header, word) in headers.iter().zip(*expected) {
+                let folded = Folded::new(header);
+                let whole = words.whole_columns.whole(folded.as_str());
+                let found = whole.or_else(|| words.columns.find(&folded).first().map(|found| found.meaning));
+                assert_eq!(found, Some(*word), "{header}");
+            }
+        }
+    }
+}

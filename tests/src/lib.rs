@@ -2,9 +2,11 @@
 //! of packets and rules, and the kernel as a judge that must account for what it says.
 
 pub mod assembly;
+pub mod differential;
 pub mod judge;
 pub mod lab;
 pub mod packet;
+pub mod random;
 pub mod raw;
 pub mod rules;
 pub mod splice;

@@ -89,7 +89,7 @@ impl Judge {
     ///
     /// Where the kernel does not take the frame.
     pub fn leaving(&mut self, frame: &[u8]) -> Result<()> {
-        Ok(self.programs.learn(frame)?)
+        self.programs.learn(frame).with_context(|| format!("leaving: {frame:02x?}"))
     }
 
     /// A frame arrives that must have this verdict. Checks the action and the verdict's counter; that
@@ -99,7 +99,8 @@ impl Judge {
     ///
     /// Where the kernel does not take the frame. The inner error is its other verdict.
     pub fn arriving(&mut self, frame: &[u8], verdict: Verdict) -> Result<Result<(), Disagreement>> {
-        let (action, _) = self.programs.judge(frame, 1)?;
+        let run = self.programs.judge(frame, 1);
+        let (action, _) = run.with_context(|| format!("arriving: {frame:02x?}"))?;
         let slot = slot_of(verdict);
         let counter = &mut self.expected[usize::from(slot)];
         let before = *counter;

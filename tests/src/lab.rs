@@ -106,6 +106,33 @@ impl Lab {
     }
 }
 
+impl Lab {
+    /// Another network namespace behind a veth pair on which nobody speaks: no addresses, no ARP, no
+    /// IPv6. What is counted there was sent by the test.
+    ///
+    /// # Errors
+    ///
+    /// Where iproute2 is missing or refuses.
+    pub fn silent_neighbour(&self, here: &str, there: &str) -> Result<Namespace> {
+        let peer = Namespace::new()?;
+        run("ip", &["link", "add", here, "type", "veth", "peer", "name", there])?;
+        peer.take(there)?;
+        silence(here)?;
+        peer.within(|| silence(there))?;
+        // Both ends are up when the second one is.
+        run("ip", &["link", "set", here, "up"])?;
+        peer.run("ip", &["link", "set", there, "up"])?;
+        Ok(peer)
+    }
+}
+
+/// Keeps the kernel from sending anything by itself on an interface of the calling thread's namespace.
+fn silence(interface: &str) -> Result<()> {
+    run("ip", &["link", "set", interface, "arp", "off", "multicast", "off", "addrgenmode", "none"])?;
+    let setting = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
+    std::fs::write(&setting, "1").with_context(|| format!("cannot write {setting}"))
+}
+
 impl Namespace {
     /// The calling thread's.
     fn current() -> Result<Self> {

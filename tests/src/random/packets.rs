@@ -1,0 +1,214 @@
+//! Random packets: mostly valid, some mutated, some cut short.
+
+use super::{Random, address, kind, port, protocol};
+
+/// A packet before it is written out, so that a reply can be made of it.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    v4: bool,
+    tags: Vec<u16>,
+    source: Vec<u8>,
+    destination: Vec<u8>,
+    hop_limit: u8,
+    /// IPv4: words of options. IPv6: extension headers, each with its kind and its bytes.
+    options: u8,
+    extensions: Vec<(u8, Vec<u8>)>,
+    /// Flags and offset of an IPv4 fragment.
+    fragment: u16,
+    protocol: u8,
+    /// Source and destination port, or type and code, then the identifier.
+    ports: (u16, u16),
+    kind: u8,
+    flags: u8,
+    payload: usize,
+}
+
+/// TCP flags by number.
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+
+impl Shape {
+    /// A packet that arrives.
+    #[must_use]
+    pub fn arriving(random: &mut Random) -> Self {
+        let v4 = random.percent(50);
+        let tags = match random.below(20) {
+            0..=12 => 0,
+            13..=16 => 1,
+            17 | 18 => 2,
+            _ => 3,
+        };
+        let protocol = match random.below(10) {
+            0..=3 => 6,
+            4..=6 => 17,
+            7 | 8 => {
+                if v4 {
+                    1
+                } else {
+                    58
+                }
+            }
+            _ => protocol(random),
+        };
+        Self {
+            v4,
+            tags: (0..tags).map(|_| random.of(&[0x8100, 0x88a8])).collect(),
+            source: address(random, v4),
+            destination: address(random, v4),
+            hop_limit: random.of(&[255, 255, 64, 254, 1]),
+            options: if random.percent(80) { 0 } else { u8::try_from(random.below(11)).unwrap_or(0) },
+            extensions: extensions(random),
+            fragment: if random.percent(85) {
+                random.of(&[0, 0x4000])
+            } else {
+                random.of(&[0x2000, 0x2001, 1, 0x1fff, 0x8000])
+            },
+            protocol,
+            ports: (port(random), port(random)),
+            kind: kind(random),
+            flags: flags(random),
+            payload: random.below(24),
+        }
+    }
+
+    /// The packet's conversation in the other direction.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        let kind = match self.kind {
+            0 => 8,
+            8 => 0,
+            128 => 129,
+            129 => 128,
+            other => other,
+        };
+        Self {
+            source: self.destination.clone(),
+            destination: self.source.clone(),
+            ports: (self.ports.1, self.ports.0),
+            kind,
+            ..self.clone()
+        }
+    }
+
+    /// The same conversation with other flags, and now and then with one thing changed.
+    #[must_use]
+    pub fn varied(&self, random: &mut Random) -> Self {
+        let mut shape = Self { flags: flags(random), ..self.clone() };
+        match random.below(12) {
+            0 => shape.ports.0 = port(random),
+            1 => shape.ports.1 = port(random),
+            2 => shape.source = address(random, shape.v4),
+            3 => shape.destination = address(random, shape.v4),
+            4 => shape.protocol = random.of(&[6, 17]),
+            5 => shape.tags = vec![0x8100],
+            6 => shape.extensions = extensions(random),
+            _ => {}
+        }
+        shape
+    }
+
+    /// The frame.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+        for tag in &self.tags {
+            frame.extend(tag.to_be_bytes());
+            frame.extend([0, 5]);
+        }
+        let transport = self.transport();
+        if self.v4 {
+            let fragment = self.fragment.to_be_bytes();
+            frame.extend([0x08, 0x00, 0x45 + self.options, 0]);
+            let length = 20 + usize::from(self.options) * 4 + transport.len();
+            frame.extend(u16::try_from(length).unwrap_or(0).to_be_bytes());
+            frame.extend([0, 9, fragment[0], fragment[1], self.hop_limit, self.protocol, 0, 0]);
+            frame.extend(&self.source);
+            frame.extend(&self.destination);
+            frame.extend(vec![1; usize::from(self.options) * 4]);
+        } else {
+            let kinds: Vec<u8> =
+                self.extensions.iter().map(|(kind, _)| *kind).chain([self.protocol]).collect();
+            let length =
+                self.extensions.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + transport.len();
+            let length = u16::try_from(length).unwrap_or(0).to_be_bytes();
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, length[0], length[1], kinds[0], self.hop_limit]);
+            frame.extend(&self.source);
+            frame.extend(&self.destination);
+            for ((_, bytes), next) in self.extensions.iter().zip(&kinds[1..]) {
+                frame.push(*next);
+                frame.extend(&bytes[1..]);
+            }
+        }
+        frame.extend(transport);
+        frame
+    }
+
+    fn transport(&self) -> Vec<u8> {
+        let (source, destination) = (self.ports.0.to_be_bytes(), self.ports.1.to_be_bytes());
+        let mut bytes = match self.protocol {
+            6 => [&source[..], &destination, &[0, 0, 0, 1, 0, 0, 0, 0, 0x50, self.flags, 4, 0, 0, 0, 0, 0]]
+                .concat(),
+            17 => [&source[..], &destination, &[0, 8, 0, 0]].concat(),
+            // An identifier that does not depend on the direction.
+            1 | 58 => vec![self.kind, 0, 0, 0, 0, source[1] ^ destination[1], 0, 1],
+            _ => Vec::new(),
+        };
+        bytes.resize(bytes.len() + self.payload, 0x5a);
+        bytes
+    }
+}
+
+/// The frame of a shape as it arrives: now and then of another kind, mutated or cut short. At least an
+/// Ethernet header, which the kernel asks for.
+#[must_use]
+pub fn spoiled(shape: &Shape, random: &mut Random) -> Vec<u8> {
+    let mut frame = shape.bytes();
+    if random.percent(4) {
+        let ether_type =
+            random.of(&[0x0806_u16, 0x88cc, 0x0800, 0x86dd, 0x8100, 0x88a8, 0x9100]).to_be_bytes();
+        frame[12..14].copy_from_slice(&ether_type);
+    }
+    if random.percent(15) {
+        for _ in 0..=random.below(3) {
+            let at = random.below(frame.len());
+            frame[at] = random.byte();
+        }
+    }
+    if random.percent(12) {
+        frame.truncate(14 + random.below(frame.len() - 13));
+    }
+    frame
+}
+
+fn flags(random: &mut Random) -> u8 {
+    random.of(&[SYN, SYN, SYN | ACK, ACK, ACK, ACK | 0x01, 0x04, 0, 0xff, SYN | 0xc0])
+}
+
+fn extensions(random: &mut Random) -> Vec<(u8, Vec<u8>)> {
+    let count = match random.below(20) {
+        0..=12 => 0,
+        13..=16 => 1 + random.below(3),
+        17 => 7,
+        18 => 8,
+        _ => random.below(12),
+    };
+    (0..count).map(|_| extension(random)).collect()
+}
+
+fn extension(random: &mut Random) -> (u8, Vec<u8>) {
+    let kind = random.of(&[0, 43, 44, 51, 60, 135, 139, 140]);
+    let units = random.below(3);
+    let length = u8::try_from(units).unwrap_or(0);
+    let mut bytes = match kind {
+        44 => {
+            let offset = if random.percent(80) { random.of(&[0_u16, 1, 6]) } else { 8 << random.below(13) };
+            let offset = offset.to_be_bytes();
+            return (kind, vec![0, random.byte(), offset[0], offset[1], 0, 0, 0, 1]);
+        }
+        51 => vec![0; (units + 2) * 4],
+        _ => vec![0; (units + 1) * 8],
+    };
+    // Rarely it claims a length that it does not have.
+    bytes[1] = if random.percent(3) { random.byte() } else { length };
+    (kind, bytes)
+}

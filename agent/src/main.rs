@@ -17,12 +17,15 @@ struct Cli {
 enum Command {
     /// Read documents and print what they require.
     Import(cli::import::ImportArgs),
+    /// Show systems, roles, and what they require.
+    Catalog(cli::catalog::CatalogArgs),
 }
 
 fn main() -> ExitCode {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let result = match Cli::parse().command {
         Command::Import(args) => cli::import::run(&args, &mut out),
+        Command::Catalog(args) => cli::catalog::run(&args, &mut out),
     };
     let outcome = result.unwrap_or_else(|error| {
         eprintln!("portcullis: {error:#}");

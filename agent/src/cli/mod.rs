@@ -3,7 +3,9 @@
 //! In come arguments; out come an [`Outcome`] and text for people or programs. Invariant: the exit status
 //! means the same for every command.
 
+pub mod catalog;
 pub mod import;
+mod table;
 
 use std::process::ExitCode;
 

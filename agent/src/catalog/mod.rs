@@ -4,6 +4,7 @@
 //! rows, inherited ones included, each with the document and the role that declare it. Invariant: every
 //! name that a loaded system refers to exists, and no role inherits from itself.
 
+mod draft;
 mod error;
 mod file;
 mod resolve;

@@ -7,17 +7,22 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use super::Outcome;
+use crate::catalog::System;
 use crate::document::limits::MAX_BYTES;
 use crate::requirement::Import;
+use crate::requirement::slug::slug;
 
 /// Reads vendors' documents and prints what they require.
 #[derive(Debug, Args)]
-pub struct ImportArgs {
+pub(super) struct ImportArgs {
     /// Documents: Markdown, HTML, text, CSV, TSV or XLSX; `-` for standard input.
     #[arg(required = true, value_name = "DOC")]
     documents: Vec<PathBuf>,
+    /// Name of the system in the catalog file; by default the first document's title.
+    #[arg(long, value_name = "NAME")]
+    system: Option<String>,
     /// Form of the output.
-    #[arg(long, value_enum, default_value_t = Format::Json)]
+    #[arg(long, value_enum, default_value_t = Format::Toml)]
     format: Format,
     /// Fail where anything could not be read.
     #[arg(long)]
@@ -27,6 +32,8 @@ pub struct ImportArgs {
 /// Forms of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
+    /// A catalog file, for review.
+    Toml,
     /// The requirements and everything beside them.
     Json,
 }
@@ -36,16 +43,30 @@ enum Format {
 /// # Errors
 ///
 /// Where a document cannot be read or the output not be written.
-pub fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Outcome> {
-    let mut found = false;
+pub(super) fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Outcome> {
+    let mut imports = vec![];
     for path in &args.documents {
         let import = import(path)?;
         for diagnostic in &import.diagnostics {
-            found = true;
-            eprintln!("{}:{}: {} ({})", path.display(), diagnostic.line, diagnostic.message, diagnostic.text);
+            eprintln!("{}:{}: {}: {}", path.display(), diagnostic.line, diagnostic.message, diagnostic.text);
         }
-        serde_json::to_writer(&mut *out, &import)?;
-        writeln!(out)?;
+        imports.push(import);
+    }
+    let found = imports.iter().any(|import| !import.diagnostics.is_empty());
+    match args.format {
+        Format::Json => {
+            // One line a document, so that several can be read one by one.
+            for import in &imports {
+                serde_json::to_writer(&mut *out, import)?;
+                writeln!(out)?;
+            }
+        }
+        Format::Toml => {
+            let title =
+                imports.first().map(|import| slug(&import.document.title)).filter(|name| !name.is_empty());
+            let name = args.system.clone().or(title).unwrap_or_else(|| "system".to_owned());
+            out.write_all(System::draft(&name, imports).to_toml().as_bytes())?;
+        }
     }
     Ok(if found && args.strict { Outcome::Failed } else { Outcome::Done })
 }
@@ -55,7 +76,7 @@ pub fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Outcome> {
 /// # Errors
 ///
 /// Where the file cannot be read, or is no document.
-pub fn import(path: &Path) -> anyhow::Result<Import> {
+pub(super) fn import(path: &Path) -> anyhow::Result<Import> {
     let mut bytes = vec![];
     let limit = MAX_BYTES as u64 + 1;
     if path == Path::new("-") {

@@ -6,6 +6,7 @@
 
 mod agent;
 mod apply;
+mod catalog;
 mod check;
 mod counters;
 mod detach;
@@ -62,6 +63,8 @@ struct Places {
 enum Command {
     /// Read vendors' documents and print the requirements in them
     Import(import::ImportArgs),
+    /// Show the systems and roles that are known, and what each requires
+    Catalog(catalog::CatalogArgs),
     /// Check a policy: report what is wrong, and what you should know before you apply it
     Check(check::Check),
     /// Enforce a policy: compile, load and verify it, then swap it in atomically
@@ -100,7 +103,8 @@ pub fn main() -> ExitCode {
     let roots = Roots { state: places.state, bpffs: places.bpffs };
     let mut out = std::io::stdout().lock();
     let result = match command {
-        Command::Import(args) => import::run(&args, &mut out),
+        Command::Import(args) => bad_input(import::run(&args, &mut out)),
+        Command::Catalog(args) => bad_input(catalog::run(&args, &mut out)),
         Command::Check(check) => check.run(),
         Command::Apply(apply) => apply.run(&roots),
         Command::Status(status) => status.run(&roots),
@@ -122,6 +126,17 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A document or a name that cannot be read is bad input, not a failure of the command.
+fn bad_input(result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
+    result.or_else(|error| {
+        if is_broken_pipe(&error) {
+            return Err(error);
+        }
+        eprintln!("portcullis: {error:#}");
+        Ok(Outcome::BadInput)
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -1,5 +1,7 @@
 //! Aligned tables for people.
 
+use std::io::Write;
+
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 /// A table without lines: columns are told apart by their alignment.
@@ -18,6 +20,17 @@ pub(super) fn table(header: &[&str], right_aligned: &[usize]) -> Table {
         column.set_padding((0, 2));
     }
     table
+}
+
+/// Writes `rows` below `header`, all columns aligned to the left.
+///
+/// # Errors
+///
+/// Where `out` cannot be written.
+pub(super) fn write(out: &mut impl Write, header: &[&str], rows: &[Vec<String>]) -> std::io::Result<()> {
+    let mut table = table(header, &[]);
+    table.add_rows(rows);
+    out.write_all(lines(&table).as_bytes())
 }
 
 /// The lines of a table, without the blanks at their ends.

@@ -14,7 +14,7 @@ pub(super) fn read(content: &str, mark: u8) -> Result<Document, ReadError> {
         .has_headers(false)
         .flexible(true)
         // A tab file seldom quotes: there a quotation mark is text.
-        .quoting(mark != b'\t' || content.matches('"').count() % 2 == 0)
+        .quoting(mark != b'\t' || content.matches('"').count().is_multiple_of(2))
         .from_reader(content.as_bytes());
     let mut budget = CellBudget::default();
     let mut rows = vec![];

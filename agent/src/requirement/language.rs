@@ -62,7 +62,7 @@ fn sample(document: &Document) -> String {
             Block::Paragraph(paragraph) => paragraph.lines.iter().for_each(|line| add(&line.text)),
             Block::List(items) => items.iter().for_each(|item| add(&item.text)),
             Block::Table(table) => {
-                table.rows.iter().take(50).flat_map(|row| &row.cells).for_each(|cell| add(&cell.text))
+                table.rows.iter().take(50).flat_map(|row| &row.cells).for_each(|cell| add(&cell.text));
             }
         }
         if text.len() > ENOUGH {

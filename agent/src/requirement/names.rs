@@ -127,7 +127,7 @@ pub(crate) fn parse(text: &str) -> Option<Address> {
         }
     }
     if text[end..].starts_with('/') {
-        end += text[end..].bytes().take_while(|byte| byte.is_ascii_graphic()).count();
+        end += text[end..].bytes().take_while(u8::is_ascii_graphic).count();
     }
     Some(Address { scheme, host: host.to_owned(), port, end })
 }

@@ -144,7 +144,7 @@ impl<'a> Cells<'a> {
         for (at, cell) in row.cells.iter().enumerate() {
             match layout.columns.get(at) {
                 Some(Column::Packed(kinds)) => {
-                    cells.extend(unpack(&cell.text, kinds).into_iter().map(|(kind, text)| (kind, at, text)))
+                    cells.extend(unpack(&cell.text, kinds).into_iter().map(|(kind, text)| (kind, at, text)));
                 }
                 Some(kind) => cells.push((kind.clone(), at, cell.text.clone())),
                 // More cells than columns: a bar inside of the last one broke it.
@@ -251,7 +251,7 @@ impl<'a> Cells<'a> {
                     statement.qualified.push_str(text);
                 }
                 Column::SourcePorts if !line.is_empty() => {
-                    statement.notes.push(format!("source ports {line}"))
+                    statement.notes.push(format!("source ports {line}"));
                 }
                 Column::Role | Column::Service => marks.extend(trailing_mark(&line)),
                 Column::Ports | Column::TcpPorts | Column::UdpPorts | Column::Protocol => {

@@ -34,8 +34,6 @@ pub(crate) struct Surroundings {
 /// What a table's surroundings say about its rows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scope {
-    /// The caption's text, or the line that stands in its place.
-    pub(crate) caption: Option<String>,
     /// Caption, lead and headings, nearest first.
     pub(crate) titles: Vec<String>,
     /// The role that the surroundings name, if the caption does.
@@ -112,7 +110,7 @@ impl Surroundings {
             .filter(|(text, bold)| !bold && names_role(text) && text.chars().count() <= 40)
             .map(|(text, _)| text);
         Scope {
-            captioned_role: caption.clone().filter(names_role),
+            captioned_role: caption.filter(names_role),
             heading_role: leading.or_else(|| {
                 headings
                     .iter()
@@ -123,7 +121,6 @@ impl Surroundings {
             }),
             direction: titles.iter().find_map(|text| direction(text, words)),
             parties: titles.iter().take(3).find_map(|text| parties(text, words)),
-            caption,
             titles,
         }
     }

@@ -182,7 +182,7 @@ impl<'a> Builder<'a> {
             "b" | "strong" => self.strong = self.strong.saturating_sub(1),
             "sup" => self.end_superscript(),
             "p" | "div" | "li" | "dd" | "dt" | "ul" | "ol" if !self.tables.is_empty() => {
-                self.target().end_line()
+                self.target().end_line();
             }
             "caption" => {
                 if let Some(table) = self.tables.last_mut() {
@@ -191,12 +191,10 @@ impl<'a> Builder<'a> {
             }
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "p" | "div" | "section" | "article" | "pre"
             | "title"
-                if self.tables.is_empty() =>
+                if self.tables.is_empty() && self.place != Place::Item =>
             {
-                if self.place != Place::Item {
-                    self.flush();
-                    self.place = Place::Paragraph;
-                }
+                self.flush();
+                self.place = Place::Paragraph;
             }
             "li" | "dt" | "dd" => {
                 self.flush();

@@ -117,7 +117,7 @@ impl Grid {
             if let Some(closed) = self.frame(screen) {
                 if let Some(line) = line_of_row.take() {
                     self.end_row(line, &row);
-                    if self.header_rows.is_none() && closed.iter().any(|&mark| mark == Some('=')) {
+                    if self.header_rows.is_none() && closed.contains(&Some('=')) {
                         self.header_rows = Some(self.rows.len());
                     }
                     row = vec![None; width];

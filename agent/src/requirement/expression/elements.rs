@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
         });
         match word {
             PortWord::Any if self.context == Context::Protocols => {
-                elements.push(Element::Protocol(Protocol::Any))
+                elements.push(Element::Protocol(Protocol::Any));
             }
             PortWord::Any => elements.push(Element::Ports(Ports::Any)),
             PortWord::Dynamic => elements.push(Element::Ports(Ports::Dynamic)),

@@ -111,7 +111,7 @@ fn dotted(text: &str, at: usize, end: usize) -> Option<usize> {
         }
         next += 1 + length;
     }
-    let prefix = text[next..].strip_prefix('/').map_or(0, |rest| digits(rest));
+    let prefix = text[next..].strip_prefix('/').map_or(0, digits);
     (end - at <= 3).then_some(if prefix > 0 { next + 1 + prefix } else { next })
 }
 

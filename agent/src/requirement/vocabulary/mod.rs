@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-pub(crate) use self::lexicon::{Found, Lexicon};
+pub(crate) use self::lexicon::Lexicon;
 use super::Protocol;
 use super::fold::fold;
 

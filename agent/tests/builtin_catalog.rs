@@ -1,0 +1,138 @@
+//! The built-in catalog against the documents that it was made from, line by line.
+//!
+//! The documents are not part of this project. Where they are not at hand (`PORTCULLIS_DOCUMENTS`, or
+//! `shared/documents` beside the workspace) the comparison says so and ends.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use portcullis::catalog::{Catalog, System};
+use portcullis::requirement::{Import, Requirement};
+
+/// Notes that are facts; sentences stay in the documents.
+const FLAGS: [&str; 3] = ["legacy", "optional", "configurable"];
+
+fn documents() -> Option<PathBuf> {
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/documents");
+    let folder = std::env::var_os("PORTCULLIS_DOCUMENTS").map_or(beside, PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("skipped: no documents in {}; set PORTCULLIS_DOCUMENTS to their folder", folder.display());
+    None
+}
+
+/// A requirement without what the reviewer set, and with facts only.
+fn facts(requirement: &Requirement, reviewed: &[String]) -> Requirement {
+    let mut facts = requirement.clone();
+    facts.notes.retain(|note| FLAGS.contains(&note.as_str()));
+    facts.table.clear();
+    for field in reviewed {
+        match field.as_str() {
+            "direction" => facts.direction = Default::default(),
+            "parameter" => facts.parameter = None,
+            "protocols" => facts.protocols.clear(),
+            "ports" => facts.ports.clear(),
+            "application" => facts.application = None,
+            "role" => facts.role.clear(),
+            other => panic!("`{other}` is no field that a reviewer can set"),
+        }
+        facts.inferred.retain(|inferred| inferred != field);
+    }
+    facts
+}
+
+fn compare(system: &System, document: usize, import: &Import) {
+    let info = &system.documents[document].info;
+    assert_eq!(
+        import.document.sha256, info.sha256,
+        "{}: another file than the one that was reviewed",
+        info.file
+    );
+    let mut imported: BTreeMap<u32, Vec<&Requirement>> = BTreeMap::new();
+    for requirement in &import.requirements {
+        imported.entry(requirement.line).or_default().push(requirement);
+    }
+    let mut rows = 0;
+    for role in &system.roles {
+        for row in role.rows.iter().filter(|row| row.document == document) {
+            rows += 1;
+            let expected = facts(&row.requirement, &row.reviewed);
+            let found = imported
+                .get(&row.requirement.line)
+                .into_iter()
+                .flatten()
+                .any(|requirement| facts(requirement, &row.reviewed) == expected);
+            assert!(
+                found,
+                "{}/{}: line {} of {} says something else:\n{expected:#?}\n{:#?}",
+                system.name,
+                role.name,
+                row.requirement.line,
+                info.file,
+                imported.get(&row.requirement.line)
+            );
+            let table =
+                system.documents[document].tables.iter().rfind(|table| table.line <= row.requirement.line);
+            assert_eq!(
+                table.map(|table| table.name.as_str()),
+                Some(row.requirement.table.as_str()),
+                "line {} stands in another table",
+                row.requirement.line
+            );
+        }
+    }
+    assert_eq!(
+        rows,
+        import.requirements.len(),
+        "{}: rows of {} in the catalog and in the document",
+        system.name,
+        info.file
+    );
+
+    let name =
+        |name: &portcullis::requirement::Name| (name.line, name.scheme.clone(), name.host.clone(), name.port);
+    let names: Vec<_> = system
+        .names
+        .iter()
+        .filter(|known| known.document == document)
+        .map(|known| name(&known.item))
+        .collect();
+    assert_eq!(names, import.names.iter().map(name).collect::<Vec<_>>(), "{}", info.file);
+    let exceptions: Vec<_> = system
+        .ipsec_exceptions
+        .iter()
+        .filter(|known| known.document == document)
+        .map(|known| known.item.clone())
+        .collect();
+    assert_eq!(exceptions, import.ipsec_exceptions, "{}", info.file);
+}
+
+#[test]
+fn the_builtin_catalog_says_what_its_documents_say() {
+    let Some(folder) = documents() else { return };
+    for system in Catalog::builtin().systems() {
+        for (index, document) in system.documents.iter().enumerate() {
+            let bytes =
+                std::fs::read(folder.join(&document.info.file)).expect("the document is in the folder");
+            let import = Import::read(&bytes, &document.info.file).expect("a document");
+            compare(system, index, &import);
+        }
+    }
+}
+
+#[test]
+fn roles_open_what_they_inherit() {
+    let catalog = Catalog::builtin();
+    let lines = |role: &str| -> Vec<u32> {
+        catalog.role(role).expect(role).requirements().iter().map(|row| row.requirement.line).collect()
+    };
+    let front_end = lines("skype-for-business-server-2015/front-end-server");
+    assert!(
+        [52, 54, 90, 91].iter().all(|line| front_end.contains(line)),
+        "own and inherited rows: {front_end:?}"
+    );
+    assert!(front_end.is_sorted() && !front_end.contains(&73));
+    let with_mediation = lines("skype-for-business-server-2015/front-end-server-with-mediation");
+    assert_eq!(with_mediation.len(), front_end.len() + 5);
+}

@@ -2,7 +2,7 @@
 //!
 //! Two network namespaces, a veth pair, real sockets. What is printed is what the commands printed.
 
-use std::{env, fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{env, fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use portcullis_tests::{

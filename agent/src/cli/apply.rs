@@ -9,9 +9,9 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 
-use super::{Outcome, policy};
+use super::{Outcome, policy, table::counted};
 use crate::{
-    datapath::{Mode, ensure_bpffs},
+    datapath::{Mode, ensure_bpffs, ensure_permission},
     generation::{Applied, ApplyOptions, Roots, detach_unnamed, prepare},
     policy::Enforcement,
 };
@@ -23,7 +23,7 @@ Nothing changes unless everything was compiled, loaded and verified first; then 
 swapped by one atomic step. An interface that an earlier policy protected and this one does not name \
 is detached.
 
-Exit codes: 0 enforced, 1 the kernel refused (what was enforced before still is), 2 the policy is not valid.")]
+Exit codes: 0 enforced, 1 the kernel refused (what was enforced before still is), 2 the policy cannot be read or is not valid.")]
 pub(super) struct Apply {
     /// Policy file
     policy: PathBuf,
@@ -35,7 +35,8 @@ pub(super) struct Apply {
 impl Apply {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
         let start = Instant::now();
-        let Some(source) = policy::read(&self.policy)? else { return Ok(Outcome::BadInput) };
+        ensure_permission("applying a policy")?;
+        let Some(source) = policy::read(&self.policy) else { return Ok(Outcome::BadInput) };
         let mut out = stdout().lock();
         if ensure_bpffs(&roots.bpffs)? {
             writeln!(out, "mounted a BPF file system at {}", roots.bpffs.display())?;
@@ -71,9 +72,9 @@ fn describe(out: &mut impl Write, applied: &Applied) -> std::io::Result<()> {
     let swapped = if *replaced { ", swapped in" } else { "" };
     writeln!(
         out,
-        "{}: {verb} {} rules, generation {}, {how}{swapped}",
+        "{}: {verb} {}, generation {}, {how}{swapped}",
         manifest.interface,
-        manifest.rules.len(),
+        counted(manifest.rules.len(), "rule"),
         manifest.generation
     )?;
     if let Some(reason) = manifest.fallback.as_ref().filter(|_| !replaced) {

@@ -8,13 +8,13 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 
-use super::{Outcome, policy};
+use super::{Outcome, policy, table::counted};
 use crate::findings::{Severity, findings};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing to report, 2 the policy is not valid, 3 it is valid and there is something to know."
+    after_help = "Exit codes: 0 nothing to report, 2 the policy cannot be read or is not valid, 3 it is valid and there is something to know."
 )]
 pub(super) struct Check {
     /// Policy file
@@ -26,7 +26,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Result<Outcome> {
-        let Some(source) = policy::read(&self.policy)? else { return Ok(Outcome::BadInput) };
+        let Some(source) = policy::read(&self.policy) else { return Ok(Outcome::BadInput) };
         let found = findings(&source.policy, &source.catalog)?;
         let mut out = stdout().lock();
         if self.json {
@@ -47,9 +47,13 @@ impl Check {
                 )?;
             }
             let warnings = found.iter().filter(|finding| finding.severity == Severity::Warning).count();
-            let interfaces = source.policy.interfaces.len();
-            let (notes, s) = (found.len() - warnings, if interfaces == 1 { "" } else { "s" });
-            writeln!(out, "valid: {interfaces} interface{s}, {warnings} warnings, {notes} notes")?;
+            writeln!(
+                out,
+                "valid: {}, {}, {}",
+                counted(source.policy.interfaces.len(), "interface"),
+                counted(warnings, "warning"),
+                counted(found.len() - warnings, "note")
+            )?;
         }
         Ok(if found.is_empty() { Outcome::Done } else { Outcome::Found })
     }

@@ -11,11 +11,11 @@ use clap::{Args, ValueEnum};
 
 use super::{
     Outcome,
-    table::{bytes, lines, table},
+    table::{bytes, counted, lines, table},
 };
 use crate::{
     counters::{Count, Report, RuleCount},
-    generation::{Roots, active},
+    generation::{Known, Roots, known},
     policy::Enforcement,
 };
 
@@ -78,24 +78,32 @@ impl Counters {
     }
 
     fn reports(&self, roots: &Roots) -> Result<Vec<Report>> {
-        let known = roots.interfaces();
-        if let Some(name) = &self.interface
-            && !known.contains(name)
-        {
-            bail!("`{name}` is not enforced; `portcullis status` shows what is");
-        }
-        let mut reports = Vec::new();
-        for interface in known.iter().filter(|name| self.interface.as_ref().is_none_or(|only| only == *name))
-        {
-            let Some(manifest) = active(roots, interface)? else { continue };
-            if let Some(totals) = roots.attachment(interface).totals(manifest.slots())? {
+        let (mut reports, mut troubles, mut enforced) = (Vec::new(), Vec::new(), Vec::new());
+        for interface in roots.interfaces()? {
+            let known = known(roots, &interface)?;
+            let wanted = self.interface.as_ref().is_none_or(|only| *only == interface);
+            if let Some(trouble) = known.trouble(&interface).filter(|_| wanted) {
+                troubles.push(trouble);
+            }
+            let Known::Active(manifest) = known else { continue };
+            if wanted && let Some(totals) = roots.attachment(&interface).totals(manifest.slots())? {
                 reports.push(Report::new(&manifest, &totals));
             }
+            enforced.push(interface);
         }
-        if reports.is_empty() {
-            bail!("no interface is enforced; `portcullis apply POLICY` begins");
+        match (&self.interface, reports.is_empty()) {
+            (_, false) => {
+                for trouble in troubles {
+                    eprintln!("portcullis: {trouble}");
+                }
+                Ok(reports)
+            }
+            _ if !troubles.is_empty() => bail!("{}", troubles.join("\n")),
+            (Some(name), _) if !enforced.is_empty() => {
+                bail!("`{name}` is not enforced; enforced: {}", enforced.join(", "))
+            }
+            _ => bail!("no interface is enforced; `portcullis apply POLICY` begins"),
         }
-        Ok(reports)
     }
 
     fn print(&self, out: &mut Vec<u8>, report: &Report) -> Result<()> {
@@ -153,7 +161,8 @@ impl Counters {
             out.extend(lines(&table).into_bytes());
         }
         if silent > 0 {
-            writeln!(out, "{silent} rules have not counted a packet (--all shows them)")?;
+            let (have, them) = if silent == 1 { ("has", "it") } else { ("have", "them") };
+            writeln!(out, "{} {have} not counted a packet (--all shows {them})", counted(silent, "rule"))?;
         }
         writeln!(out)?;
         Ok(())

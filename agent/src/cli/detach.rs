@@ -3,26 +3,31 @@
 use std::io::{Write as _, stdout};
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::Outcome;
-use crate::generation::{Roots, detach};
+use crate::{
+    datapath::ensure_permission,
+    generation::{Roots, detach},
+};
 
 /// Arguments of `detach`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["interfaces", "all"])))]
 pub(super) struct Detach {
     /// Interfaces
-    #[arg(required_unless_present = "all")]
+    #[arg(value_name = "INTERFACE")]
     interfaces: Vec<String>,
     /// Every interface that is enforced
-    #[arg(long, conflicts_with = "interfaces")]
+    #[arg(long)]
     all: bool,
 }
 
 impl Detach {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
+        ensure_permission("detaching")?;
         let lock = roots.lock()?;
-        let known = roots.interfaces();
+        let known = roots.interfaces()?;
         let interfaces = if self.all { known.clone() } else { self.interfaces };
         if let Some(unknown) = interfaces.iter().find(|name| !known.contains(name)) {
             let known = if known.is_empty() { "no interface is".to_owned() } else { known.join(", ") };

@@ -1,6 +1,6 @@
 //! Reads a policy file for a command.
 
-use std::path::Path;
+use std::{fs::File, io::Read as _, path::Path};
 
 use anyhow::{Context as _, Result};
 
@@ -16,27 +16,36 @@ pub(super) struct Source {
     pub(super) catalog: Catalog,
 }
 
-/// Reads a policy. `None` means that it is not valid; every problem was then told on standard error.
-pub(super) fn read(path: &Path) -> Result<Option<Source>> {
-    let text = read_text(path)?;
+/// Reads a policy. `None` means that it cannot be read or is not valid; every problem was then told on
+/// standard error.
+pub(super) fn read(path: &Path) -> Option<Source> {
+    let text = match read_text(path) {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("portcullis: {error:#}");
+            return None;
+        }
+    };
     let catalog = Catalog::builtin();
     match Policy::parse(&text, &path.display().to_string(), &catalog) {
-        Ok(policy) => Ok(Some(Source { policy, text, catalog })),
+        Ok(policy) => Some(Source { policy, text, catalog }),
         Err(problems) => {
             eprintln!("{problems}");
-            Ok(None)
+            None
         }
     }
 }
 
-/// Reads the text of a policy file.
+/// Reads the text of a policy file, or of a pipe: `portcullis apply <(generate)`.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let size =
-        std::fs::metadata(path).with_context(|| format!("cannot read the policy {}", path.display()))?.len();
+    let failed = || format!("cannot read the policy {}", path.display());
+    let mut text = String::new();
+    let file = File::open(path).with_context(failed)?;
+    file.take(MAX_POLICY_BYTES + 1).read_to_string(&mut text).with_context(failed)?;
     anyhow::ensure!(
-        size <= MAX_POLICY_BYTES,
-        "the policy {} has {size} bytes, more than the {MAX_POLICY_BYTES} that are read",
+        text.len() as u64 <= MAX_POLICY_BYTES,
+        "the policy {} has more than the {MAX_POLICY_BYTES} bytes that are read",
         path.display()
     );
-    std::fs::read_to_string(path).with_context(|| format!("cannot read the policy {}", path.display()))
+    Ok(text)
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     counters::Report,
     datapath::Mode,
-    generation::{Roots, active},
+    generation::{Known, Roots, known},
     policy::Enforcement,
 };
 
@@ -28,14 +28,24 @@ impl Status {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
         let mut out = stdout().lock();
         let mut rows = Vec::new();
-        let mut lost = Vec::new();
-        for interface in roots.interfaces() {
+        let (mut lost, mut astray, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
+        for interface in roots.interfaces()? {
             let attachment = roots.attachment(&interface);
-            let Some(program) = attachment.program()? else { continue };
-            let Some(manifest) = active(roots, &interface)? else {
-                lost.push(interface);
-                continue;
+            let known = known(roots, &interface)?;
+            troubles.extend(known.trouble(&interface));
+            let manifest = match known {
+                Known::Active(manifest) => manifest,
+                Known::Nothing => continue,
+                Known::Lost(_) => {
+                    lost.push(interface);
+                    continue;
+                }
+                Known::Astray => {
+                    astray.push(interface);
+                    continue;
+                }
             };
+            let Some(program) = attachment.program()? else { continue };
             let Some(totals) = attachment.totals(manifest.slots())? else { continue };
             let report = Report::new(&manifest, &totals);
             rows.push((program, manifest, report));
@@ -56,12 +66,12 @@ impl Status {
                 .collect();
             serde_json::to_writer_pretty(
                 &mut out,
-                &serde_json::json!({ "schema": 1, "interfaces": interfaces, "without_manifest": lost }),
+                &serde_json::json!({ "schema": 1, "interfaces": interfaces, "without_manifest": lost, "without_interface": astray }),
             )?;
             writeln!(out)?;
             return Ok(Outcome::Done);
         }
-        if rows.is_empty() && lost.is_empty() {
+        if rows.is_empty() && troubles.is_empty() {
             writeln!(out, "no interface is enforced; `portcullis apply POLICY` begins")?;
             return Ok(Outcome::Done);
         }
@@ -92,12 +102,8 @@ impl Status {
             }
             out.write_all(lines(&table).as_bytes())?;
         }
-        for interface in lost {
-            writeln!(
-                out,
-                "{interface}: enforced, but its state below {} is lost: apply the policy again",
-                roots.state.display()
-            )?;
+        for trouble in troubles {
+            writeln!(out, "{trouble}")?;
         }
         Ok(Outcome::Done)
     }

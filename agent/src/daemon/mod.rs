@@ -136,7 +136,7 @@ impl Agent<'_> {
     }
 
     fn stream(&self) -> Result<()> {
-        for interface in self.roots.interfaces() {
+        for interface in self.roots.interfaces()? {
             let Some(manifest) = active(self.roots, &interface)? else { continue };
             if let Some(totals) = self.roots.attachment(&interface).totals(manifest.slots())? {
                 emit(&Event::Counters { counters: &Report::new(&manifest, &totals) })?;

@@ -23,6 +23,7 @@ use super::{
     DatapathError,
     counters::{Counters, Totals},
     error::chain,
+    link::Link,
     object::{Programs, program},
     pins::Pins,
 };
@@ -51,6 +52,17 @@ pub enum Attached {
     Replaced,
 }
 
+/// What is attached to an interface now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing; an attachment that was interrupted counts as nothing.
+    Absent,
+    /// A generation, whose ingress program has this kernel identifier.
+    Attached(u32),
+    /// A generation was attached, but its interface is gone, or has another name now.
+    Astray,
+}
+
 /// The links of one interface, as their pins describe them.
 pub struct Attachment {
     interface: String,
@@ -62,6 +74,15 @@ impl Attachment {
     #[must_use]
     pub fn new(interface: &str, pins: Pins) -> Self {
         Self { interface: interface.to_owned(), pins }
+    }
+
+    /// Fails where there is no such interface.
+    ///
+    /// # Errors
+    ///
+    /// Then; the error names those that there are.
+    pub fn ensure_interface(&self) -> Result<(), DatapathError> {
+        self.index().map(drop)
     }
 
     /// Makes the directories that pins need; [`Programs::load`] pins its maps there. Unless the
@@ -94,24 +115,52 @@ impl Attachment {
     /// Where the interface is missing or taken, or the kernel refuses. Then nothing has changed: what
     /// was attached before still is.
     pub fn attach(&self, programs: &mut Programs) -> Result<Attached, DatapathError> {
-        match (self.ingress_link()?, self.egress_link()?) {
-            (Some(ingress), Some(egress)) => self.swap(programs, ingress, egress),
-            // One without the other is a first attachment that was interrupted.
-            _ => self.begin(programs),
+        let (ingress, egress) = (self.pins.ingress(), self.pins.egress());
+        let stands = |pin| Ok(matches!(self.standing_of(pin)?, Standing::Attached(_)));
+        if stands(&ingress)? && stands(&egress)? {
+            self.swap(programs, open_link(&ingress)?, open_link(&egress)?)
+        } else {
+            // One without the other is a first attachment that was interrupted; links that went
+            // astray can only be made anew.
+            self.begin(programs)
         }
     }
 
-    /// Kernel identifier of the ingress program that is attached; `None` where none is, or where the
-    /// interface it was attached to is gone.
+    /// What is attached now.
     ///
     /// # Errors
     ///
     /// Where the pins cannot be read.
+    pub fn standing(&self) -> Result<Standing, DatapathError> {
+        self.standing_of(&self.pins.ingress())
+    }
+
+    /// Kernel identifier of the ingress program that is attached; `None` where none is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::standing`].
     pub fn program(&self) -> Result<Option<u32>, DatapathError> {
-        let Some(link) = self.ingress_link()? else { return Ok(None) };
-        let link = FdLink::from(link);
-        let info = link.info().map_err(|error| DatapathError::bpf("read the link", &error))?;
-        Ok(Some(info.program_id()))
+        Ok(match self.standing()? {
+            Standing::Attached(program) => Some(program),
+            Standing::Absent | Standing::Astray => None,
+        })
+    }
+
+    fn standing_of(&self, pin: &std::path::Path) -> Result<Standing, DatapathError> {
+        let link = Link::pinned(pin).map_err(|source| {
+            if source.kind() == io::ErrorKind::PermissionDenied {
+                return DatapathError::Permission { what: "reading what is enforced" };
+            }
+            DatapathError::File { what: "open", path: pin.into(), source }
+        })?;
+        Ok(match link {
+            None => Standing::Absent,
+            Some(link) if self.index().is_ok_and(|index| index == link.interface) => {
+                Standing::Attached(link.program)
+            }
+            Some(_) => Standing::Astray,
+        })
     }
 
     /// What the slots below `end` have counted; `None` where there are no counters.
@@ -127,6 +176,22 @@ impl Attachment {
         let failed = |error: aya::maps::MapError| DatapathError::bpf("open the counters", &error);
         let map = MapData::from_pin(&path).map_err(failed)?;
         Counters::open(Map::PerCpuArray(map))?.totals(end).map(Some)
+    }
+
+    /// How XDP is attached now, if it is, where nobody knows any more. Changes nothing: the kernel
+    /// refuses a second program, and tells by the error in which mode the first one is
+    /// (`dev_xdp_attach` in net/core/dev.c).
+    ///
+    /// # Errors
+    ///
+    /// Where the interface is missing.
+    pub fn mode(&self, programs: &mut Programs) -> Result<Mode, DatapathError> {
+        let ingress: &mut Xdp = program(&mut programs.ebpf, abi::INGRESS_PROGRAM)?;
+        match ingress.attach_to_if_index(self.index()?, XdpMode::Driver) {
+            Err(error) if is_errno(&error, libc::EBUSY) => Ok(Mode::Native),
+            // Dropped with `programs`, should it have been attached after all.
+            _ => Ok(Mode::Generic),
+        }
     }
 
     /// Removes the programs, their counters and, with the last interface, the flows. Gives whether
@@ -227,14 +292,6 @@ impl Attachment {
         Ok(Attached::Replaced)
     }
 
-    fn ingress_link(&self) -> Result<Option<PinnedLink>, DatapathError> {
-        open_link(&self.pins.ingress())
-    }
-
-    fn egress_link(&self) -> Result<Option<PinnedLink>, DatapathError> {
-        open_link(&self.pins.egress())
-    }
-
     fn index(&self) -> Result<u32, DatapathError> {
         if_nametoindex(self.interface.as_str())
             .map_err(|_| DatapathError::NoInterface { name: self.interface.clone(), known: interfaces() })
@@ -262,13 +319,8 @@ pub fn interfaces() -> Vec<String> {
     names
 }
 
-fn open_link(path: &std::path::Path) -> Result<Option<PinnedLink>, DatapathError> {
-    if !exists(path)? {
-        return Ok(None);
-    }
-    PinnedLink::from_pin(path)
-        .map(Some)
-        .map_err(|error| DatapathError::bpf(format!("open {}", path.display()), &error))
+fn open_link(path: &std::path::Path) -> Result<PinnedLink, DatapathError> {
+    PinnedLink::from_pin(path).map_err(|error| DatapathError::bpf(format!("open {}", path.display()), &error))
 }
 
 fn pin(link: FdLink, path: &std::path::Path) -> Result<(), DatapathError> {

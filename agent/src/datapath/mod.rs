@@ -6,11 +6,14 @@
 mod attach;
 mod counters;
 mod error;
+mod link;
 mod object;
+mod permission;
 mod pins;
 
-pub use attach::{Attached, Attachment, Mode, interfaces};
+pub use attach::{Attached, Attachment, Mode, Standing, interfaces};
 pub use counters::Totals;
 pub use error::DatapathError;
 pub use object::{Action, Flows, LoadOptions, Programs};
+pub use permission::ensure_permission;
 pub use pins::{Pins, ensure_bpffs};

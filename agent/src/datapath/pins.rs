@@ -45,9 +45,24 @@ impl Pins {
     }
 
     /// The interfaces that have pins.
-    #[must_use]
-    pub fn interfaces(bpffs: &Path) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(directory(bpffs)) else { return Vec::new() };
+    ///
+    /// # Errors
+    ///
+    /// Where the directory cannot be read: then nobody may conclude that there are none.
+    pub fn interfaces(bpffs: &Path) -> Result<Vec<String>, DatapathError> {
+        let path = directory(bpffs);
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::NotFound => Ok(Vec::new()),
+                    io::ErrorKind::PermissionDenied => {
+                        Err(DatapathError::Permission { what: "reading what is enforced" })
+                    }
+                    _ => Err(DatapathError::File { what: "read", path, source: error }),
+                };
+            }
+        };
         let mut names: Vec<String> = entries
             .filter_map(Result::ok)
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
@@ -55,7 +70,7 @@ impl Pins {
             .map(|name| name.replace(':', "."))
             .collect();
         names.sort_unstable();
-        names
+        Ok(names)
     }
 
     /// The pin of a map.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     catalog::Catalog,
     compile::{CompileError, compile},
-    datapath::{Action, Attached, Attachment, DatapathError, LoadOptions, Mode, Programs},
+    datapath::{Action, Attached, Attachment, DatapathError, LoadOptions, Mode, Programs, Standing},
     policy::{Enforcement, InterfacePolicy, Policy},
     ruleset::rule_set,
 };
@@ -98,11 +98,21 @@ pub fn prepare<'a>(
     options: ApplyOptions,
 ) -> Result<Prepared<'a>, ApplyError> {
     let digest = hex(&Sha256::digest(text));
-    let mut generations = Vec::new();
-    for interface in &policy.interfaces {
-        generations.push(generation(roots, policy, interface, &digest, catalog, options)?);
+    for InterfacePolicy { name, .. } in &policy.interfaces {
+        let missing = |source| ApplyError::Datapath { interface: name.clone(), source };
+        roots.attachment(name).ensure_interface().map_err(missing)?;
     }
-    Ok(Prepared { roots, generations })
+    let mut prepared = Prepared { roots, generations: Vec::new() };
+    for interface in &policy.interfaces {
+        match generation(roots, policy, interface, &digest, catalog, options) {
+            Ok(generation) => prepared.generations.push(generation),
+            Err(error) => {
+                prepared.abandon();
+                return Err(error);
+            }
+        }
+    }
+    Ok(prepared)
 }
 
 fn generation(
@@ -168,21 +178,56 @@ fn abandon(attachment: &Attachment, error: DatapathError) -> DatapathError {
 impl Prepared<'_> {
     /// Swaps every generation in, interface by interface, each by one atomic step. Gives those that
     /// are in place, and the error that stopped the rest.
-    pub fn commit(self) -> (Vec<Applied>, Option<ApplyError>) {
-        let mut applied = Vec::new();
-        for generation in self.generations {
-            match commit(self.roots, generation) {
+    ///
+    /// Interfaces that nothing is attached to yet come first: they are the ones that can be taken by
+    /// another tool. If one is, those begun before it are detached again, and nothing has changed.
+    pub fn commit(mut self) -> (Vec<Applied>, Option<ApplyError>) {
+        self.generations.sort_by_key(|generation| !generation.is_first());
+        let mut applied: Vec<Applied> = Vec::new();
+        while !self.generations.is_empty() {
+            match commit(self.roots, self.generations.remove(0)) {
                 Ok(done) => applied.push(done),
-                Err(error) => return (applied, Some(error)),
+                Err(error) => {
+                    self.abandon();
+                    applied.retain(|done| done.replaced || !undo(self.roots, &done.manifest.interface));
+                    return (applied, Some(error));
+                }
             }
         }
         (applied, None)
     }
+
+    /// Removes what first generations have pinned; they will not be attached.
+    fn abandon(&self) {
+        for generation in &self.generations {
+            if generation.is_first() {
+                // The error that led here is the one to tell.
+                let _ = generation.attachment.detach();
+            }
+        }
+    }
+}
+
+impl Generation {
+    /// Whether nothing is attached to the interface yet.
+    fn is_first(&self) -> bool {
+        matches!(self.attachment.program(), Ok(None))
+    }
+}
+
+/// Takes a first generation off again. Gives whether that worked.
+fn undo(roots: &Roots, interface: &str) -> bool {
+    roots.attachment(interface).detach().is_ok() && roots.forget(interface).is_ok()
 }
 
 fn commit(roots: &Roots, generation: Generation) -> Result<Applied, ApplyError> {
     let Generation { attachment, mut programs, program, mut manifest, reused } = generation;
     // Before the swap, so that whoever reads the link right after it finds the manifest.
+    if manifest.generation == 1 && matches!(attachment.standing(), Ok(Standing::Attached(_))) {
+        // The manifest before this one was lost, and with it how XDP is attached.
+        let kernel = |source| ApplyError::Datapath { interface: manifest.interface.clone(), source };
+        manifest.xdp = attachment.mode(&mut programs).map_err(kernel)?;
+    }
     roots.write(program, &manifest)?;
     let attached = programs.clear(&reused).and_then(|()| attachment.attach(&mut programs));
     let attached = attached.map_err(|error| {
@@ -223,7 +268,7 @@ pub fn detach(roots: &Roots, _lock: &Lock, interface: &str) -> Result<bool, Appl
 /// As [`detach`].
 pub fn detach_unnamed(roots: &Roots, lock: &Lock, policy: &Policy) -> Result<Vec<String>, ApplyError> {
     let mut detached = Vec::new();
-    for interface in roots.interfaces() {
+    for interface in roots.interfaces()? {
         let named = policy.interfaces.iter().any(|policy| policy.name == interface);
         if !named && detach(roots, lock, &interface)? {
             detached.push(interface);

@@ -12,4 +12,4 @@ mod store;
 pub use apply::{Applied, ApplyError, ApplyOptions, Prepared, detach, detach_unnamed, prepare};
 pub use manifest::{Manifest, SlotMeaning, Slotted};
 pub use slots::{SlotError, assign};
-pub use store::{Lock, Roots, StoreError, active};
+pub use store::{Known, Lock, Roots, StoreError, active, known};

@@ -13,9 +13,10 @@ use std::{
 };
 
 use nix::fcntl::{Flock, FlockArg};
+use serde::Deserialize;
 
 use super::manifest::{Manifest, SCHEMA};
-use crate::datapath::{Attachment, DatapathError, Pins};
+use crate::datapath::{Attachment, DatapathError, Pins, Standing};
 
 /// The folders that everything durable lives in.
 #[derive(Clone, Debug)]
@@ -45,7 +46,7 @@ pub enum StoreError {
     )]
     Locked(PathBuf),
     /// A manifest of another form, or damaged.
-    #[error("cannot read the manifest {path}: {reason}; apply the policy again to write a new one")]
+    #[error("cannot read the manifest {path}: {reason}")]
     Manifest {
         /// Its file.
         path: PathBuf,
@@ -87,9 +88,12 @@ impl Roots {
     }
 
     /// The interfaces that have pins, whether or not something is attached.
-    #[must_use]
-    pub fn interfaces(&self) -> Vec<String> {
-        Pins::interfaces(&self.bpffs)
+    ///
+    /// # Errors
+    ///
+    /// Where the pins cannot be read.
+    pub fn interfaces(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Pins::interfaces(&self.bpffs)?)
     }
 
     fn folder(&self, interface: &str) -> PathBuf {
@@ -137,6 +141,8 @@ impl Roots {
     pub(super) fn discard(&self, interface: &str, program: u32) {
         // The error that led here is the one to tell; a manifest whose program is gone is never read.
         let _ = fs::remove_file(self.manifest(interface, program));
+        // Stays where another generation's manifest is.
+        let _ = fs::remove_dir(self.folder(interface));
     }
 
     /// Forgets an interface.
@@ -151,14 +157,87 @@ impl Roots {
     }
 }
 
-/// The manifest of the generation that is active on an interface; `None` where nothing is attached,
-/// or where its manifest was lost.
+/// What is known of an interface that has pins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing is attached; something that was interrupted left pins.
+    Nothing,
+    /// This generation is active.
+    Active(Box<Manifest>),
+    /// Something is attached, but its manifest is lost or cannot be read, as the text says.
+    Lost(String),
+    /// Something was attached, but its interface is gone, or has another name now.
+    Astray,
+}
+
+impl Known {
+    /// What an operator must know and do; `None` where nothing is wrong.
+    #[must_use]
+    pub fn trouble(&self, interface: &str) -> Option<String> {
+        match self {
+            Self::Nothing | Self::Active(_) => None,
+            Self::Lost(why) => Some(format!("{interface}: enforced, but {why}: apply the policy again")),
+            Self::Astray => Some(format!(
+                "{interface}: not enforced any more: the interface was removed or renamed; \
+                 apply the policy again, or detach it"
+            )),
+        }
+    }
+}
+
+/// What is known of an interface.
 ///
 /// # Errors
 ///
-/// Where the kernel or the file cannot be read.
+/// Where the kernel or the state folder cannot be read.
+pub fn known(roots: &Roots, interface: &str) -> Result<Known, StoreError> {
+    let attachment = roots.attachment(interface);
+    let mut standing = attachment.standing()?;
+    loop {
+        let program = match standing {
+            Standing::Absent => return Ok(Known::Nothing),
+            Standing::Astray => return Ok(Known::Astray),
+            Standing::Attached(program) => program,
+        };
+        match read(roots, interface, program) {
+            Ok(Some(manifest)) => return Ok(Known::Active(Box::new(manifest))),
+            Ok(None) => {
+                // Another command may have swapped programs and cleared this manifest meanwhile.
+                let now = attachment.standing()?;
+                if now == standing {
+                    let path = roots.manifest(interface, program);
+                    return Ok(Known::Lost(format!("its state {} is lost", path.display())));
+                }
+                standing = now;
+            }
+            Err(StoreError::Manifest { path, reason }) => {
+                return Ok(Known::Lost(format!("its state {} cannot be read ({reason})", path.display())));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The manifest of the generation that is active on an interface; `None` where nothing is attached,
+/// or where its manifest is lost.
+///
+/// # Errors
+///
+/// As [`known`].
 pub fn active(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreError> {
-    let Some(program) = roots.attachment(interface).program()? else { return Ok(None) };
+    Ok(match known(roots, interface)? {
+        Known::Active(manifest) => Some(*manifest),
+        Known::Nothing | Known::Lost(_) | Known::Astray => None,
+    })
+}
+
+/// The manifest of the generation with `program`; `None` where there is none.
+fn read(roots: &Roots, interface: &str, program: u32) -> Result<Option<Manifest>, StoreError> {
+    /// What every form has; only this is read of one that may be foreign.
+    #[derive(Deserialize)]
+    struct Form {
+        schema: u32,
+    }
     let path = roots.manifest(interface, program);
     let text = match fs::read(&path) {
         Ok(text) => text,
@@ -166,11 +245,12 @@ pub fn active(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreE
         Err(source) => return Err(StoreError::File { what: "read", path, source }),
     };
     let unreadable = |reason: String| StoreError::Manifest { path: path.clone(), reason };
-    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
-    if manifest.schema != SCHEMA {
-        return Err(unreadable(format!("it has form {}, this build reads form {SCHEMA}", manifest.schema)));
+    let damaged = |error: serde_json::Error| unreadable(error.to_string());
+    let Form { schema } = serde_json::from_slice(&text).map_err(damaged)?;
+    if schema != SCHEMA {
+        return Err(unreadable(format!("it has form {schema}, this build reads form {SCHEMA}")));
     }
-    Ok(Some(manifest))
+    serde_json::from_slice(&text).map(Some).map_err(damaged)
 }
 
 fn make_private(folder: &Path) -> Result<(), StoreError> {

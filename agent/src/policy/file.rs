@@ -62,8 +62,7 @@ pub(super) struct AllowTable {
     pub(super) protocol: Spanned<OneOrMany<String>>,
     pub(super) ports: Option<Spanned<PortsValue>>,
     pub(super) types: Option<Spanned<OneOrMany<TypeValue>>>,
-    #[serde(default)]
-    pub(super) from: Vec<Spanned<String>>,
+    pub(super) from: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// One value, or a list of them.
@@ -119,8 +118,14 @@ fn explain(message: &str) -> (String, Option<String>) {
     if let Some((what, known)) = message.split_once(", expected one of ") {
         return (what.to_owned(), Some(format!("it may be one of {known}")));
     }
-    if let Some(rest) = message.strip_prefix("missing field ") {
-        return (format!("{rest} is missing here"), None);
+    if message.starts_with("unknown ")
+        && let Some((what, known)) = message.split_once(", expected ")
+    {
+        return (what.to_owned(), Some(format!("it may be {known}")));
+    }
+    if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        let value = if field == "version" { "1" } else { "…" };
+        return (format!("`{field}` is missing here"), Some(format!("write `{field} = {value}`")));
     }
     (message.to_owned(), None)
 }

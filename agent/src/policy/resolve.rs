@@ -75,7 +75,11 @@ impl Resolver<'_> {
     fn interface(&mut self, table: InterfaceTable) -> InterfacePolicy {
         let span = table.name.span();
         let name = table.name.into_inner();
-        if name.is_empty() || name.len() > MAX_INTERFACE_NAME || name.contains(['/', ':', ' ', '\t']) {
+        if name.is_empty()
+            || name.len() > MAX_INTERFACE_NAME
+            || matches!(name.as_str(), "." | "..")
+            || name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
+        {
             let message = format!("`{name}` cannot be the name of an interface");
             self.problems.add(&span, message, Some("`ip link` lists the interfaces".to_owned()));
         }
@@ -192,9 +196,17 @@ impl Resolver<'_> {
     fn allow(&mut self, table: AllowTable, address: Option<IpAddr>) -> Allow {
         let place = self.problems.place(&table.name.span());
         let span = table.protocol.span();
+        if table.name.get_ref().trim().is_empty() {
+            let help = "name what it is for, as `ssh`: its counter is known by the name".to_owned();
+            self.problems.add(&table.name.span(), "an allow needs a name", Some(help));
+        }
         let mut openings = Vec::new();
         let (mut ports_used, mut types_used) = (false, false);
-        for name in table.protocol.get_ref().clone().into_vec() {
+        let protocols = table.protocol.get_ref().clone().into_vec();
+        if protocols.is_empty() {
+            self.problems.add(&span, "no protocol is listed", Some("write `\"tcp\"`".to_owned()));
+        }
+        for name in protocols {
             let Some(named) = protocol::protocol(&name) else {
                 let help = format!("use {} or `ip` and a number, as `ip47`", protocol::protocol_names());
                 self.problems.add(&span, format!("`{name}` is no protocol"), Some(help));
@@ -218,6 +230,9 @@ impl Resolver<'_> {
                 Named::Number(number) => openings.push(Opening::Protocol(number)),
             }
         }
+        let sources = self.allowed_sources(table.from.as_ref());
+        // With no protocol at all, that is the mistake to tell.
+        let (ports_used, types_used) = (ports_used || openings.is_empty(), types_used || openings.is_empty());
         if let Some(ports) = table.ports.filter(|_| !ports_used) {
             self.problems.add(
                 &ports.span(),
@@ -232,8 +247,18 @@ impl Resolver<'_> {
                 Some("remove `types`".to_owned()),
             );
         }
-        let sources = table.from.iter().flat_map(|source| self.sources(source)).collect();
         Allow { name: table.name.into_inner(), place, openings, sources, address }
+    }
+
+    /// The sources that `from` lists; left out, it lists none, which means any.
+    fn allowed_sources(&mut self, from: Option<&Spanned<Vec<Spanned<String>>>>) -> Vec<IpNet> {
+        let Some(from) = from else { return Vec::new() };
+        if from.get_ref().is_empty() {
+            // As with peers, a list that was emptied must not come to mean "any source".
+            let help = "list networks or peers, or remove `from`: then any source is meant".to_owned();
+            self.problems.add(&from.span(), "no source is listed", Some(help));
+        }
+        from.get_ref().iter().flat_map(|source| self.sources(source)).collect()
     }
 
     /// The networks behind an entry of `from`: a CIDR, an address, or the name of peers.
@@ -283,7 +308,12 @@ impl Resolver<'_> {
             return Vec::new();
         };
         let mut openings = Vec::new();
-        for value in types.get_ref().clone().into_vec() {
+        let values = types.get_ref().clone().into_vec();
+        if values.is_empty() {
+            let help = "write `types = [\"echo-request\"]`".to_owned();
+            self.problems.add(&types.span(), "no types are listed", Some(help));
+        }
+        for value in values {
             let (number, given) = match value {
                 TypeValue::Number(number) => (u8::try_from(number).ok(), number.to_string()),
                 TypeValue::Name(name) => (protocol::icmp_type(named, &name), name),
@@ -307,7 +337,16 @@ impl Resolver<'_> {
     fn ports(&mut self, value: &Spanned<PortsValue>) -> Vec<PortRange> {
         let mut ranges = Vec::new();
         if let Err(error) = collect_ports(value.get_ref(), &mut ranges) {
-            self.problems.add(&value.span(), error.to_string(), None);
+            let (message, help) = match error {
+                ValueError::Reversed(first, last) => {
+                    (format!("`{first}-{last}` ends before it starts"), format!("write `{last}-{first}`"))
+                }
+                ValueError::Ports(text) | ValueError::Protocol(text) => (
+                    format!("`{text}` is no port"),
+                    "write ports from 0 to 65535, as `443`, `\"80,443\"` or `\"5000-5100\"`".to_owned(),
+                ),
+            };
+            self.problems.add(&value.span(), message, Some(help));
         } else if ranges.is_empty() {
             self.problems.add(&value.span(), "no ports are listed", Some("write `\"443\"`".to_owned()));
         }

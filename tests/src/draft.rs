@@ -1,0 +1,38 @@
+//! Policies for tests, written piece by piece.
+
+/// A policy of these interfaces.
+#[must_use]
+pub fn policy(interfaces: &[String]) -> String {
+    format!("version = 1\n{}", interfaces.concat())
+}
+
+/// An interface that enforces, with what it lets in.
+#[must_use]
+pub fn interface(name: &str, allows: &[String]) -> String {
+    format!("\n[[interface]]\nname = \"{name}\"\n{}", allows.concat())
+}
+
+/// An interface that only counts, with what it would let in.
+#[must_use]
+pub fn observed(name: &str, allows: &[String]) -> String {
+    format!("\n[[interface]]\nname = \"{name}\"\nmode = \"observe\"\n{}", allows.concat())
+}
+
+/// Ports that are open to any source.
+#[must_use]
+pub fn allow(name: &str, protocol: &str, ports: &str) -> String {
+    format!("\n[[interface.allow]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\nports = \"{ports}\"\n")
+}
+
+/// Ports that are open to some sources.
+#[must_use]
+pub fn allow_from(name: &str, protocol: &str, ports: &str, sources: &[&str]) -> String {
+    format!("{}from = {sources:?}\n", allow(name, protocol, ports))
+}
+
+/// A local address, with what only it lets in.
+#[must_use]
+pub fn address(address: &str, allows: &[String]) -> String {
+    let allows = allows.concat().replace("[[interface.allow]]", "[[interface.address.allow]]");
+    format!("\n[[interface.address]]\naddress = \"{address}\"\n{allows}")
+}

@@ -1,0 +1,256 @@
+//! An operator in the lab: runs the command as a person would, and reads what it says.
+//!
+//! What is run is the real binary: `PORTCULLIS` names it, or it stands beside the test's own folder,
+//! where `cargo build` leaves it; missing there, it is built once.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::OnceLock,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::lab::{Lab, Namespace};
+
+/// Whoever works on the protected host of a lab.
+pub struct Operator {
+    host: Namespace,
+    binary: &'static Path,
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub struct Ran {
+    shown: String,
+    /// Exit code; `None` where a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// A lab of the calling test's own, or `None` without root; then says so.
+///
+/// # Panics
+///
+/// Where root cannot make a lab.
+#[must_use]
+pub fn lab() -> Option<Lab> {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: network namespaces and BPF need root; run the tests with sudo");
+        return None;
+    }
+    Some(Lab::enter().expect("root can make a lab"))
+}
+
+impl Operator {
+    /// Whoever works on the protected host of `lab`.
+    ///
+    /// # Errors
+    ///
+    /// Where the binary is missing and cannot be built.
+    pub fn new(lab: &Lab) -> Result<Self> {
+        Ok(Self { host: lab.host().clone(), binary: binary()? })
+    }
+
+    /// Writes a policy and gives its path, always the same.
+    ///
+    /// # Errors
+    ///
+    /// Where the lab's folder cannot be written.
+    pub fn policy(&self, text: &str) -> Result<PathBuf> {
+        let path = Self::policy_path();
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Where [`Self::policy`] writes.
+    #[must_use]
+    pub fn policy_path() -> PathBuf {
+        Lab::state().join("policy.toml")
+    }
+
+    /// The state folder that the commands are told.
+    #[must_use]
+    pub fn state() -> PathBuf {
+        Lab::state().join("run")
+    }
+
+    /// The command with its folders set, ready for arguments.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.host.command(self.binary);
+        command.args(args);
+        command.env("PORTCULLIS_STATE", Self::state()).env("PORTCULLIS_BPFFS", Lab::bpffs());
+        // What a developer has set must not decide what is tested.
+        command.env_remove("RUST_LOG").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the command to its end.
+    ///
+    /// # Panics
+    ///
+    /// Where it cannot be started.
+    #[must_use]
+    pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args))
+    }
+
+    /// Writes a policy and applies it.
+    ///
+    /// # Panics
+    ///
+    /// Where the lab's folder cannot be written.
+    #[must_use]
+    pub fn apply(&self, text: &str) -> Ran {
+        let path = self.policy(text).expect("the lab's folder can be written");
+        self.run(&["apply", path.to_str().expect("the lab's paths are text")])
+    }
+
+    /// The counters of an interface, as the command gives them to programs.
+    ///
+    /// # Panics
+    ///
+    /// Where the command fails or does not print JSON.
+    #[must_use]
+    pub fn counters(&self, interface: &str) -> Value {
+        let json = self.run(&["counters", "--json", "--interface", interface]).exits(0).json();
+        json["interfaces"][0].clone()
+    }
+
+    /// What the rule or the reason of this name has counted on an interface, in packets.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::counters`], and where there is no such rule or reason.
+    #[must_use]
+    pub fn packets(&self, interface: &str, name: &str) -> u64 {
+        let counters = self.counters(interface);
+        let found = rows(&counters).find(|row| row["service"] == name || row["reason"] == name);
+        let found = found.unwrap_or_else(|| panic!("nothing is counted as `{name}` in {counters:#}"));
+        found["packets"].as_u64().expect("packets are a number")
+    }
+}
+
+/// Every rule and reason of one interface's counters.
+pub fn rows(counters: &Value) -> impl Iterator<Item = &Value> {
+    let of = |key: &str| counters[key].as_array().into_iter().flatten();
+    of("rules").chain(of("reasons"))
+}
+
+impl Ran {
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    ///
+    /// Where it cannot be started.
+    #[must_use]
+    pub fn of(mut command: Command) -> Self {
+        let shown = format!("{command:?}");
+        let Output { status, stdout, stderr } = command.output().expect("the command can be started");
+        let text = |bytes| String::from_utf8(bytes).expect("the command prints text");
+        Self { shown, code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    }
+
+    /// Expects an exit code.
+    ///
+    /// # Panics
+    ///
+    /// On another one.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "exit code of {self}");
+        assert!(!self.stderr.contains("panicked"), "a panic of {self}");
+        self
+    }
+
+    /// Expects a part of standard output.
+    ///
+    /// # Panics
+    ///
+    /// Where it is missing.
+    #[track_caller]
+    pub fn prints(self, part: &str) -> Self {
+        assert!(self.stdout.contains(part), "`{part}` is missing in the output of {self}");
+        self
+    }
+
+    /// Expects that something is not on standard output.
+    ///
+    /// # Panics
+    ///
+    /// Where it is.
+    #[track_caller]
+    pub fn keeps_quiet_about(self, part: &str) -> Self {
+        assert!(!self.stdout.contains(part), "`{part}` should be missing in the output of {self}");
+        self
+    }
+
+    /// Expects a part of standard error.
+    ///
+    /// # Panics
+    ///
+    /// Where it is missing.
+    #[track_caller]
+    pub fn complains(self, part: &str) -> Self {
+        assert!(self.stderr.contains(part), "`{part}` is missing in the complaint of {self}");
+        self
+    }
+
+    /// Standard output as JSON.
+    ///
+    /// # Panics
+    ///
+    /// Where it is none.
+    #[track_caller]
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {self}"))
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { shown, code, stdout, stderr } = self;
+        write!(f, "{shown}\nexit code {code:?}\n--- printed\n{stdout}--- complained\n{stderr}")
+    }
+}
+
+/// The binary under test; looked for once.
+fn binary() -> Result<&'static Path> {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match BINARY.get_or_init(|| find().map_err(|error| format!("{error:#}"))) {
+        Ok(path) => Ok(path),
+        Err(error) => bail!("{error}"),
+    }
+}
+
+fn find() -> Result<PathBuf> {
+    if let Some(named) = env::var_os("PORTCULLIS") {
+        let path = std::path::absolute(named)?;
+        ensure!(path.is_file(), "PORTCULLIS names {}, which is no file", path.display());
+        return Ok(path);
+    }
+    // target/<profile>/deps/<test>, and the binary in target/<profile>.
+    let test = env::current_exe().context("cannot tell where this test lies")?;
+    let profile = test.ancestors().nth(2).context("this test lies in no target folder")?;
+    let path = profile.join("portcullis");
+    // A binary that is there may be of another day: cargo knows, and is quick where nothing changed.
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Together with the tests, so that libraries are built with the same features for both.
+    cargo.args(["build", "--quiet", "--package", "portcullis", "--package", env!("CARGO_PKG_NAME")]);
+    cargo.args(["--bin", "portcullis"]);
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let built = cargo.status();
+    let built = built.is_ok_and(|status| status.success());
+    ensure!(built || path.is_file(), "{} is missing and cannot be built", path.display());
+    Ok(path)
+}

@@ -1,0 +1,91 @@
+//! What the commands do to a host, and what they say about it: the real binary, real interfaces, real
+//! packets, each test in a lab of its own.
+
+mod apply;
+mod recovery;
+mod refusals;
+mod seeing;
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::Result;
+use portcullis_tests::{
+    draft::{allow, interface, policy},
+    lab::{Lab, Namespace},
+    operator::{Operator, Ran},
+    packet::Ip,
+    traffic::{EchoServer, Protocol, exchange},
+};
+use serde_json::Value;
+
+/// How long a client waits for what must come, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client waits for what must not come.
+const IMPATIENCE: Duration = Duration::from_millis(250);
+
+/// A policy for `edge0` that lets in web requests.
+fn web() -> String {
+    policy(&[interface("edge0", &[allow("web", "tcp", "443")])])
+}
+
+/// A protected host with one interface, `edge0`, that serves the web, and a neighbour.
+struct Edge {
+    // Servers end before the namespaces that they serve in.
+    _servers: Vec<EchoServer>,
+    neighbour: Namespace,
+    operator: Operator,
+    lab: Lab,
+}
+
+impl Edge {
+    fn new(lab: Lab) -> Result<Self> {
+        let neighbour = lab.neighbour("edge0", "far0")?;
+        let serve =
+            |ip: Ip| EchoServer::start(lab.host(), Protocol::Tcp, SocketAddr::new(ip.address(1), 443));
+        let servers = Ip::BOTH.into_iter().map(serve).collect::<Result<_>>()?;
+        let operator = Operator::new(&lab)?;
+        Ok(Self { _servers: servers, neighbour, operator, lab })
+    }
+
+    /// Whether the neighbour reaches the web server.
+    fn answers(&self, patience: Duration) -> Result<bool> {
+        let mut all = true;
+        for ip in Ip::BOTH {
+            let server = SocketAddr::new(ip.address(1), 443);
+            all &= exchange(&self.neighbour, Protocol::Tcp, server, patience)?;
+        }
+        Ok(all)
+    }
+}
+
+/// What is enforced, without what it has counted: equal before and after means that nothing changed.
+fn enforced(operator: &Operator) -> Vec<Value> {
+    let mut status = operator.run(&["status", "--json"]).exits(0).json();
+    let mut interfaces = std::mem::take(status["interfaces"].as_array_mut().expect("a list of interfaces"));
+    for interface in &mut interfaces {
+        for counted in ["accepted", "dropped", "total"] {
+            interface.as_object_mut().expect("an object").remove(counted).expect("counted");
+        }
+    }
+    interfaces
+}
+
+/// The names of everything below the pins and the state folder.
+fn left_behind() -> Vec<String> {
+    fn walk(folder: &std::path::Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            found.push(entry.path().display().to_string());
+            walk(&entry.path(), found);
+        }
+    }
+    let mut found = Vec::new();
+    walk(&Lab::bpffs().join("portcullis").join("v1"), &mut found);
+    walk(&Operator::state().join("interfaces"), &mut found);
+    found
+}
+
+/// `apply` that must work.
+#[track_caller]
+fn applied(operator: &Operator, text: &str) -> Ran {
+    operator.apply(text).exits(0).prints("done in")
+}

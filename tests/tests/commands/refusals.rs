@@ -1,0 +1,230 @@
+//! Policies that are refused: what each complaint says, and which place it points at.
+
+use anyhow::Result;
+use portcullis_tests::operator::{Operator, lab};
+
+/// A policy with one allow, whose keys begin in line 6.
+macro_rules! allow {
+    ($keys:literal) => {
+        concat!(
+            "version = 1\n[[interface]]\nname = \"edge0\"\n[[interface.allow]]\nname = \"web\"\n",
+            $keys,
+            "\n"
+        )
+    };
+}
+
+/// A policy, the line and column that are wrong, what is said of them, and what would be right.
+struct Case {
+    policy: &'static str,
+    place: &'static str,
+    message: &'static str,
+    help: &'static str,
+}
+
+const CASES: &[Case] = &[
+    Case { policy: "version = 1\n\n[[interface]\nname = \"edge0\"\n", place: "3:13", message: "", help: "" },
+    Case { policy: "", place: "1:1", message: "`version` is missing here", help: "write `version = 1`" },
+    Case {
+        policy: "version = 2\n[[interface]]\nname = \"edge0\"\n",
+        place: "1:11",
+        message: "version 2 of the policy language is not known",
+        help: "write `version = 1`",
+    },
+    Case {
+        policy: "version = 1\n",
+        place: "1:11",
+        message: "the policy names no interface",
+        help: "add `[[interface]]`",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nname = \"edge0\"\nallows = []\n",
+        place: "4:1",
+        message: "unknown field `allows`",
+        help: "it may be one of `name`, `mode`, `dhcp`, `roles`, `parameters`, `address`, `allow`",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nmode = \"enforce\"\n",
+        place: "2:1",
+        message: "`name` is missing here",
+        help: "",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nname = \"edge0\"\nmode = \"watch\"\n",
+        place: "4:8",
+        message: "unknown variant `watch`",
+        help: "`enforce` or `observe`",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nname = \"edge0\"\n[[interface]]\nname = \"edge0\"\n",
+        place: "5:8",
+        message: "interface `edge0` stands here twice",
+        help: "one `[[interface]]`",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nname = \"a-name-too-long-for-linux\"\n",
+        place: "3:8",
+        message: "cannot be the name of an interface",
+        help: "`ip link`",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nname = \"..\"\n",
+        place: "3:8",
+        message: "cannot be the name of an interface",
+        help: "`ip link`",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nname = \"edge0\"\nroles = [\"nobody/nothing\"]\n",
+        place: "4:10",
+        message: "nobody",
+        help: "portcullis catalog list",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nname = \"edge0\"\n[[interface.address]]\naddress = \"203.0.113.0/24\"\n",
+        place: "5:11",
+        message: "`203.0.113.0/24` is no IP address",
+        help: "write one address",
+    },
+    Case {
+        policy: allow!("protocol = \"tcp\"\nports = 70000"),
+        place: "7:9",
+        message: "70000",
+        help: "from 0 to 65535",
+    },
+    Case {
+        policy: allow!("protocol = \"tcp\"\nports = \"443,https\""),
+        place: "7:9",
+        message: "https",
+        help: "443",
+    },
+    Case {
+        policy: allow!("protocol = \"tcp\"\nports = \"5100-5000\""),
+        place: "7:9",
+        message: "5100",
+        help: "5000-5100",
+    },
+    Case {
+        policy: allow!("protocol = \"tcp\"\nports = []"),
+        place: "7:9",
+        message: "no ports are listed",
+        help: "443",
+    },
+    Case {
+        policy: allow!("protocol = \"tcp\""),
+        place: "6:12",
+        message: "`tcp` needs `ports`",
+        help: "add `ports",
+    },
+    Case {
+        policy: allow!("protocol = \"tpc\"\nports = 443"),
+        place: "6:12",
+        message: "`tpc` is no protocol",
+        help: "use `tcp`, `udp`",
+    },
+    Case {
+        policy: allow!("protocol = []\nports = 443"),
+        place: "6:12",
+        message: "no protocol is listed",
+        help: "\"tcp\"",
+    },
+    Case {
+        policy: allow!("protocol = \"gre\"\nports = 443"),
+        place: "7:9",
+        message: "only `tcp` and `udp` have ports",
+        help: "remove `ports`",
+    },
+    Case {
+        policy: allow!("protocol = \"icmp\""),
+        place: "6:12",
+        message: "need `types`",
+        help: "echo-request",
+    },
+    Case {
+        policy: allow!("protocol = \"icmp\"\ntypes = []"),
+        place: "7:9",
+        message: "no types are listed",
+        help: "echo-request",
+    },
+    Case {
+        policy: allow!("protocol = \"icmp\"\ntypes = \"ping\""),
+        place: "7:9",
+        message: "`ping` is no type of this protocol",
+        help: "`echo-request`",
+    },
+    Case {
+        policy: allow!("protocol = \"tcp\"\nports = 443\nfrom = []"),
+        place: "8:8",
+        message: "no source is listed",
+        help: "remove `from`",
+    },
+    Case {
+        policy: allow!("protocol = \"tcp\"\nports = 443\nfrom = [\"10.0.0.0/8\", \"admins\"]"),
+        place: "8:23",
+        message: "`admins` is neither a network nor the name of peers",
+        help: "`[peers]`",
+    },
+    Case {
+        policy: allow!("protocol = \"tcp\"\nports = 443\nfrom = [\"10.1.0.0/8\"]"),
+        place: "8:9",
+        message: "`10.1.0.0/8` has bits behind its prefix",
+        help: "write `10.0.0.0/8`, or `10.1.0.0/32` for the one address",
+    },
+    Case {
+        policy: allow!("protocol = \"tcp\"\nports = 443\n[peers]\nadmins = []"),
+        place: "9:10",
+        message: "the peers `admins` are empty",
+        help: "list their networks",
+    },
+    Case {
+        policy: allow!(
+            "protocol = \"tcp\"\nports = 443\n[[interface.allow]]\nname = \"web\"\nprotocol = \"udp\"\nports = 443"
+        ),
+        place: "9:8",
+        message: "the name `web` is taken by the allow in line 5",
+        help: "its own name",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nname = \"edge0\"\n[[interface.allow]]\nname = \"\"\nprotocol = \"gre\"\n",
+        place: "5:8",
+        message: "an allow needs a name",
+        help: "counter",
+    },
+];
+
+#[test]
+fn each_mistake_is_told_with_its_place_and_what_would_be_right() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let operator = Operator::new(&lab)?;
+    for Case { policy, place, message, help } in CASES {
+        let path = operator.policy(policy)?;
+        let said = operator.run(&["check", path.to_str().expect("text")]).exits(2);
+        println!("{}", said.stderr);
+        let (line, _) = place.split_once(':').expect("line:column");
+        let text = policy.lines().nth(line.parse::<usize>()? - 1).unwrap_or_default();
+        let said = said.complains(&format!("{}:{place}: ", path.display()));
+        let said = said.complains(message).complains(&format!("\n  {line} | {text}"));
+        if !help.is_empty() {
+            let at = said.stderr.find("= help: ").unwrap_or_else(|| panic!("no help: {said}"));
+            assert!(said.stderr[at..].contains(help), "`{help}` is no part of the help: {said}");
+        }
+        assert!(said.stdout.is_empty(), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_the_file() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let operator = Operator::new(&lab)?;
+    let policy = "version = 2\n[[interface]]\nname = \"edge0\"\n[[interface.allow]]\nname = \"web\"\nprotocol = \"tpc\"\n\
+                  [[interface]]\nname = \"edge0\"\n[peers]\nnone = []\n";
+    let path = operator.policy(policy)?;
+    let said = operator.run(&["apply", path.to_str().expect("text")]).exits(2);
+    let places: Vec<&str> = said
+        .stderr
+        .lines()
+        .filter_map(|line| line.strip_prefix(&format!("{}:", path.display()))?.split(": ").next())
+        .collect();
+    assert_eq!(places, ["1:11", "6:12", "8:8", "10:8"], "{said}");
+    Ok(())
+}

@@ -1,8 +1,6 @@
-//! What the end-to-end tests, the demo and the benchmarks share: a lab of network namespaces, builders
-//! of packets and rules, and the kernel as a judge that must account for what it says.
-
 //! What the end-to-end tests, the demo and the benchmarks share: a lab of network namespaces, an
-//! operator who works in it, policies and packets piece by piece, clients and servers.
+//! operator who works in it, builders of policies, rules and packets, clients and servers, and the
+//! kernel as a judge that must account for what it says.
 
 pub mod assembly;
 pub mod differential;

@@ -19,6 +19,8 @@ enum Command {
     Import(cli::import::ImportArgs),
     /// Show systems, roles, and what they require.
     Catalog(cli::catalog::CatalogArgs),
+    /// Compare two documents or catalogs: which ports opened, closed or moved.
+    Diff(cli::diff::DiffArgs),
 }
 
 fn main() -> ExitCode {
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Import(args) => cli::import::run(&args, &mut out),
         Command::Catalog(args) => cli::catalog::run(&args, &mut out),
+        Command::Diff(args) => cli::diff::run(&args, &mut out),
     };
     let outcome = result.unwrap_or_else(|error| {
         eprintln!("portcullis: {error:#}");

@@ -63,12 +63,17 @@ fn compare(system: &System, document: usize, import: &Import) {
     for role in &system.roles {
         for row in &role.rows {
             let own = (row.document == document).then_some(row.requirement.line);
-            let others = row.also.iter().filter(|origin| origin.document == document).map(|origin| origin.line);
+            let others =
+                row.also.iter().filter(|origin| origin.document == document).map(|origin| origin.line);
             for line in own.into_iter().chain(others) {
                 rows += 1;
                 // Another line says the same in its own words: only what it opens is compared.
                 let compared = |requirement: &Requirement| {
-                    if own == Some(line) { facts(requirement, &row.reviewed) } else { opened(requirement, &row.reviewed) }
+                    if own == Some(line) {
+                        facts(requirement, &row.reviewed)
+                    } else {
+                        opened(requirement, &row.reviewed)
+                    }
                 };
                 let mut said = imported.get(&line).into_iter().flatten();
                 let place = format!("{}/{}: line {line} of {}", system.name, role.name, info.file);

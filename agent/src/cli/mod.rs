@@ -4,6 +4,7 @@
 //! means the same for every command.
 
 pub mod catalog;
+pub mod diff;
 pub mod import;
 mod table;
 

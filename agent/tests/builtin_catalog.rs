@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use portcullis::catalog::{Catalog, System};
-use portcullis::requirement::{Import, Requirement};
+use portcullis::requirement::{Import, Name, Requirement};
 
 /// Notes that are facts; sentences stay in the documents.
 const FLAGS: [&str; 3] = ["legacy", "optional", "configurable"];
@@ -42,6 +42,12 @@ fn facts(requirement: &Requirement, reviewed: &[String]) -> Requirement {
     facts
 }
 
+/// Only what a row opens: protocols and ports that no reviewer set.
+fn opened(requirement: &Requirement, reviewed: &[String]) -> Requirement {
+    let facts = facts(requirement, reviewed);
+    Requirement { line: 0, role: String::new(), notes: vec![], inferred: vec![], ..facts }
+}
+
 fn compare(system: &System, document: usize, import: &Import) {
     let info = &system.documents[document].info;
     assert_eq!(
@@ -55,49 +61,43 @@ fn compare(system: &System, document: usize, import: &Import) {
     }
     let mut rows = 0;
     for role in &system.roles {
-        for row in role.rows.iter().filter(|row| row.document == document) {
-            rows += 1;
-            let expected = facts(&row.requirement, &row.reviewed);
-            let found = imported
-                .get(&row.requirement.line)
-                .into_iter()
-                .flatten()
-                .any(|requirement| facts(requirement, &row.reviewed) == expected);
-            assert!(
-                found,
-                "{}/{}: line {} of {} says something else:\n{expected:#?}\n{:#?}",
-                system.name,
-                role.name,
-                row.requirement.line,
-                info.file,
-                imported.get(&row.requirement.line)
-            );
-            let table =
-                system.documents[document].tables.iter().rfind(|table| table.line <= row.requirement.line);
-            assert_eq!(
-                table.map(|table| table.name.as_str()),
-                Some(row.requirement.table.as_str()),
-                "line {} stands in another table",
-                row.requirement.line
-            );
+        for row in &role.rows {
+            let own = (row.document == document).then_some(row.requirement.line);
+            let others =
+                row.also.iter().filter(|origin| origin.document == document).map(|origin| origin.line);
+            for line in own.into_iter().chain(others) {
+                rows += 1;
+                // Another line says the same in its own words: only what it opens is compared.
+                let compared = |requirement: &Requirement| {
+                    if own == Some(line) {
+                        facts(requirement, &row.reviewed)
+                    } else {
+                        opened(requirement, &row.reviewed)
+                    }
+                };
+                let mut said = imported.get(&line).into_iter().flatten();
+                let place = format!("{}/{}: line {line} of {}", system.name, role.name, info.file);
+                assert!(
+                    said.any(|requirement| compared(requirement) == compared(&row.requirement)),
+                    "{place} says something else:\n{:#?}\n{:#?}",
+                    row.requirement,
+                    imported.get(&line)
+                );
+                let table = system.documents[document].tables.iter().rfind(|table| table.line <= line);
+                let table = table.map(|table| table.name.as_str());
+                assert_eq!(table, Some(row.requirement.table.as_str()), "{place} stands in another table");
+            }
         }
     }
-    assert_eq!(
-        rows,
-        import.requirements.len(),
-        "{}: rows of {} in the catalog and in the document",
-        system.name,
-        info.file
-    );
+    assert_eq!(rows, import.requirements.len(), "{}: rows of {} here and there", system.name, info.file);
 
-    let name =
-        |name: &portcullis::requirement::Name| (name.line, name.scheme.clone(), name.host.clone(), name.port);
-    let names: Vec<_> = system
-        .names
-        .iter()
-        .filter(|known| known.document == document)
-        .map(|known| name(&known.item))
-        .collect();
+    let name = |name: &Name| (name.line, name.scheme.clone(), name.host.clone(), name.port);
+    let mut names = vec![];
+    for known in &system.names {
+        names.extend((known.document == document).then(|| name(&known.item)));
+        let others = known.also.iter().filter(|origin| origin.document == document);
+        names.extend(others.map(|origin| name(&Name { line: origin.line, ..known.item.clone() })));
+    }
     assert_eq!(names, import.names.iter().map(name).collect::<Vec<_>>(), "{}", info.file);
     let exceptions: Vec<_> = system
         .ipsec_exceptions

@@ -34,11 +34,19 @@ impl System {
         }
         self.documents.push(Document { info, tables });
         for requirement in import.requirements {
-            self.role_of(&requirement).rows.push(CatalogRow { document, requirement, reviewed: vec![] });
+            self.role_of(&requirement).rows.push(CatalogRow {
+                document,
+                requirement,
+                reviewed: vec![],
+                also: vec![],
+            });
         }
-        self.names.extend(import.names.into_iter().map(|item| Sourced { document, item }));
-        self.ipsec_exceptions
-            .extend(import.ipsec_exceptions.into_iter().map(|item| Sourced { document, item }));
+        self.names.extend(import.names.into_iter().map(|item| Sourced { document, item, also: vec![] }));
+        self.ipsec_exceptions.extend(import.ipsec_exceptions.into_iter().map(|item| Sourced {
+            document,
+            item,
+            also: vec![],
+        }));
     }
 
     /// The role that a row belongs to, made where it is the first.

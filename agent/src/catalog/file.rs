@@ -5,10 +5,10 @@
 
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use toml::Spanned;
 
-use super::{CatalogError, CatalogRow, Document, Role, Sourced, System, TableName, resolve};
+use super::{CatalogError, CatalogRow, Document, Origin, Role, Sourced, System, TableName, resolve};
 use crate::requirement::{
     Direction, DocumentInfo, IpsecException, Name, Parameter, Ports, Protocol, Requirement,
 };
@@ -94,11 +94,22 @@ struct RequirementFile {
     notes: Vec<String>,
     #[serde(default)]
     reviewed: Vec<String>,
+    #[serde(default)]
+    also: Vec<OriginFile>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OriginFile {
+    document: Spanned<String>,
+    line: u32,
+}
+
+#[derive(Deserialize)]
 struct SourcedFile<T> {
     document: Spanned<String>,
+    #[serde(default)]
+    also: Vec<OriginFile>,
     #[serde(flatten)]
     item: T,
 }
@@ -145,16 +156,26 @@ impl Checker<'_> {
         };
         self.inheritance(&system, &parents)?;
         for name in file.name {
-            system.names.push(Sourced {
-                document: self.document_index(&name.document, &system.documents)?,
-                item: name.item,
-            });
+            system.names.push(self.sourced(name, &system.documents)?);
         }
         for exception in file.ipsec_exception {
-            let document = self.document_index(&exception.document, &system.documents)?;
-            system.ipsec_exceptions.push(Sourced { document, item: exception.item });
+            system.ipsec_exceptions.push(self.sourced(exception, &system.documents)?);
         }
         Ok(system)
+    }
+
+    fn sourced<T>(&self, file: SourcedFile<T>, documents: &[Document]) -> Result<Sourced<T>, CatalogError> {
+        let document = self.document_index(&file.document, documents)?;
+        Ok(Sourced { document, item: file.item, also: self.origins(&file.also, documents)? })
+    }
+
+    fn origins(&self, files: &[OriginFile], documents: &[Document]) -> Result<Vec<Origin>, CatalogError> {
+        files
+            .iter()
+            .map(|file| {
+                Ok(Origin { document: self.document_index(&file.document, documents)?, line: file.line })
+            })
+            .collect()
     }
 
     fn document(&self, file: DocumentFile, before: &[Document]) -> Result<Document, CatalogError> {
@@ -234,7 +255,8 @@ impl Checker<'_> {
                 inferred: row.inferred,
                 notes: row.notes,
             };
-            rows.push(CatalogRow { document, requirement, reviewed: row.reviewed });
+            let also = self.origins(&row.also, documents)?;
+            rows.push(CatalogRow { document, requirement, reviewed: row.reviewed, also });
         }
         Ok(Role {
             name: file.name.into_inner(),

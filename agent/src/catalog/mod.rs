@@ -16,10 +16,15 @@ pub use crate::requirement::DocumentInfo;
 use crate::requirement::{IpsecException, Name, Requirement};
 
 /// Catalog files that are part of the program.
-const BUILTIN: [(&str, &str); 1] = [(
-    "skype-for-business-server-2015.toml",
-    include_str!("../../catalog/skype-for-business-server-2015.toml"),
-)];
+const BUILTIN: [(&str, &str); 4] = [
+    ("windows-live-messenger-8.1.toml", include_str!("../../catalog/windows-live-messenger-8.1.toml")),
+    ("windows-messenger-lcs-2005.toml", include_str!("../../catalog/windows-messenger-lcs-2005.toml")),
+    ("lync-server-2013-public-im.toml", include_str!("../../catalog/lync-server-2013-public-im.toml")),
+    (
+        "skype-for-business-server-2015.toml",
+        include_str!("../../catalog/skype-for-business-server-2015.toml"),
+    ),
+];
 
 /// All systems that policies can refer to.
 #[derive(Clone, Debug, Default)]
@@ -88,6 +93,17 @@ pub struct CatalogRow {
     pub requirement: Requirement,
     /// Fields that the reviewer set and the document does not state: `direction`, `parameter`, …
     pub reviewed: Vec<String>,
+    /// Other lines that say the same, in this document or in another one.
+    pub also: Vec<Origin>,
+}
+
+/// A line of a document of the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Index in [`System::documents`].
+    pub document: usize,
+    /// 1-based.
+    pub line: u32,
 }
 
 /// Something with the document that it comes from.
@@ -97,6 +113,8 @@ pub struct Sourced<T> {
     pub document: usize,
     /// The thing itself.
     pub item: T,
+    /// Other lines that say the same.
+    pub also: Vec<Origin>,
 }
 
 /// A role with everything that it inherits.
@@ -117,6 +135,8 @@ pub struct RowView<'a> {
     pub role: &'a Role,
     /// The system that the role belongs to.
     pub system: &'a System,
+    /// Other lines that say the same.
+    pub also: &'a [Origin],
 }
 
 impl Catalog {

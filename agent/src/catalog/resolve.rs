@@ -14,7 +14,13 @@ pub(super) fn rows<'a>(system: &'a System, role: &'a Role) -> Vec<RowView<'a>> {
     for role in lineage(system, role) {
         for row in &role.rows {
             let Some(document) = system.documents.get(row.document) else { continue };
-            let view = RowView { requirement: &row.requirement, document: &document.info, role, system };
+            let view = RowView {
+                requirement: &row.requirement,
+                document: &document.info,
+                role,
+                system,
+                also: &row.also,
+            };
             found.push((row.document, row.requirement.line, view));
         }
     }

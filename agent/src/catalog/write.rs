@@ -8,7 +8,7 @@ use std::fmt::{Display, Write as _};
 
 use serde::Serialize;
 
-use super::{CatalogRow, Document, Role, System, file::SCHEMA};
+use super::{CatalogRow, Document, Origin, Role, Sourced, System, file::SCHEMA};
 
 /// The file of `system`.
 pub(super) fn toml(system: &System) -> String {
@@ -23,10 +23,10 @@ pub(super) fn toml(system: &System) -> String {
         out.role(role, system);
     }
     for name in &system.names {
-        out.block("name", &system.documents[name.document].info.id, &name.item);
+        out.block("name", name, system);
     }
     for exception in &system.ipsec_exceptions {
-        out.block("ipsec_exception", &system.documents[exception.document].info.id, &exception.item);
+        out.block("ipsec_exception", exception, system);
     }
     out.0
 }
@@ -91,16 +91,30 @@ impl Out {
         self.list("inferred", &requirement.inferred);
         self.list("notes", &requirement.notes);
         self.list("reviewed", &row.reviewed);
+        self.also(&row.also, system);
     }
 
     /// A block whose keys are the fields of `item`.
-    fn block(&mut self, kind: &str, document: &str, item: &impl Serialize) {
+    fn block<T: Serialize>(&mut self, kind: &str, sourced: &Sourced<T>, system: &System) {
+        let (document, item, also) =
+            (&system.documents[sourced.document].info.id, &sourced.item, &sourced.also);
         self.header(kind);
         self.text("document", document);
+        self.also(also, system);
         if let Ok(toml::Value::Table(fields)) = toml::Value::try_from(item) {
             for (key, value) in fields {
                 self.value(&key, value);
             }
+        }
+    }
+
+    fn also(&mut self, origins: &[Origin], system: &System) {
+        if !origins.is_empty() {
+            let shown = origins.iter().map(|origin| {
+                let id = toml::Value::from(system.documents[origin.document].info.id.as_str());
+                format!("{{ document = {id}, line = {} }}", origin.line)
+            });
+            self.value("also", format!("[{}]", shown.collect::<Vec<_>>().join(", ")));
         }
     }
 

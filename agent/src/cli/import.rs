@@ -27,6 +27,9 @@ pub(super) struct ImportArgs {
     /// Fail where anything could not be read.
     #[arg(long)]
     strict: bool,
+    /// Tell how this line was read, instead of printing requirements.
+    #[arg(long, value_name = "LINE")]
+    explain: Option<u32>,
 }
 
 /// Forms of the output.
@@ -52,6 +55,12 @@ pub(super) fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Out
         }
         imports.push(import);
     }
+    if let Some(line) = args.explain {
+        for import in &imports {
+            explain(import, line, out)?;
+        }
+        return Ok(Outcome::Done);
+    }
     let found = imports.iter().any(|import| !import.diagnostics.is_empty());
     match args.format {
         Format::Json => {
@@ -69,6 +78,38 @@ pub(super) fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Out
         }
     }
     Ok(if found && args.strict { Outcome::Failed } else { Outcome::Done })
+}
+
+/// Tells how a line was read: its table, its columns, and what came of it.
+fn explain(import: &Import, line: u32, out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(out, "{}:{line}", import.document.file)?;
+    if let Some(table) = import.tables.iter().rfind(|table| table.line <= line) {
+        writeln!(out, "  table {} (line {}) {}", table.name, table.line, table.title)?;
+        for column in table.columns.split("; ").filter(|column| !column.is_empty()) {
+            writeln!(out, "    column {column}")?;
+        }
+    }
+    let mut silent = true;
+    for requirement in import.requirements.iter().filter(|requirement| requirement.line == line) {
+        silent = false;
+        writeln!(out, "  requires {}", serde_json::to_string(requirement)?)?;
+    }
+    for name in import.names.iter().filter(|name| name.line == line) {
+        silent = false;
+        writeln!(out, "  names {}", serde_json::to_string(name)?)?;
+    }
+    for exception in import.ipsec_exceptions.iter().filter(|exception| exception.line == line) {
+        silent = false;
+        writeln!(out, "  excepts {}", serde_json::to_string(exception)?)?;
+    }
+    for diagnostic in import.diagnostics.iter().filter(|diagnostic| diagnostic.line == line) {
+        silent = false;
+        writeln!(out, "  unread: {} ({})", diagnostic.message, diagnostic.text)?;
+    }
+    if silent {
+        writeln!(out, "  nothing: no row with ports or addresses begins on this line")?;
+    }
+    Ok(())
 }
 
 /// Imports the document at `path`.

@@ -10,13 +10,18 @@ mod catalog;
 mod check;
 mod counters;
 mod detach;
+mod diff;
 mod generate;
 mod import;
 mod policy;
 mod status;
 mod table;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{BufWriter, StdoutLock, Write as _, stdout},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -65,6 +70,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Show the systems and roles that are known, and what each requires
     Catalog(catalog::CatalogArgs),
+    /// Compare two documents or catalog files: which ports opened, closed or moved
+    Diff(diff::DiffArgs),
     /// Check a policy: report what is wrong, and what you should know before you apply it
     Check(check::Check),
     /// Enforce a policy: compile, load and verify it, then swap it in atomically
@@ -82,6 +89,9 @@ enum Command {
     /// Write man pages
     Man(generate::Man),
 }
+
+/// Standard output of a command that prints once and ends.
+type Output = BufWriter<StdoutLock<'static>>;
 
 /// How a command ended, if it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,10 +111,10 @@ enum Outcome {
 pub fn main() -> ExitCode {
     let Cli { places, command } = Cli::parse();
     let roots = Roots { state: places.state, bpffs: places.bpffs };
-    let mut out = std::io::stdout().lock();
     let result = match command {
-        Command::Import(args) => bad_input(import::run(&args, &mut out)),
-        Command::Catalog(args) => bad_input(catalog::run(&args, &mut out)),
+        Command::Import(args) => read_and_print(|out| import::run(&args, out)),
+        Command::Catalog(args) => read_and_print(|out| catalog::run(&args, out)),
+        Command::Diff(args) => read_and_print(|out| diff::run(&args, out)),
         Command::Check(check) => check.run(),
         Command::Apply(apply) => apply.run(&roots),
         Command::Status(status) => status.run(&roots),
@@ -128,15 +138,20 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A document or a name that cannot be read is bad input, not a failure of the command.
-fn bad_input(result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
-    result.or_else(|error| {
-        if is_broken_pipe(&error) {
-            return Err(error);
+/// Runs a command that reads documents and prints once. What it cannot read is bad input, not a failure
+/// of the command.
+fn read_and_print(run: impl FnOnce(&mut Output) -> anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
+    let mut out = Output::new(stdout().lock());
+    let outcome = match run(&mut out) {
+        Err(error) if !is_broken_pipe(&error) => {
+            eprintln!("portcullis: {error:#}");
+            Outcome::BadInput
         }
-        eprintln!("portcullis: {error:#}");
-        Ok(Outcome::BadInput)
-    })
+        other => other?,
+    };
+    // Dropping it would hide that the disk is full.
+    out.flush()?;
+    Ok(outcome)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

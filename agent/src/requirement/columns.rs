@@ -95,7 +95,9 @@ impl Layout {
         }
         fill_from_content(&mut columns, &contents, header_rows > titled);
         let shape = shape(&columns, &found, &headers, &contents, ipsec)?;
-        settle(&mut columns);
+        if shape != Shape::Settings {
+            settle(&mut columns);
+        }
         let directions = headers.iter().map(|header| surroundings::direction(header, words)).collect();
         Some(Self { shape, header_rows, columns, headers, title, directions })
     }

@@ -6,6 +6,7 @@
 
 mod columns;
 mod diagnostic;
+pub mod difference;
 mod expression;
 mod fold;
 mod footnotes;

@@ -122,6 +122,10 @@ impl Statement {
                 return found;
             }
         }
+        if self.parameter.is_some() {
+            // A port that can be moved is not there for what others use it for.
+            return vec![];
+        }
         let known: Vec<&[Protocol]> = group
             .ports
             .iter()

@@ -77,8 +77,7 @@ impl Surroundings {
             .unwrap_or_default()
             .trim()
             .to_owned();
-        let useful =
-            ends_open && last.chars().count() <= HEADING || parties(&last, words).is_some() && ends_open;
+        let useful = ends_open && (last.chars().count() <= HEADING || parties(&last, words).is_some());
         self.lead = useful.then_some((last, false));
     }
 

@@ -37,9 +37,7 @@ pub(super) fn items(lines: &Lines<'_>, at: usize) -> Taken {
             if bullet(follows).is_none() {
                 break;
             }
-        } else if is_block(line)
-            || !(line.starts_with([' ', '\t']) || !lines.is_blank(next.saturating_sub(1)))
-        {
+        } else if is_block(line) || !line.starts_with([' ', '\t']) && lines.is_blank(next.saturating_sub(1)) {
             break;
         } else if let Some(source) = sources.last_mut() {
             source.push('\n');

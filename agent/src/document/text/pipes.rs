@@ -40,7 +40,8 @@ pub(super) fn table(lines: &Lines<'_>, at: usize) -> Taken {
             // Rows may go on after a blank line, if no new table begins there.
             let follows = quoted(lines.get(next + 1));
             let joins = outer && follows.starts_with('|') && !is_delimiter(quoted(lines.get(next + 2)));
-            if !joins && !(header_rows.is_none() && is_delimiter(follows)) {
+            let headed = header_rows.is_none() && is_delimiter(follows);
+            if !joins && !headed {
                 break;
             }
         } else if is_delimiter(line) {
@@ -139,7 +140,8 @@ mod tests {
 
     #[test]
     fn reads_what_vendors_break() {
-        let cases: &[(&str, &[(u32, &[&str])])] = &[
+        type Case<'a> = (&'a str, &'a [(u32, &'a [&'a str])]);
+        let cases: &[Case<'_>] = &[
             (
                 "| Role | Port |\n|:-----|-----:|\n| Web | 443 |",
                 &[(1, &["Role", "Port"]), (3, &["Web", "443"])],

@@ -101,6 +101,11 @@ impl<T: Copy + PartialEq> Lexicon<T> {
         self.phrases.get(*at).map(|phrase| phrase.meaning)
     }
 
+    /// The meaning of the phrase that `text` is, letter by letter.
+    pub(crate) fn exact(&self, text: &str) -> Option<T> {
+        self.whole.get(text).and_then(|&at| self.phrases.get(at)).map(|phrase| phrase.meaning)
+    }
+
     /// Whether phrases, white space and punctuation are all that `text` holds, and one of them at least.
     pub(crate) fn covers(&self, text: &Folded) -> bool {
         let found = self.find(text);

@@ -4,9 +4,12 @@
 use std::{
     io,
     os::fd::{AsRawFd as _, OwnedFd},
+    process::Command,
 };
 
-use crate::raw::{Instruction, load_xdp};
+use anyhow::{Context as _, Result, ensure};
+
+use crate::raw::{Instruction, attach, load_xdp, send};
 
 /// `XDP_DROP` and `XDP_ABORTED` of include/uapi/linux/bpf.h.
 const DROP: i32 = 1;
@@ -24,14 +27,39 @@ pub fn nothing() -> io::Result<OwnedFd> {
     load_xdp(&[set(0, DROP), exit()])
 }
 
-/// Sends every frame out of the interface with this index.
-///
-/// # Errors
-///
-/// Where the kernel refuses it.
-pub fn redirect(interface: u32) -> io::Result<OwnedFd> {
-    let interface = i32::try_from(interface).map_err(io::Error::other)?;
-    load_xdp(&[set(1, interface), set(2, 0), call(REDIRECT), exit()])
+/// A sender of floods.
+pub struct Generator {
+    program: OwnedFd,
+    /// Keeps the program attached to a dummy: otherwise each run begins with an update of the kernel's
+    /// dispatcher, which takes tens of milliseconds.
+    _link: OwnedFd,
+}
+
+impl Generator {
+    /// What sends out of `interface`, in the calling thread's namespace, to which it adds the dummy.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such interface, or the kernel refuses.
+    pub fn new(interface: &str) -> Result<Self> {
+        const DUMMY: &str = "generator0";
+        let index = nix::net::if_::if_nametoindex(interface).context("cannot find the interface")?;
+        let program = load_xdp(&[set(1, i32::try_from(index)?), set(2, 0), call(REDIRECT), exit()])?;
+        let made = Command::new("ip").args(["link", "add", DUMMY, "type", "veth"]).status();
+        ensure!(made.context("cannot run ip")?.success(), "cannot make {DUMMY}");
+        let link = attach(&program, DUMMY).context("cannot attach the generator")?;
+        Ok(Self { program, _link: link })
+    }
+
+    /// Sends exactly `count` copies of a frame; the caller is in the generator's namespace.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses.
+    pub fn send(&self, frame: &[u8], count: u32) -> Result<()> {
+        // veth queues 256; the receiver runs between batches.
+        send(&self.program, frame, count, 64).context("cannot send")
+    }
 }
 
 /// A field of a packet that is different at each run: a linear congruential generator whose state is

@@ -171,6 +171,7 @@ fn dhcp_replies_come_in_where_the_interface_uses_dhcp() -> Result<()> {
             ("DHCP", udp(Ip::V4, 67, 68), reason),
             ("DHCPv6", udp(Ip::V6, 547, 546), reason),
             ("to the client from another port", udp(Ip::V4, 68, 68), Reason::Source),
+            ("DHCPv6 to the client from another port", udp(Ip::V6, 546, 546), Reason::Source),
             ("to the server", udp(Ip::V4, 68, 67), no),
             ("DHCP's ports over IPv6", udp(Ip::V6, 67, 68), Reason::Source),
             ("DHCPv6's ports over IPv4", udp(Ip::V4, 547, 546), Reason::Source),

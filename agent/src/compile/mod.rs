@@ -7,6 +7,8 @@
 
 mod address;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 

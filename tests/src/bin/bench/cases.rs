@@ -226,7 +226,8 @@ impl Stage {
         let varied = self.attached(assembly::vary(field, &array)?)?;
         // The array must outlive the program's runs.
         self.links.push(array);
-        Ok(self.add(program, rules, case, &varied, packet.to_vec(), None, floor))
+        let action = (program == "noop").then_some(DROP);
+        Ok(self.add(program, rules, case, &varied, packet.to_vec(), action, floor))
     }
 
     /// Adds an entry; without a floor of its own it is compared with the first.

@@ -9,7 +9,7 @@ use std::{fs, os::fd::OwnedFd, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use portcullis_tests::{
-    assembly,
+    assembly::{self, Generator},
     lab::{Lab, Namespace},
     packet::{Frame, Ip},
     raw,
@@ -20,8 +20,6 @@ use crate::cases::{self, Loaded};
 
 /// Rounds of which the best counts.
 const ROUNDS: u32 = 7;
-/// Frames that are sent before the receiver runs; veth holds 256.
-const BATCH: u32 = 64;
 
 /// How fast a flood is dropped.
 #[derive(Serialize)]
@@ -67,7 +65,7 @@ struct Target {
     rules: usize,
     interface: String,
     peer: Namespace,
-    generator: OwnedFd,
+    generator: Generator,
     _link: OwnedFd,
 }
 
@@ -76,15 +74,15 @@ impl Target {
         let interface = format!("{name}{rules}");
         let peer = lab.silent_neighbour(&interface, "peer0")?;
         let link = raw::attach(program, &interface).context("cannot attach")?;
-        let index = peer.within(|| nix::net::if_::if_nametoindex("peer0"))?;
-        Ok(Self { name, rules, interface, peer, generator: assembly::redirect(index)?, _link: link })
+        let generator = peer.within(|| Generator::new("peer0"))?;
+        Ok(Self { name, rules, interface, peer, generator, _link: link })
     }
 
     /// Packets a second that arrived at the program.
     fn rate(&self, packet: &[u8], count: u32) -> Result<f64> {
         let before = self.received()?;
         let start = Instant::now();
-        self.peer.within(|| raw::send(&self.generator, packet, count, BATCH)).context("cannot send")?;
+        self.peer.within(|| self.generator.send(packet, count))?;
         let seconds = start.elapsed().as_secs_f64();
         let arrived = self.received()? - before;
         ensure!(arrived <= u64::from(count), "{arrived} of {count} packets arrived");

@@ -15,7 +15,7 @@ use nix::{
 use serde_json::Value;
 
 /// How long anything that must happen may take, on a machine that is busy with other things.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running command; killed when dropped.
 pub struct Running {

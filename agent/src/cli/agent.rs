@@ -30,6 +30,9 @@ pub(super) struct Agent {
     kernel_log: KernelLog,
 }
 
+/// What the kernel program's lines are logged under: its binary and module (ebpf/src/record.rs).
+const KERNEL_PROGRAM: &str = "portcullis::record";
+
 /// Levels of the kernel program's diagnostics, as aya-log numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum KernelLog {
@@ -42,7 +45,12 @@ enum KernelLog {
 impl Agent {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
         ensure_permission("enforcing a policy")?;
-        env_logger::Builder::new().filter_level(log::LevelFilter::Info).parse_default_env().init();
+        let mut logger = env_logger::Builder::new();
+        logger.filter_level(log::LevelFilter::Info);
+        if self.kernel_log == KernelLog::Debug {
+            logger.filter_module(KERNEL_PROGRAM, log::LevelFilter::Debug);
+        }
+        logger.parse_default_env().init();
         // A first policy that is not valid ends the command, as `apply` does.
         if policy::read(&self.policy).is_none() {
             return Ok(Outcome::BadInput);

@@ -55,9 +55,10 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
     let mut tick = settings.stream.map(ticker);
 
     ensure_bpffs(&roots.bpffs)?;
-    let mut agent = Agent { roots, settings, applied: String::new(), kernel_log: KernelLog::default() };
     let text = read_policy_text(&settings.policy)?;
-    agent.apply(text)?;
+    let mut agent = Agent { roots, settings, tried: Ok(String::new()), kernel_log: KernelLog::default() };
+    agent.apply(&text)?;
+    agent.tried = Ok(text);
 
     loop {
         tokio::select! {
@@ -76,33 +77,36 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
 struct Agent<'a> {
     roots: &'a Roots,
     settings: &'a Settings,
-    /// Text of the policy that is enforced.
-    applied: String,
+    /// What was last read from the policy's file, whether it was applied or refused.
+    tried: Result<String, String>,
     kernel_log: KernelLog,
 }
 
 impl Agent<'_> {
     /// Applies the file where it changed, or in any case if `asked`.
     fn reload(&mut self, asked: bool) -> Result<()> {
-        let outcome = match read_policy_text(&self.settings.policy) {
-            Ok(text) if !asked && text == self.applied => return Ok(()),
-            Ok(text) => self.apply(text),
-            Err(error) => Err(error),
+        let read = read_policy_text(&self.settings.policy).map_err(|error| format!("{error:#}"));
+        if !asked && read == self.tried {
+            return Ok(());
+        }
+        let outcome = match &read {
+            Ok(text) => self.apply(text).map_err(|error| format!("{error:#}")),
+            Err(error) => Err(error.clone()),
         };
+        self.tried = read;
         if let Err(error) = outcome {
-            let error = format!("{error:#}");
             log::error!("the policy was refused, the one before it goes on: {error}");
             emit(&Event::Refused { error })?;
         }
         Ok(())
     }
 
-    fn apply(&mut self, text: String) -> Result<()> {
+    fn apply(&mut self, text: &str) -> Result<()> {
         let catalog = Catalog::builtin();
-        let policy = Policy::parse(&text, &self.settings.policy.display().to_string(), &catalog)?;
+        let policy = Policy::parse(text, &self.settings.policy.display().to_string(), &catalog)?;
         let lock = self.roots.lock()?;
         let options = ApplyOptions { observe: false, log_level: self.settings.kernel_log_level };
-        let prepared = prepare(self.roots, &lock, &policy, &text, &catalog, options)?;
+        let prepared = prepare(self.roots, &lock, &policy, text, &catalog, options)?;
         let (applied, error) = prepared.commit();
         for generation in applied {
             let manifest = &generation.manifest;
@@ -131,18 +135,30 @@ impl Agent<'_> {
             log::info!("{interface}: detached, as the policy does not name it any more");
             emit(&Event::Detached { interface: &interface })?;
         }
-        self.applied = text;
         Ok(())
     }
 
+    /// Prints the counters of every interface. What cannot be read now, as while another command
+    /// detaches, may be read at the next tick.
     fn stream(&self) -> Result<()> {
-        for interface in self.roots.interfaces()? {
-            let Some(manifest) = active(self.roots, &interface)? else { continue };
-            if let Some(totals) = self.roots.attachment(&interface).totals(manifest.slots())? {
-                emit(&Event::Counters { counters: &Report::new(&manifest, &totals) })?;
+        let interfaces = self.roots.interfaces().unwrap_or_else(|error| {
+            log::warn!("{error}");
+            Vec::new()
+        });
+        for interface in interfaces {
+            match self.report(&interface) {
+                Ok(Some(report)) => emit(&Event::Counters { counters: &report })?,
+                Ok(None) => {}
+                Err(error) => log::warn!("{interface}: {error:#}"),
             }
         }
         Ok(())
+    }
+
+    fn report(&self, interface: &str) -> Result<Option<Report>> {
+        let Some(manifest) = active(self.roots, interface)? else { return Ok(None) };
+        let totals = self.roots.attachment(interface).totals(manifest.slots())?;
+        Ok(totals.map(|totals| Report::new(&manifest, &totals)))
     }
 }
 

@@ -2,22 +2,33 @@
 //! link that was switched.
 
 use std::{
-    path::{Path, PathBuf},
+    collections::BTreeSet,
+    ffi::OsString,
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 
 /// An editor writes in several steps: a change counts when nothing has happened for this long.
 const QUIET: Duration = Duration::from_millis(100);
+/// A folder may never be quiet: a change counts at the latest after this long.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// A watch on one file.
 pub(super) struct FileWatch {
-    /// Dropped, it would stop watching.
-    _watcher: RecommendedWatcher,
+    file: PathBuf,
+    watcher: RecommendedWatcher,
+    watched: BTreeSet<PathBuf>,
     events: mpsc::UnboundedReceiver<()>,
+    /// When the first and the last event happened that were not told yet. Kept here because
+    /// [`Self::changed`] may be dropped while it waits.
+    untold: Option<(Instant, Instant)>,
 }
 
 impl FileWatch {
@@ -33,41 +44,100 @@ impl FileWatch {
             }
         };
         let failed = || format!("cannot watch {}", file.display());
-        let mut watcher = notify::recommended_watcher(notice).with_context(failed)?;
-        for folder in folders(file) {
-            watcher.watch(&folder, RecursiveMode::NonRecursive).with_context(failed)?;
-        }
-        Ok(Self { _watcher: watcher, events })
+        let watcher = notify::recommended_watcher(notice).with_context(failed)?;
+        let file = std::path::absolute(file).with_context(failed)?;
+        let mut watch = Self { file, watcher, watched: BTreeSet::new(), events, untold: None };
+        watch.follow()?;
+        Ok(watch)
     }
 
-    /// Returns when something happened and then nothing for a while.
+    /// Returns when something happened and then nothing for a while. Where it is dropped before, the
+    /// next call goes on in its place.
     pub(super) async fn changed(&mut self) {
-        if self.events.recv().await.is_none() {
-            return std::future::pending().await;
+        let mut now = match self.untold {
+            Some((_, last)) => last,
+            None => {
+                if self.events.recv().await.is_none() {
+                    return std::future::pending().await;
+                }
+                Instant::now()
+            }
+        };
+        loop {
+            let first = self.untold.map_or(now, |(first, _)| first);
+            self.untold = Some((first, now));
+            let due = (now + QUIET).min(first + LONGEST);
+            match timeout_at(due, self.events.recv()).await {
+                Ok(Some(())) if Instant::now() < due => now = Instant::now(),
+                _ => break,
+            }
         }
-        while let Ok(Some(())) = timeout(QUIET, self.events.recv()).await {}
+        self.untold = None;
+        // Before whoever waits reads the file, so that no change falls between the two.
+        if let Err(error) = self.follow() {
+            log::warn!("{error:#}");
+        }
+    }
+
+    /// Watches what the file's links lead to now, and nothing else.
+    fn follow(&mut self) -> Result<()> {
+        let folders = folders(&self.file);
+        for gone in std::mem::take(&mut self.watched).difference(&folders) {
+            // A folder that was removed is not watched any more.
+            let _ = self.watcher.unwatch(gone);
+        }
+        for folder in folders {
+            // Also where it was watched already: it may be another folder under the same name.
+            self.watcher
+                .watch(&folder, RecursiveMode::NonRecursive)
+                .with_context(|| format!("cannot watch {} for {}", folder.display(), self.file.display()))?;
+            self.watched.insert(folder);
+        }
+        Ok(())
     }
 }
 
-/// The folder of a file, and of each link on the way to it.
-fn folders(file: &Path) -> Vec<PathBuf> {
+/// The folder of a file, and of each link on the way to it, free of links themselves.
+fn folders(file: &Path) -> BTreeSet<PathBuf> {
     /// As many links as the kernel follows (MAXSYMLINKS of include/linux/namei.h).
     const MAX_LINKS: usize = 40;
-    let mut folders = Vec::new();
-    let mut path = file.to_owned();
-    for _ in 0..MAX_LINKS {
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        let target = std::fs::read_link(&path).map(|target| folder.join(target));
-        if !folders.contains(&folder) {
-            folders.push(folder);
+    let mut folders = BTreeSet::new();
+    let mut links = 0;
+    let mut folder = PathBuf::from("/");
+    let mut rest = reversed(file);
+    while let Some(name) = rest.pop() {
+        if name == ".." {
+            folder.pop();
+            continue;
         }
-        match target {
-            Ok(target) => path = target,
-            Err(_) => break,
+        let path = folder.join(name);
+        if let Ok(target) = std::fs::read_link(&path).as_deref() {
+            folders.insert(folder.clone());
+            links += 1;
+            if links > MAX_LINKS {
+                break;
+            }
+            if target.is_absolute() {
+                folder = PathBuf::from("/");
+            }
+            rest.extend(reversed(target));
+        } else if rest.is_empty() {
+            folders.insert(folder.clone());
+        } else {
+            folder = path;
         }
     }
     folders
+}
+
+/// The names of a path, the last one first.
+fn reversed(path: &Path) -> Vec<OsString> {
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    });
+    let mut names: Vec<OsString> = names.collect();
+    names.reverse();
+    names
 }

@@ -23,12 +23,9 @@ mod packet;
 mod parse;
 mod record;
 
-use aya_ebpf::{
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
-};
+use aya_ebpf::{macros::xdp, programs::XdpContext};
 
-use crate::packet::Packet;
+use crate::packet::{Packet, SkBuff};
 
 /// Judges each arriving packet.
 #[xdp(frags)]
@@ -43,9 +40,10 @@ fn ingress(ctx: XdpContext) -> u32 {
 const NEXT: i32 = -1;
 
 /// Learns from each leaving packet; it never changes or drops one.
-#[classifier]
-fn egress(ctx: TcContext) -> i32 {
-    flow::learn(&Packet::leaving(&ctx));
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "classifier")]
+extern "C" fn egress(buffer: &SkBuff) -> i32 {
+    flow::learn(&Packet::leaving(buffer));
     NEXT
 }
 

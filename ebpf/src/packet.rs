@@ -3,11 +3,22 @@
 //! A [`Window`] is a run of bytes whose presence was checked once; everything inside it is then read
 //! at offsets that the compiler checks. No other module does pointer arithmetic on a packet.
 
-use aya_ebpf::programs::{TcContext, XdpContext};
+use aya_ebpf::programs::XdpContext;
 
 /// Largest offset at which a window may start: above what Ethernet, two VLAN tags and the headers
 /// that [`crate::parse`] follows can add up to, and what tells the verifier that an offset is small.
 const MAX_OFFSET: usize = 0xfff;
+
+/// What the egress program is called with: the start of `struct __sk_buff` (include/uapi/linux/bpf.h).
+///
+/// aya's own type points to structures of which BTF then holds forward declarations, and bpf-linker
+/// 0.13 writes those in an order that differs from run to run: the object would not be reproducible.
+#[repr(C)]
+pub(crate) struct SkBuff {
+    _before_data: [u32; 19],
+    data: u32,
+    data_end: u32,
+}
 
 /// The linear part of a packet: its link-layer header first.
 pub(crate) struct Packet {
@@ -24,8 +35,8 @@ impl Packet {
 
     /// A packet that leaves through an interface.
     #[inline(always)]
-    pub(crate) fn leaving(ctx: &TcContext) -> Self {
-        Self { start: ctx.data(), end: ctx.data_end() }
+    pub(crate) fn leaving(buffer: &SkBuff) -> Self {
+        Self { start: buffer.data as usize, end: buffer.data_end as usize }
     }
 
     /// Number of bytes in the linear part.

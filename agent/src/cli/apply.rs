@@ -37,7 +37,19 @@ impl Apply {
         let start = Instant::now();
         ensure_permission("applying a policy")?;
         let Some(source) = policy::read(&self.policy) else { return Ok(Outcome::BadInput) };
-        let mut out = stdout().lock();
+        // Said when everything is done: a reader who is gone must not stop it halfway.
+        let mut said = Vec::new();
+        let outcome = self.enforce(roots, &source, &mut said);
+        if outcome.is_ok() {
+            writeln!(said, "done in {} ms", start.elapsed().as_millis())?;
+        }
+        let printed = stdout().lock().write_all(&said);
+        outcome?;
+        printed?;
+        Ok(Outcome::Done)
+    }
+
+    fn enforce(&self, roots: &Roots, source: &policy::Source, out: &mut Vec<u8>) -> Result<()> {
         if ensure_bpffs(&roots.bpffs)? {
             writeln!(out, "mounted a BPF file system at {}", roots.bpffs.display())?;
         }
@@ -46,7 +58,7 @@ impl Apply {
         let prepared = prepare(roots, &lock, &source.policy, &source.text, &source.catalog, options)?;
         let (applied, error) = prepared.commit();
         for generation in &applied {
-            describe(&mut out, generation)?;
+            describe(out, generation)?;
         }
         if let Some(error) = error {
             return Err(error.into());
@@ -54,8 +66,7 @@ impl Apply {
         for interface in detach_unnamed(roots, &lock, &source.policy)? {
             writeln!(out, "{interface}: detached, as the policy does not name it any more")?;
         }
-        writeln!(out, "done in {} ms", start.elapsed().as_millis())?;
-        Ok(Outcome::Done)
+        Ok(())
     }
 }
 

@@ -151,7 +151,7 @@ impl Counters {
             table.add_row([
                 rule.count.packets.to_string(),
                 bytes(rule.count.bytes),
-                format!("{}{address}", rule.opens.join(" ")),
+                format!("{}{address}", opens(&rule.opens)),
                 role(rule),
                 rule.service.clone(),
                 place,
@@ -160,10 +160,7 @@ impl Counters {
         if shown > 0 {
             out.extend(lines(&table).into_bytes());
         }
-        if silent > 0 {
-            let (have, them) = if silent == 1 { ("has", "it") } else { ("have", "them") };
-            writeln!(out, "{} {have} not counted a packet (--all shows {them})", counted(silent, "rule"))?;
-        }
+        tell_silent(out, silent, "rule")?;
         writeln!(out)?;
         Ok(())
     }
@@ -182,10 +179,19 @@ impl Counters {
             sum.bytes += rule.count.bytes;
         }
         let mut table = table(&["PACKETS", "BYTES", header], &[0, 1]);
-        for (name, sum) in sums.into_iter().filter(|(_, sum)| self.all || sum.packets > 0) {
+        let (mut silent, mut shown) = (0, 0);
+        for (name, sum) in sums {
+            if sum.packets == 0 && !self.all {
+                silent += 1;
+                continue;
+            }
+            shown += 1;
             table.add_row([sum.packets.to_string(), bytes(sum.bytes), name]);
         }
-        out.extend(lines(&table).into_bytes());
+        if shown > 0 {
+            out.extend(lines(&table).into_bytes());
+        }
+        tell_silent(out, silent, &header.to_lowercase())?;
         writeln!(out)?;
         Ok(())
     }
@@ -211,10 +217,68 @@ impl Counters {
     }
 }
 
+/// How many things were left out of a table because they have not counted anything.
+fn tell_silent(out: &mut Vec<u8>, silent: usize, thing: &str) -> Result<()> {
+    if silent > 0 {
+        let (have, them) = if silent == 1 { ("has", "it") } else { ("have", "them") };
+        writeln!(out, "{} {have} not counted a packet (--all shows {them})", counted(silent, thing))?;
+    }
+    Ok(())
+}
+
+/// What a rule opens, short enough for a column: `tcp+udp/80,443,5000-5100+3`, where three more ports
+/// or ranges are left out.
+fn opens(openings: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let mut by_protocol: Vec<(&str, Vec<&str>)> = Vec::new();
+    for opening in openings {
+        let (protocol, ports) = opening.split_once('/').unwrap_or((opening, ""));
+        match by_protocol.last_mut() {
+            Some((last, list)) if *last == protocol => list.push(ports),
+            _ => by_protocol.push((protocol, vec![ports])),
+        }
+    }
+    let mut by_ports: Vec<(String, Vec<&str>)> = Vec::new();
+    for (protocol, ports) in by_protocol {
+        match by_ports.last_mut() {
+            Some((protocols, same)) if *same == ports && ports != [""] => {
+                protocols.push('+');
+                protocols.push_str(protocol);
+            }
+            _ => by_ports.push((protocol.to_owned(), ports)),
+        }
+    }
+    let told = by_ports.into_iter().map(|(protocols, ports)| match ports.as_slice() {
+        [""] => protocols,
+        ports if ports.len() <= SHOWN => format!("{protocols}/{}", ports.join(",")),
+        ports => format!("{protocols}/{}+{}", ports[..SHOWN].join(","), ports.len() - SHOWN),
+    });
+    told.collect::<Vec<_>>().join(" ")
+}
+
 /// The role that declares a rule, without its system; `policy` for an allow.
 fn role(rule: &RuleCount) -> String {
     match &rule.role {
         Some(role) => role.rsplit('/').next().unwrap_or(role).to_owned(),
         None => "(policy)".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::opens;
+
+    #[test]
+    fn what_a_rule_opens_fits_into_a_column() {
+        for (openings, told) in [
+            (&["tcp/443"][..], "tcp/443"),
+            (&["tcp/443", "udp/443"], "tcp+udp/443"),
+            (&["tcp/80", "tcp/443", "udp/3478"], "tcp/80,443 udp/3478"),
+            (&["udp/1", "udp/2", "udp/3", "udp/4-9", "udp/11"], "udp/1,2,3+2"),
+            (&["icmp/8", "icmpv6/128", "ip47", "ip50"], "icmp/8 icmpv6/128 ip47 ip50"),
+        ] {
+            let openings: Vec<String> = openings.iter().map(ToString::to_string).collect();
+            assert_eq!(opens(&openings), told);
+        }
     }
 }

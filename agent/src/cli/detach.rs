@@ -33,9 +33,12 @@ impl Detach {
             let known = if known.is_empty() { "no interface is".to_owned() } else { known.join(", ") };
             bail!("`{unknown}` is not enforced; enforced: {known}");
         }
-        let mut out = stdout().lock();
         for interface in &interfaces {
             detach(roots, &lock, interface)?;
+        }
+        // Said when everything is done: a reader who is gone must not stop it halfway.
+        let mut out = stdout().lock();
+        for interface in &interfaces {
             writeln!(out, "{interface}: detached; every packet passes")?;
         }
         if interfaces.is_empty() {

@@ -27,11 +27,17 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use policy::read_text as read_policy_text;
 
-use crate::generation::Roots;
+use crate::{datapath::chain, generation::Roots};
 
 /// Enforces vendors' documented network ports in the kernel.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "portcullis",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes: 0 done, 1 failed, 2 bad usage or input, 3 done and something was found."
+)]
 struct Cli {
     #[command(flatten)]
     places: Places,
@@ -46,6 +52,7 @@ struct Places {
     #[arg(
         long,
         global = true,
+        help_heading = "Places",
         value_name = "DIR",
         env = "PORTCULLIS_STATE",
         default_value = "/run/portcullis",
@@ -56,6 +63,7 @@ struct Places {
     #[arg(
         long,
         global = true,
+        help_heading = "Places",
         value_name = "DIR",
         env = "PORTCULLIS_BPFFS",
         default_value = "/sys/fs/bpf",
@@ -132,7 +140,7 @@ pub fn main() -> ExitCode {
         // Whoever reads our output has seen enough: `portcullis counters | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("portcullis: {error:#}");
+            eprintln!("portcullis: {}", chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -24,7 +24,7 @@ use crate::{
     catalog::Catalog,
     cli::read_policy_text,
     counters::Report,
-    datapath::ensure_bpffs,
+    datapath::{chain, ensure_bpffs},
     generation::{ApplyOptions, Roots, active, detach_unnamed, prepare},
     policy::Policy,
 };
@@ -85,12 +85,12 @@ struct Agent<'a> {
 impl Agent<'_> {
     /// Applies the file where it changed, or in any case if `asked`.
     fn reload(&mut self, asked: bool) -> Result<()> {
-        let read = read_policy_text(&self.settings.policy).map_err(|error| format!("{error:#}"));
+        let read = read_policy_text(&self.settings.policy).map_err(|error| chain(error.as_ref()));
         if !asked && read == self.tried {
             return Ok(());
         }
         let outcome = match &read {
-            Ok(text) => self.apply(text).map_err(|error| format!("{error:#}")),
+            Ok(text) => self.apply(text).map_err(|error| chain(error.as_ref())),
             Err(error) => Err(error.clone()),
         };
         self.tried = read;
@@ -149,7 +149,7 @@ impl Agent<'_> {
             match self.report(&interface) {
                 Ok(Some(report)) => emit(&Event::Counters { counters: &report })?,
                 Ok(None) => {}
-                Err(error) => log::warn!("{interface}: {error:#}"),
+                Err(error) => log::warn!("{interface}: {}", chain(error.as_ref())),
             }
         }
         Ok(())

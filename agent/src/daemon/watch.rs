@@ -97,7 +97,8 @@ impl FileWatch {
     }
 }
 
-/// The folder of a file, and of each link on the way to it, free of links themselves.
+/// The folder of a file, or the last on the way to it that there is, and the folder of each link on the
+/// way; free of links themselves.
 fn folders(file: &Path) -> BTreeSet<PathBuf> {
     /// As many links as the kernel follows (MAXSYMLINKS of include/linux/namei.h).
     const MAX_LINKS: usize = 40;
@@ -121,8 +122,10 @@ fn folders(file: &Path) -> BTreeSet<PathBuf> {
                 folder = PathBuf::from("/");
             }
             rest.extend(reversed(target));
-        } else if rest.is_empty() {
-            folders.insert(folder.clone());
+        } else if rest.is_empty() || !path.exists() {
+            // Where a folder is missing, the one above it will tell when it is made.
+            folders.insert(folder);
+            break;
         } else {
             folder = path;
         }

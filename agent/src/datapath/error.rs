@@ -103,7 +103,7 @@ impl DatapathError {
 }
 
 /// An error and its causes; a cause whose text the error already tells is left out.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -14,6 +14,7 @@ mod pins;
 pub use attach::{Attached, Attachment, Mode, Standing, interfaces};
 pub use counters::Totals;
 pub use error::DatapathError;
+pub(crate) use error::chain;
 pub use object::{Action, Flows, LoadOptions, Programs};
 pub use permission::ensure_permission;
 pub use pins::{Pins, ensure_bpffs};

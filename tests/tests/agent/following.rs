@@ -88,6 +88,26 @@ fn a_folder_that_is_itself_a_link_may_be_switched() -> Result<()> {
 }
 
 #[test]
+fn a_folder_that_is_removed_and_made_again_is_followed() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let folder = Lab::state().join("etc");
+    fs::create_dir(&folder)?;
+    fs::write(folder.join("policy.toml"), opening(443))?;
+    let mut agent = edge.agent_on(&folder.join("policy.toml"), &[]);
+    fs::remove_dir_all(&folder)?;
+    agent.event("refused");
+    edge.assert_open(443, 8080);
+
+    fs::create_dir(&folder)?;
+    fs::write(folder.join("policy.toml"), opening(8080))?;
+    assert_eq!(agent.event("applied")["generation"], 2);
+    fs::write(folder.join("policy.toml"), opening(443))?;
+    assert_eq!(agent.event("applied")["generation"], 3);
+    edge.assert_open(443, 8080);
+    Ok(())
+}
+
+#[test]
 fn a_hangup_applies_the_file_again_even_if_it_is_the_same() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
     let mut agent = edge.agent(&opening(443), &[]);

@@ -132,7 +132,8 @@ fn another_tools_program_is_left_alone() -> Result<()> {
     let occupant = attachment.program()?;
 
     let sentence = "another XDP program is attached to `edge1`: detach it first";
-    edge.operator.apply(&policy(&[interface("edge1", &[])])).exits(1).complains(sentence);
+    let said = edge.operator.apply(&policy(&[interface("edge1", &[])])).exits(1).complains(sentence);
+    assert_eq!(said.stderr.matches(sentence).count(), 1, "said once: {said}");
     assert_eq!(left_behind(), Vec::<String>::new());
 
     // An interface before it is not begun, one behind it neither.
@@ -182,6 +183,23 @@ fn an_interface_that_the_policy_drops_is_detached() -> Result<()> {
         .run(&["counters", "--interface", "edge0"])
         .exits(1)
         .complains("`edge0` is not enforced; enforced: edge1");
+    Ok(())
+}
+
+#[test]
+fn a_reader_who_leaves_early_does_not_stop_what_was_begun() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let edge = Edge::new(lab)?;
+    lab_neighbour(&edge, "edge1")?;
+    applied(&edge.operator, &policy(&[interface("edge0", &[]), interface("edge1", &[])]));
+    let path = edge.operator.policy(&policy(&[interface("edge1", &[])]))?;
+    for (args, left) in [(&["apply", path.to_str().expect("text")][..], 1), (&["detach", "--all"], 0)] {
+        let mut command = edge.operator.command(args);
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        assert_eq!(command.stdout(writer).status()?.code(), Some(0), "{args:?}");
+        assert_eq!(enforced(&edge.operator).len(), left, "{args:?}");
+    }
     Ok(())
 }
 

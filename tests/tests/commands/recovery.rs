@@ -1,6 +1,11 @@
 //! After an accident: the next `apply` mends it, and until then nobody is told that all is well.
 
-use std::fs;
+use std::{
+    fs,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use portcullis_tests::{
@@ -155,7 +160,7 @@ fn looking_while_policies_change_never_says_that_none_is_enforced() -> Result<()
     applied(&edge.operator, &web());
     let path = Operator::policy_path();
     let path = path.to_str().expect("text");
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let applying = scope.spawn(|| {
             for _ in 0..10 {
                 edge.operator.run(&["apply", path]).exits(0);
@@ -166,5 +171,63 @@ fn looking_while_policies_change_never_says_that_none_is_enforced() -> Result<()
             edge.operator.run(&["counters"]).exits(0).prints("edge0");
         }
     });
+    Ok(())
+}
+
+#[test]
+fn an_apply_that_is_killed_at_any_moment_leaves_one_policy_or_the_other() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let edge = Edge::new(lab)?;
+    applied(&edge.operator, &web());
+    let other = policy(&[interface("edge0", &[allow("dns", "udp", "53"), allow("web", "tcp", "443")])]);
+    let begun = Instant::now();
+    applied(&edge.operator, &other);
+    let whole = begun.elapsed();
+    for step in 1..=STEPS {
+        killed(&edge.operator, [&web(), &other][step as usize % 2], whole * step / STEPS)?;
+        // Whichever it is, both let in the web, and what counts is known.
+        assert!(edge.answers(PATIENCE)?);
+        edge.operator.run(&["status"]).exits(0).prints("edge0").keeps_quiet_about("enforced, but");
+        assert!(edge.operator.packets("edge0", "web") > 0);
+    }
+    applied(&edge.operator, &policy(&[interface("edge0", &[])])).prints("swapped in");
+    assert!(!edge.answers(IMPATIENCE)?);
+    Ok(())
+}
+
+#[test]
+fn a_first_apply_that_is_killed_at_any_moment_can_be_repeated_and_undone() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let edge = Edge::new(lab)?;
+    let closed = policy(&[interface("edge0", &[])]);
+    let begun = Instant::now();
+    applied(&edge.operator, &closed);
+    let whole = begun.elapsed();
+    edge.operator.run(&["detach", "--all"]).exits(0);
+    for step in 1..=STEPS {
+        killed(&edge.operator, &closed, whole * step / STEPS)?;
+        edge.operator.run(&["status"]).exits(0).keeps_quiet_about("enforced, but");
+        if step % 2 == 0 {
+            applied(&edge.operator, &closed);
+            assert!(!edge.answers(IMPATIENCE)?);
+        }
+        edge.operator.run(&["detach", "--all"]).exits(0);
+        assert!(edge.answers(PATIENCE)?);
+        assert_eq!(left_behind(), Vec::<String>::new());
+    }
+    Ok(())
+}
+
+/// How many moments of an apply are tried.
+const STEPS: u32 = 12;
+
+/// An apply that is killed after a while, or is done before.
+fn killed(operator: &Operator, text: &str, after: Duration) -> Result<()> {
+    let path = operator.policy(text)?;
+    let mut command = operator.command(&["apply", path.to_str().expect("text")]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    thread::sleep(after);
+    child.kill()?;
+    child.wait()?;
     Ok(())
 }

@@ -83,7 +83,11 @@ fn tables_are_by_rule_role_service_or_reason() -> Result<()> {
     let by_rule = show("rule").prints("DOCUMENT:LINE").prints("tcp/443").prints("policy.toml:7");
     by_rule.prints("1 rule has not counted a packet (--all shows it)").keeps_quiet_about("udp/53");
     show("role").prints("ROLE").prints("(policy)").keeps_quiet_about("tcp/443");
-    show("service").prints("SERVICE").prints("(policy): web").keeps_quiet_about("dns");
+    show("service")
+        .prints("1 service has not counted a packet")
+        .prints("SERVICE")
+        .prints("(policy): web")
+        .keeps_quiet_about("dns");
     let by_reason = show("reason").prints("undocumented-tcp").keeps_quiet_about("web");
     by_reason.prints("accepted").prints("dropped").keeps_quiet_about("DOCUMENT");
     let all = edge.operator.run(&["counters", "--all"]).exits(0);

@@ -89,8 +89,13 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
             destination: parties.destination,
             ..Statement::default()
         };
-        let groups =
-            stated.expression.groups.iter().filter(|group| !group.ports.is_empty()).cloned().collect();
+        let groups = stated
+            .expression
+            .groups
+            .iter()
+            .filter(|group| !group.ports.is_empty() || !group.protocols.is_empty())
+            .cloned()
+            .collect();
         statement.state(groups, &scope, readings, import);
     }
 }

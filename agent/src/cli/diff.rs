@@ -51,6 +51,7 @@ pub(super) fn run(args: &DiffArgs, out: &mut impl Write) -> anyhow::Result<Outco
             }
         }
     }
+    align(&old, &mut new);
     let changes = difference::changes(&old.named(), &new.named());
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &changes)?;
@@ -83,6 +84,26 @@ pub(super) fn run(args: &DiffArgs, out: &mut impl Write) -> anyhow::Result<Outco
         table::write(out, &["CHANGE", "ROLE", "DIRECTION", "PROTOCOL", "PORTS", "LINES", "SERVICE"], &rows)?;
     }
     Ok(if changes.is_empty() { Outcome::Done } else { Outcome::Found })
+}
+
+/// Roles in another language, or two single roles, have no name in common: the n-th is the n-th.
+fn align(old: &Side, new: &mut Side) {
+    let names = |side: &Side| unique(side.rows.iter().map(|(role, _)| role.clone()));
+    let (before, after) = (names(old), names(new));
+    if before.len() != after.len() || before.iter().any(|role| after.contains(role)) {
+        return;
+    }
+    for (role, _) in &mut new.rows {
+        if let Some(at) = after.iter().position(|name| name == role) {
+            role.clone_from(&before[at]);
+        }
+    }
+}
+
+/// Each item once, in order.
+fn unique(items: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    items.filter(|item| seen.insert(item.clone())).collect()
 }
 
 fn load(name: &str) -> anyhow::Result<Side> {

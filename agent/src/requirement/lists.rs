@@ -4,6 +4,7 @@
 //! at its end, behind a colon or in parentheses: a sentence that mentions a port requires nothing.
 //! Invariant: what an item's parents say holds for it.
 
+use super::Protocol;
 use super::expression::Expression;
 use super::fold::Folded;
 use super::import::Import;
@@ -49,6 +50,7 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
         for (_, parent) in &parents {
             scope.direction = surroundings::direction(parent, readings.words).or(scope.direction);
             scope.parties = surroundings::parties(parent, readings.words).or(scope.parties.take());
+            scope.titles.insert(0, parent.clone());
             if !surroundings::is_generic(parent, readings.words) && parent.chars().count() <= LABEL {
                 role = Some(parent.clone());
             }
@@ -87,10 +89,20 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
             destination: parties.destination,
             ..Statement::default()
         };
-        let groups =
-            stated.expression.groups.iter().filter(|group| !group.ports.is_empty()).cloned().collect();
+        let groups = stated
+            .expression
+            .groups
+            .iter()
+            .filter(|group| !group.ports.is_empty() || !group.protocols.is_empty())
+            .cloned()
+            .collect();
         statement.state(groups, &scope, readings, import);
     }
+}
+
+/// Whether a line of text states ports as an item does.
+pub(crate) fn states_ports(text: &str, readings: &Readings) -> bool {
+    stated(&collapse(text), false, readings).is_some()
 }
 
 /// The ports that an item states, if it does.
@@ -109,7 +121,12 @@ fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> 
                 .iter()
                 .any(|found| found.meaning == PortWord::Port);
         let proven = !expression.protocols().is_empty() || says_port;
-        (expression.is_complete() && expression.has_numbers() && proven).then_some(expression)
+        // A protocol that has no ports is stated by itself.
+        let protocols = expression.protocols();
+        let portless = !expression.has_ports()
+            && !protocols.is_empty()
+            && protocols.iter().all(|protocol| matches!(protocol, Protocol::Ip(_)));
+        (expression.is_complete() && (expression.has_numbers() && proven || portless)).then_some(expression)
     };
     let made = |expression, label: &str, description: &str| Stated {
         expression,
@@ -117,6 +134,21 @@ fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> 
         description: trimmed(description),
     };
     if let Some(expression) = read(text) {
+        // `SSH: 22/TCP`: an application protocol beside the ports is what they are for.
+        let name = |piece: &str| {
+            let expression = readings.ports(piece);
+            expression.is_complete() && !expression.has_ports() && expression.protocols().is_empty()
+        };
+        for separator in SEPARATORS {
+            if let Some((before, behind)) = text.split_once(separator) {
+                if name(before) && read(behind).is_some() {
+                    return Some(made(expression, before, ""));
+                }
+                if name(behind) && read(before).is_some() {
+                    return Some(made(expression, "", behind));
+                }
+            }
+        }
         return Some(made(expression, "", ""));
     }
     for separator in SEPARATORS {

@@ -37,9 +37,11 @@ impl Subject {
         let text = |row: &Row, at: usize| row.cells.get(at).map(Cell::one_line).unwrap_or_default();
         let mut common: Option<HashSet<String>> = None;
         let mut rows = 0;
-        for row in
-            body.iter().filter(|row| !text(row, source).is_empty() && !text(row, destination).is_empty())
-        {
+        for row in body.iter().filter(|row| {
+            super::columns::spanning(row).is_none()
+                && !text(row, source).is_empty()
+                && !text(row, destination).is_empty()
+        }) {
             rows += 1;
             let ends = HashSet::from([text(row, source), text(row, destination)]);
             common = Some(common.map_or(ends.clone(), |common| &common & &ends));

@@ -73,7 +73,7 @@ impl Statement {
                 application,
                 parameter: self.parameter.clone(),
                 inferred,
-                notes: flags.iter().map(|&flag| flag.to_owned()).chain(self.notes.iter().cloned()).collect(),
+                notes: unique(flags.iter().map(|&flag| flag.to_owned()).chain(self.notes.iter().cloned())),
             });
         }
     }

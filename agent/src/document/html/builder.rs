@@ -260,7 +260,11 @@ impl<'a> Builder<'a> {
         let marks: Vec<&str> =
             raised.split([',', ' ']).map(|mark| mark.trim_matches(['(', ')', '[', ']'])).collect();
         let target = self.target();
-        if marks.iter().all(|mark| mark.chars().count() <= 3) {
+        if target.shown.is_empty() || target.shown.ends_with('\n') {
+            // At the start of a line it tells whose footnote this is.
+            let line = target.line;
+            target.push(&format!("({}) ", marks.join(",")), line, strong);
+        } else if marks.iter().all(|mark| mark.chars().count() <= 3) {
             target.marks.extend(marks.into_iter().filter(|mark| !mark.is_empty()).map(str::to_owned));
         } else {
             let line = target.line;

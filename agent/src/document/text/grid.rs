@@ -34,6 +34,7 @@ pub(super) fn table(lines: &Lines<'_>, at: usize) -> Taken {
     }
     let screens: Vec<Screen> = drawn.iter().map(|line| Screen::new(line)).collect();
     let grid = Grid {
+        lined: false,
         edges: edges(&screens),
         number: Lines::number(at),
         texts: vec![],
@@ -89,6 +90,8 @@ fn edges(screens: &[Screen]) -> Vec<usize> {
 }
 
 struct Grid {
+    /// Each line is a row, as database shells print them.
+    lined: bool,
     edges: Vec<usize>,
     /// Number of the first frame line.
     number: u32,
@@ -109,6 +112,7 @@ struct Place {
 impl Grid {
     fn read(mut self, screens: &[Screen]) -> Option<Table> {
         let width = self.edges.len().checked_sub(1).filter(|&width| width > 0)?;
+        self.lined = self.is_lined(screens);
         let mut open: Vec<Option<Place>> = vec![None; width];
         let mut line_of_row = None;
         let mut row = vec![None; width];
@@ -132,6 +136,13 @@ impl Grid {
                 }
                 continue;
             }
+            if self.lined
+                && let Some(line) = line_of_row.take()
+            {
+                self.end_row(line, &row);
+                row = vec![None; width];
+                open.fill(None);
+            }
             line_of_row.get_or_insert(number);
             self.content(screen, &mut open, &mut row);
         }
@@ -151,6 +162,18 @@ impl Grid {
         let rows: Vec<Row> = rows.collect();
         let line = rows.first()?.line;
         Some(Table { line, caption: None, header_rows: self.header_rows, rows })
+    }
+
+    /// Shells draw three frame lines of dashes, and every row between them begins with text.
+    fn is_lined(&self, screens: &[Screen]) -> bool {
+        let frames: Vec<usize> =
+            (0..screens.len()).filter(|&index| self.frame(&screens[index]).is_some()).collect();
+        let &[_, header, end] = &frames[..] else { return false };
+        let dashes = frames
+            .iter()
+            .all(|&index| self.frame(&screens[index]).is_some_and(|drawn| !drawn.contains(&Some('='))));
+        let begins = |screen: &Screen| !screen.slice(self.edges[0] + 1, self.edges[1]).trim().is_empty();
+        dashes && end > header + 2 && screens[header + 1..end].iter().all(begins)
     }
 
     /// For a frame line, what it draws below each column.
@@ -258,6 +281,17 @@ mod tests {
         let table =
             read("+------+------+\n| Role | Port |\n+------+------+\n| Web  | 443  |\n+------+------+\n");
         assert_eq!(table.header_rows, None);
+    }
+
+    #[test]
+    fn shells_print_a_row_on_each_line() {
+        let table = read(
+            "+------+------+\n| Role | Port |\n+------+------+\n| Web  | 443  |\n| Mail | 25   |\n+------+------+\n",
+        );
+        assert_eq!(
+            rows(&table),
+            [(2, vec!["Role", "Port"]), (4, vec!["Web", "443"]), (5, vec!["Mail", "25"])]
+        );
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl<'a> Lines<'a> {
 
 /// Reads a document that is not HTML from its first line on.
 pub(super) fn read(content: &str) -> Result<Document, ReadError> {
-    let lines = Lines(content.split('\n').collect());
+    let lines = Lines(without_comments(content.split('\n').collect()));
     let mut reader = Reader { lines: &lines, blocks: vec![], budget: CellBudget::default(), pending: vec![] };
     let (title, start) = heading::front_matter(&lines);
     reader.run(start)?;
@@ -59,6 +59,28 @@ pub(super) fn read(content: &str) -> Result<Document, ReadError> {
         })
     });
     Ok(Document { title, blocks: reader.blocks })
+}
+
+/// Blanks out comments that run over lines: translators keep the original text in them.
+fn without_comments(mut lines: Vec<&str>) -> Vec<&str> {
+    let mut inside = false;
+    for line in &mut lines {
+        if inside {
+            let Some(end) = line.find("-->") else {
+                *line = "";
+                continue;
+            };
+            inside = false;
+            *line = &line[end + 3..];
+        }
+        if let Some(start) = line.rfind("<!--")
+            && !line[start..].contains("-->")
+        {
+            inside = true;
+            *line = &line[..start];
+        }
+    }
+    lines
 }
 
 struct Reader<'a> {
@@ -157,7 +179,7 @@ impl Reader<'_> {
         let lines = self
             .pending
             .drain(..)
-            .map(|(number, text)| Line { number, text: inline::plain(quoted(text)).text })
+            .map(|(number, text)| Line { number, text: footnote(quoted(text)) })
             .filter(|line| !line.text.is_empty())
             .collect::<Vec<_>>();
         if !lines.is_empty() {
@@ -201,6 +223,18 @@ fn quoted(line: &str) -> &str {
         line = rest.trim_start();
     }
     line
+}
+
+/// The text of a line; a footnote mark that begins it stays, since it tells whose footnote this is.
+fn footnote(line: &str) -> String {
+    let inline = inline::plain(line);
+    let marked = line.starts_with("[^")
+        || line.starts_with("<sup>")
+        || line.starts_with(['¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹']);
+    match inline.marks.first() {
+        Some(mark) if marked => format!("({mark}) {}", inline.text.trim_start_matches(':').trim_start()),
+        _ => inline.text,
+    }
 }
 
 /// A heading block.

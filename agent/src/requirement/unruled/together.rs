@@ -6,11 +6,11 @@
 //! Invariant: a line below a header that cannot be cut stays in the table whole, so that it is reported.
 
 use super::{digits, header, paragraph, table};
-use crate::document::{Block, Line, Paragraph};
+use crate::document::{Block, Item, Line, Paragraph};
 use crate::requirement::fold::Folded;
-use crate::requirement::names;
 use crate::requirement::reading::Readings;
 use crate::requirement::vocabulary::{ColumnWord, PortWord};
+use crate::requirement::{lists, names};
 
 /// Longest line that can be a row.
 const LINE: usize = 400;
@@ -42,7 +42,7 @@ pub(super) fn split(source: Paragraph, readings: &Readings) -> Vec<Block> {
             before.push(line);
         }
     }
-    match unheaded(&before, readings) {
+    match unheaded(&before, readings).or_else(|| items(&before, readings)) {
         Some(found) => blocks.push(found),
         None => blocks.extend(paragraph(before, source.bold)),
     }
@@ -241,6 +241,17 @@ fn unheaded(lines: &[Line], readings: &Readings) -> Option<Block> {
     }
     // A label and its values on lines of their own are enough only together.
     (labelled >= 2).then(|| Block::Table(table(rows, 0)))
+}
+
+/// Lines that nearly all state ports are a list whose bullets were lost.
+fn items(lines: &[Line], readings: &Readings) -> Option<Block> {
+    if lines.len() < 2 || lines.iter().any(|line| line.text.len() > LINE) {
+        return None;
+    }
+    let stating = lines.iter().filter(|line| lists::states_ports(&line.text, readings)).count();
+    let item =
+        |line: &Line| Item { line: line.number, depth: 0, bullet: String::new(), text: line.text.clone() };
+    (stating >= 2 && stating * 3 >= lines.len() * 2).then(|| Block::List(lines.iter().map(item).collect()))
 }
 
 fn append(rows: &mut [(u32, Vec<String>)], text: &str) {

@@ -154,9 +154,6 @@ pub enum VocabularyError {
     /// A file is no TOML of the documented form.
     #[error("the vocabulary is broken: {0}")]
     Form(#[from] toml::de::Error),
-    /// Too many words for one lexicon.
-    #[error("the vocabulary cannot be searched: {0}")]
-    Search(#[from] aho_corasick::BuildError),
     /// A protocol that is none.
     #[error("the vocabulary names a protocol that is none: {0}")]
     Protocol(#[from] super::ValueError),
@@ -268,19 +265,19 @@ impl Vocabulary {
         Ok(Self {
             columns,
             whole_columns,
-            ports: Lexicon::new(ports)?,
-            flows: flows([&["both"], &["inbound"], &["outbound"]])?,
+            ports: Lexicon::new(ports),
+            flows: flows([&["both"], &["inbound"], &["outbound"]]),
             flow_cells: flows([
                 &["both", "both_cell"],
                 &["inbound", "inbound_cell", "receives"],
                 &["outbound", "outbound_cell", "sends"],
-            ])?,
-            flow_notes: flows([&["both"], &["inbound", "receives"], &["outbound", "sends"]])?,
-            flags: Lexicon::new(flags)?,
-            answers: Lexicon::new(answers)?,
-            generic: single(&["generic", "inbound", "outbound", "both", "notes_label"])?,
-            note_labels: single(&["notes_label"])?,
-            ipsec: single(&["ipsec"])?,
+            ]),
+            flow_notes: flows([&["both"], &["inbound", "receives"], &["outbound", "sends"]]),
+            flags: Lexicon::new(flags),
+            answers: Lexicon::new(answers),
+            generic: single(&["generic", "inbound", "outbound", "both", "notes_label"]),
+            note_labels: single(&["notes_label"]),
+            ipsec: single(&["ipsec"]),
             parties: files
                 .iter()
                 .flat_map(|file| &file.parties.patterns)
@@ -326,7 +323,7 @@ fn columns(files: &[LanguageFile]) -> Result<(Lexicon<ColumnWord>, Lexicon<Colum
         }
     }
     // `tcp/udp` over a column means its protocol; `*port` is no whole header.
-    Ok((Lexicon::new(anywhere)?, Lexicon::new(whole)?))
+    Ok((Lexicon::new(anywhere), Lexicon::new(whole)))
 }
 
 impl PartiesPattern {

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use portcullis::{
     compile,
-    datapath::{Attachment, LoadOptions, Mode, Pins, Programs},
+    datapath::{Attached, Attachment, LoadOptions, Mode, Pins, Programs},
 };
 use portcullis_common::slot::{FIRST_RULE, Reason, Slot};
 use portcullis_tests::{
@@ -105,9 +105,9 @@ fn no_packet_is_lost_or_counted_twice_while_generations_are_swapped() -> Result<
     let peer = lab.silent_neighbour("edge0", "peer0")?;
     let pins = Pins::new(&Lab::bpffs(), "edge0");
     let attachment = Attachment::new("edge0", pins.clone());
-    attachment.prepare()?;
+    attachment.prepare(false)?;
     let attached = attachment.attach(&mut load(0, &pins)?)?;
-    assert_eq!((attached.mode, attached.replaced), (Mode::Native, false));
+    assert_eq!(attached, Attached::New { mode: Mode::Native, fallback: None });
 
     let traffic = peer.within(|| Traffic::new("peer0"))?;
     // Of each swap: loaded, so flood; flooding, so swap; both done.
@@ -119,7 +119,8 @@ fn no_packet_is_lost_or_counted_twice_while_generations_are_swapped() -> Result<
         for generation in 1..=SWAPS {
             let programs = load(generation, &pins);
             turn.wait();
-            let attached = programs.and_then(|mut programs| Ok(attachment.attach(&mut programs)?.replaced));
+            let attached =
+                programs.and_then(|mut programs| Ok(attachment.attach(&mut programs)? == Attached::Replaced));
             swapped.store(true, SeqCst);
             turn.wait();
             swapped.store(false, SeqCst);

@@ -1,6 +1,6 @@
 //! What the agent tells while it runs: counters, and lines of the kernel program.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use portcullis_tests::{
@@ -38,7 +38,12 @@ fn counters_are_streamed_on_after_an_interface_was_detached_by_hand() -> Result<
     edge.lab.host().run("ip", &["link", "add", "edge1", "type", "veth", "peer", "name", "edge1x"])?;
     let mut agent =
         edge.agent(&policy(&[interface("edge0", &[]), interface("edge1", &[])]), &["--stream", "1"]);
-    edge.operator.run(&["detach", "edge0"]).exits(0);
+    // Until it has applied the whole policy it holds the lock.
+    assert_eq!(agent.event("applied")["interface"], "edge1");
+    let deadline = Instant::now() + PATIENCE;
+    while edge.operator.run(&["detach", "edge0"]).code != Some(0) {
+        assert!(Instant::now() < deadline, "the agent should let go of the lock");
+    }
     while agent.event("counters")["counters"]["interface"] != "edge1" {}
     while agent.event("counters")["counters"]["interface"] != "edge1" {}
     Ok(())

@@ -11,14 +11,20 @@ use portcullis_tests::{
 
 use crate::{Edge, IMPATIENCE, PATIENCE};
 
+const LINK_ADDRESS: &str = "02:00:00:00:00:07";
+
 /// A second interface on the same link, with an address of its own; its name has a dot, as VLANs' have.
 /// Gives its address and one of the neighbour.
 fn macvlan(edge: &Edge) -> Result<[IpAddr; 2]> {
     let host = edge.lab.host();
-    host.run("ip", &["link", "add", "link", "edge0", "name", "edge0.7", "type", "macvlan"])?;
+    let add = ["link", "add", "link", "edge0", "name", "edge0.7", "address", LINK_ADDRESS, "type", "macvlan"];
+    host.run("ip", &add)?;
     host.run("ip", &["address", "add", "198.51.100.1/24", "dev", "edge0.7"])?;
     host.run("ip", &["link", "set", "edge0.7", "up"])?;
     edge.neighbour.run("ip", &["address", "add", "198.51.100.2/24", "dev", "far0"])?;
+    // Linux answers ARP for every local address on every interface: asked, the host might name edge0.
+    let known = ["neighbour", "replace", "198.51.100.1", "lladdr", LINK_ADDRESS, "dev", "far0"];
+    edge.neighbour.run("ip", &known)?;
     Ok([1, 2].map(|n| IpAddr::from([198, 51, 100, n])))
 }
 

@@ -44,6 +44,9 @@ pub fn decode(bytes: &[u8]) -> Result<(Cow<'_, str>, Encoding), ReadError> {
         detector.feed(bytes, true);
         detector.guess(None, Utf8Detection::Deny)
     };
+    if is_binary(bytes) {
+        return Err(ReadError::Binary("a binary file"));
+    }
     for encoding in declared(bytes).into_iter().chain([guessed]) {
         if let Some(text) = encoding.decode_without_bom_handling_and_without_replacement(bytes) {
             return Ok((text, encoding.name()));
@@ -54,6 +57,13 @@ pub fn decode(bytes: &[u8]) -> Result<(Cow<'_, str>, Encoding), ReadError> {
     let damaged = text.chars().filter(|&c| c == char::REPLACEMENT_CHARACTER).count();
     let foreign = text.chars().filter(|c| !c.is_ascii()).count();
     if damaged * 4 <= foreign { Ok((text, UTF_8.name())) } else { Err(ReadError::Encoding(broken_at)) }
+}
+
+/// Control characters that no text has, in a share that no damage explains.
+fn is_binary(bytes: &[u8]) -> bool {
+    let head = &bytes[..bytes.len().min(HEAD * 8)];
+    let text = |byte: u8| byte >= 0x20 || matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b);
+    head.iter().filter(|&&byte| !text(byte)).count() * 50 > head.len()
 }
 
 /// The encoding that an HTML `charset`, an XML declaration or a reST coding line names.
@@ -138,6 +148,13 @@ mod tests {
             let (decoded, name) = decode(&bytes).expect("UTF-16");
             assert_eq!((&*decoded, name), (text, if big { "UTF-16BE" } else { "UTF-16LE" }));
         }
+    }
+
+    #[test]
+    fn noise_is_no_text() {
+        let noise: Vec<u8> =
+            (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect();
+        assert!(matches!(decode(&noise), Err(ReadError::Binary(_))));
     }
 
     #[test]

@@ -61,6 +61,11 @@ const SUPERSCRIPTS: [(char, char); 10] = [
     ('⁹', '9'),
 ];
 
+/// Open emphasis marks among which a closing one is searched.
+const OPEN: usize = 64;
+/// Longest text or target of a link, in characters.
+const LINK: usize = 2_000;
+
 /// A piece of the text: plain, or a run of emphasis marks that may open or close.
 enum Piece {
     Text(String),
@@ -168,7 +173,11 @@ impl<'a> Reader<'a> {
     fn code(&mut self) -> Option<usize> {
         let ticks = self.rest.bytes().take_while(|&byte| byte == b'`').count();
         let body = &self.rest[ticks..];
-        let end = body.find(&self.rest[..ticks])?;
+        let Some(end) = body.find(&self.rest[..ticks]) else {
+            // None of them closes: they are text, all at once.
+            self.plain.extend(std::iter::repeat_n('`', ticks));
+            return Some(ticks);
+        };
         let content = &body[..end];
         // reST writes links as `text <address>`_.
         let reference = body[end + ticks..].starts_with('_');
@@ -300,7 +309,7 @@ impl<'a> Reader<'a> {
 fn matching(text: &str, open: char, close: char) -> Option<usize> {
     let mut depth = 0_usize;
     let mut escaped = false;
-    for (at, c) in text.char_indices() {
+    for (at, c) in text.char_indices().take(LINK) {
         match c {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
@@ -318,8 +327,10 @@ fn pair(pieces: &mut [Piece]) {
     let mut open: Vec<(usize, char, usize)> = vec![];
     for at in 0..pieces.len() {
         let Piece::Marks { mark, length, opens, closes, .. } = pieces[at] else { continue };
-        let partner = open.iter().rposition(|&(_, other, size)| closes && other == mark && size == length);
-        if let Some(position) = partner {
+        let reach = open.len().saturating_sub(OPEN);
+        let partner =
+            open[reach..].iter().rposition(|&(_, other, size)| closes && other == mark && size == length);
+        if let Some(position) = partner.map(|position| reach + position) {
             for index in [at, open[position].0] {
                 if let Piece::Marks { paired, .. } = &mut pieces[index] {
                     *paired = true;

@@ -44,7 +44,7 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
             label = Some((item.depth, name));
             continue;
         };
-        report(&stated.expression, item.line, &text, import);
+        report(&stated.expression, item.line, || text.clone(), import);
         let mut scope = scope.clone();
         let mut role = None;
         for (_, parent) in &parents {

@@ -8,21 +8,33 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::expression::{Context, Expression};
-use super::vocabulary::Vocabulary;
+use super::fold::Folded;
+use super::vocabulary::{FlagWord, FlowWord, Vocabulary};
 
 /// Texts remembered at most, and the longest text that is.
 const REMEMBERED: usize = 4096;
-const LONGEST: usize = 120;
+const LONGEST: usize = 240;
 
 /// Reads cells with one vocabulary.
 pub(crate) struct Readings {
     pub(crate) words: &'static Vocabulary,
     cache: RefCell<[HashMap<String, Rc<Expression>>; 2]>,
+    hints: RefCell<HashMap<String, Rc<Hints>>>,
+}
+
+/// What a text says in passing about direction and qualifications.
+#[derive(Debug, Default)]
+pub(crate) struct Hints {
+    /// Directions that count anywhere.
+    pub(crate) flows: Vec<FlowWord>,
+    /// Directions that count in notes.
+    pub(crate) note_flows: Vec<FlowWord>,
+    pub(crate) flags: Vec<FlagWord>,
 }
 
 impl Readings {
     pub(crate) fn new(words: &'static Vocabulary) -> Self {
-        Self { words, cache: RefCell::default() }
+        Self { words, cache: RefCell::default(), hints: RefCell::default() }
     }
 
     /// The expression of a cell with ports.
@@ -33,6 +45,24 @@ impl Readings {
     /// The expression of a cell with protocols.
     pub(crate) fn protocols(&self, text: &str) -> Rc<Expression> {
         self.read(text, Context::Protocols)
+    }
+
+    /// What a text says in passing.
+    pub(crate) fn hints(&self, text: &str) -> Rc<Hints> {
+        if let Some(known) = self.hints.borrow().get(text) {
+            return Rc::clone(known);
+        }
+        let folded = Folded::new(text);
+        let hints = Rc::new(Hints {
+            flows: self.words.flows.find(&folded).into_iter().map(|found| found.meaning).collect(),
+            note_flows: self.words.flow_notes.find(&folded).into_iter().map(|found| found.meaning).collect(),
+            flags: self.words.flags.find(&folded).into_iter().map(|found| found.meaning).collect(),
+        });
+        let mut known = self.hints.borrow_mut();
+        if text.len() <= LONGEST && known.len() < REMEMBERED {
+            known.insert(text.to_owned(), Rc::clone(&hints));
+        }
+        hints
     }
 
     fn read(&self, text: &str, context: Context) -> Rc<Expression> {

@@ -78,7 +78,7 @@ pub(crate) fn read(
     let mut statement = cells.statement(context, section, carried);
     let found = cells.groups(context, import);
     for problem in &cells.expressions {
-        report(problem, row.line, &shown(row), import);
+        report(problem, row.line, || shown(row), import);
     }
     for address in cells.addresses() {
         if statement.destination.is_empty() {

@@ -32,7 +32,7 @@ pub(crate) fn read(row: &Row, context: &Context<'_>, import: &mut Import) {
         return;
     }
     let expression = readings.ports(&default);
-    report(&expression, row.line, &shown(row), import);
+    report(&expression, row.line, || shown(row), import);
     let ports: Vec<Ports> = expression.groups.iter().flat_map(|group| group.ports.iter().copied()).collect();
     if !expression.is_complete() || ports.is_empty() {
         if !default.is_empty() && default.chars().any(|c| c.is_ascii_digit()) {

@@ -39,8 +39,8 @@ impl Statement {
     /// Adds the requirements that `groups` make to `import`.
     pub(crate) fn state(self, groups: Vec<Group>, scope: &Scope, readings: &Readings, import: &mut Import) {
         let words = readings.words;
-        let (direction, direction_inferred) = self.direction(scope, words);
-        let flags = self.flags(words);
+        let (direction, direction_inferred) = self.direction(scope, readings);
+        let flags = self.flags(readings);
         for group in joined(groups) {
             let mut inferred: Vec<String> = vec![];
             let mut protocols = group.protocols.clone();
@@ -79,22 +79,16 @@ impl Statement {
     }
 
     /// The direction: stated by a column, said by the row's own words, by titles, or by notes.
-    fn direction(&self, scope: &Scope, words: &Vocabulary) -> (Direction, bool) {
+    fn direction(&self, scope: &Scope, readings: &Readings) -> (Direction, bool) {
         if let Some(stated) = self.direction {
             return (stated, false);
         }
-        let own =
-            [&self.role, &self.service].into_iter().find_map(|text| surroundings::direction(text, words));
-        if let Some(stated) = own.or(scope.direction) {
+        let said = |text: &String| surroundings::direction_in(readings.hints(text).flows.iter().copied());
+        if let Some(stated) = [&self.role, &self.service].into_iter().find_map(said).or(scope.direction) {
             return (stated, false);
         }
-        let noted = surroundings::direction_in(
-            self.notes
-                .iter()
-                .flat_map(|note| words.flow_notes.find(&Folded::new(note)))
-                .map(|found| found.meaning),
-        );
-        (noted.unwrap_or_default(), true)
+        let noted = self.notes.iter().flat_map(|note| readings.hints(note).note_flows.clone());
+        (surroundings::direction_in(noted).unwrap_or_default(), true)
     }
 
     /// The transports of a group that states none.
@@ -138,14 +132,13 @@ impl Statement {
     }
 
     /// Qualifications that the row's words make.
-    fn flags(&self, words: &Vocabulary) -> Vec<&'static str> {
+    fn flags(&self, readings: &Readings) -> Vec<&'static str> {
         let texts = [&self.role, &self.service, &self.qualified].into_iter().chain(&self.notes);
-        let found =
-            texts.flat_map(|text| words.flags.find(&Folded::new(text))).map(|found| match found.meaning {
-                FlagWord::Legacy => "legacy",
-                FlagWord::Optional => "optional",
-                FlagWord::Configurable => "configurable",
-            });
+        let found = texts.flat_map(|text| readings.hints(text).flags.clone()).map(|flag| match flag {
+            FlagWord::Legacy => "legacy",
+            FlagWord::Optional => "optional",
+            FlagWord::Configurable => "configurable",
+        });
         unique(self.flags.iter().copied().chain(found))
     }
 }
@@ -166,7 +159,7 @@ fn joined(groups: Vec<Group>) -> Vec<Group> {
 }
 
 /// Reports the problems of an expression on `line`.
-pub(crate) fn report(expression: &Expression, line: u32, text: &str, import: &mut Import) {
+pub(crate) fn report(expression: &Expression, line: u32, text: impl Fn() -> String, import: &mut Import) {
     for problem in &expression.problems {
         let message = match problem {
             Problem::OutOfRange(number) if *number == 0 => {
@@ -176,6 +169,7 @@ pub(crate) fn report(expression: &Expression, line: u32, text: &str, import: &mu
                 "{number} is no port, ports end at {}: mend the row, what exists of it is kept",
                 PortRange::ALL.hi()
             ),
+            Problem::TooLong(bytes) => format!("{bytes} bytes are too many for a cell: part it into rows"),
             Problem::Reversed(lo, hi, read) => {
                 format!("the range {lo}-{hi} ends before it starts: read as {read}")
             }
@@ -184,6 +178,6 @@ pub(crate) fn report(expression: &Expression, line: u32, text: &str, import: &mu
                 format!("`{shown}` groups thousands or parts two ports: check that it does not mean {others}")
             }
         };
-        import.diagnostics.push(Diagnostic::new(line, text, message));
+        import.diagnostics.push(Diagnostic::new(line, &text(), message));
     }
 }

@@ -10,6 +10,8 @@ use super::{Context, Problem};
 use crate::requirement::vocabulary::PortWord;
 use crate::requirement::{PortRange, Ports, Protocol};
 
+/// Parentheses inside of parentheses that are still read.
+const DEEPEST: usize = 8;
 /// Largest number in parentheses that is a footnote and no port.
 const LAST_FOOTNOTE: u32 = 20;
 
@@ -37,13 +39,15 @@ pub(super) struct Reader<'a> {
     context: Context,
     pub(super) problems: Vec<Problem>,
     pub(super) marks: Vec<String>,
+    /// Parentheses around what is read.
+    depth: usize,
     /// Numbers inside remarks that would be ports, should the cell have no others.
     pub(super) swallowed: Vec<Ports>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str, context: Context) -> Self {
-        Self { text, context, problems: vec![], marks: vec![], swallowed: vec![] }
+        Self { text, context, problems: vec![], marks: vec![], depth: 0, swallowed: vec![] }
     }
 
     /// The elements of `tokens`.
@@ -263,7 +267,13 @@ impl<'a> Reader<'a> {
                 return next;
             }
         }
-        let mut reader = Reader::new(self.text, self.context);
+        if self.depth >= DEEPEST {
+            let (start, end) =
+                (content.first().map_or(0, |token| token.start), content.last().map_or(0, |token| token.end));
+            elements.push(Element::Remark(start, end));
+            return next;
+        }
+        let mut reader = Reader { depth: self.depth + 1, ..Reader::new(self.text, self.context) };
         let inner = reader.read(content);
         let foreign = inner.iter().any(|element| matches!(element, Element::Remark(..)));
         if foreign {

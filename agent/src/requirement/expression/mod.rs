@@ -48,9 +48,14 @@ pub(crate) enum Problem {
     OutOfRange(u32),
     /// A range that ends before it starts, and how it was read.
     Reversed(u32, u32, Ports),
+    /// Text too long to be a cell with ports.
+    TooLong(usize),
     /// A number with a mark that could also part two ports, and how it was read.
     Ambiguous(String, Vec<u32>),
 }
+
+/// Longest text that is read, in bytes: no document lists thousands of ports in a cell.
+const LONGEST: usize = 32_768;
 
 /// What the cell's column says about bare numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +79,10 @@ impl Expression {
             let groups =
                 if any { vec![Group { ports: vec![Ports::Any], ..Group::default() }] } else { vec![] };
             return Self { groups, nothing: !any, ..Self::default() };
+        }
+        if trimmed.len() > LONGEST {
+            let problems = vec![Problem::TooLong(trimmed.len())];
+            return Self { problems, remarks: vec![String::new()], ..Self::default() };
         }
         let folded = Folded::new(text);
         let tokens = token::tokens(&folded, words);

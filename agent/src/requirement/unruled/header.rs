@@ -6,9 +6,8 @@
 use crate::requirement::fold::Folded;
 use crate::requirement::vocabulary::{ColumnWord, Vocabulary};
 
-/// Longest line that can be a header, and longest name of a column in it.
+/// Longest line that can be a header.
 const LINE: usize = 160;
-const NAME: usize = 60;
 
 /// A column name and what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +42,8 @@ fn cover(line: &str, folded: &Folded, at: usize, words: &Vocabulary, names: &mut
     if !begins_name(line, folded, start) || names.len() > 12 {
         return false;
     }
-    let mut ends: Vec<usize> =
-        text[start..].char_indices().map(|(offset, c)| start + offset + c.len_utf8()).take(NAME).collect();
-    ends.reverse();
-    for end in ends {
-        let Some(word) = words.whole_columns.exact(&text[start..end]) else { continue };
+    for (length, word) in words.whole_columns.beginnings(&text[start..]) {
+        let end = start + length;
         let shown = line
             .get(folded.source(start)..folded.source(end).min(line.len()))
             .unwrap_or_default()

@@ -46,15 +46,17 @@ fn close(run: &mut Vec<Paragraph>, readings: &Readings, out: &mut Vec<Block>) {
             break;
         }
     }
-    let mut at = 0;
-    while at < rest.len() {
-        if let Some((table, used)) = stacked::cells(&rest[at..], readings) {
+    let mut rest = rest.as_mut_slice();
+    while !rest.is_empty() {
+        let used = if let Some((table, used)) = stacked::cells(rest, readings) {
             out.push(Block::Table(table));
-            at += used;
+            used
         } else {
-            out.extend(together::split(rest[at].clone(), readings));
-            at += 1;
-        }
+            let paragraph = std::mem::replace(&mut rest[0], Paragraph { lines: vec![], bold: false });
+            out.extend(together::split(paragraph, readings));
+            1
+        };
+        rest = &mut rest[used..];
     }
 }
 

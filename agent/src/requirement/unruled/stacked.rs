@@ -12,6 +12,8 @@ use crate::requirement::vocabulary::{ColumnWord, Vocabulary};
 
 /// Longest line that can be a cell.
 const CELL: usize = 160;
+/// Most lines that one stack may have.
+const LINES: usize = 20_000;
 
 /// `Service: web`, `Port: 443`, …: a record of labelled lines, or several.
 pub(super) fn labelled(paragraph: &Paragraph, readings: &Readings) -> Option<Table> {
@@ -49,10 +51,16 @@ pub(super) fn labelled(paragraph: &Paragraph, readings: &Readings) -> Option<Tab
 /// Column names on lines of their own, then as many cells again and again; gives the paragraphs used.
 pub(super) fn cells(paragraphs: &[Paragraph], readings: &Readings) -> Option<(Table, usize)> {
     let first = paragraphs.first()?;
+    column(&first.lines.first()?.text, readings.words)?;
     // One cell a paragraph, or a record a paragraph.
     let spaced = first.lines.len() == 1;
     let lines: Vec<&Line> = if spaced {
-        paragraphs.iter().take_while(|next| next.lines.len() == 1).flat_map(|next| &next.lines).collect()
+        paragraphs
+            .iter()
+            .take(LINES)
+            .take_while(|next| next.lines.len() == 1)
+            .flat_map(|next| &next.lines)
+            .collect()
     } else {
         first.lines.iter().collect()
     };

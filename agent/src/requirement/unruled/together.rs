@@ -14,6 +14,8 @@ use crate::requirement::{lists, names};
 
 /// Longest line that can be a row.
 const LINE: usize = 400;
+/// Most lines without ports that a list without bullets may have.
+const SILENT: usize = 200;
 
 /// The tables in a paragraph, and what stands around them.
 pub(super) fn split(source: Paragraph, readings: &Readings) -> Vec<Block> {
@@ -248,10 +250,17 @@ fn items(lines: &[Line], readings: &Readings) -> Option<Block> {
     if lines.len() < 2 || lines.iter().any(|line| line.text.len() > LINE) {
         return None;
     }
-    let stating = lines.iter().filter(|line| lists::states_ports(&line.text, readings)).count();
+    // A third of silent lines makes it prose; most paragraphs show that early.
+    let mut silent = 0;
+    for line in lines {
+        silent += usize::from(!lists::states_ports(&line.text, readings));
+        if silent * 3 > lines.len() || silent > SILENT {
+            return None;
+        }
+    }
     let item =
         |line: &Line| Item { line: line.number, depth: 0, bullet: String::new(), text: line.text.clone() };
-    (stating >= 2 && stating * 3 >= lines.len() * 2).then(|| Block::List(lines.iter().map(item).collect()))
+    (lines.len() - silent >= 2).then(|| Block::List(lines.iter().map(item).collect()))
 }
 
 fn append(rows: &mut [(u32, Vec<String>)], text: &str) {

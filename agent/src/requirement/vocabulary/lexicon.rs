@@ -88,6 +88,17 @@ impl<T: Copy + PartialEq> Lexicon<T> {
         found
     }
 
+    /// The lengths of the phrases with which `text` begins, whole words or not, and what they mean.
+    pub(crate) fn beginnings(&self, text: &str) -> Vec<(usize, T)> {
+        (1..=PREFIX.min(text.len()))
+            .rev()
+            .flat_map(|length| &self.buckets[bucket(&text.as_bytes()[..length])])
+            .filter_map(|&index| self.phrases.get(index as usize))
+            .filter(|phrase| text.starts_with(&phrase.text))
+            .map(|phrase| (phrase.text.len(), phrase.meaning))
+            .collect()
+    }
+
     /// The longest phrase that stands at `at` as whole words.
     fn at(&self, text: &str, at: usize) -> Option<Found<T>> {
         let rest = &text[at..];
@@ -116,11 +127,6 @@ impl<T: Copy + PartialEq> Lexicon<T> {
             self.whole.get(trimmed.trim_matches(|c: char| c.is_whitespace() || ".:;,*()".contains(c)))
         })?;
         self.phrases.get(*at).map(|phrase| phrase.meaning)
-    }
-
-    /// The meaning of the phrase that `text` is, letter by letter.
-    pub(crate) fn exact(&self, text: &str) -> Option<T> {
-        self.whole.get(text).and_then(|&at| self.phrases.get(at)).map(|phrase| phrase.meaning)
     }
 
     /// Whether phrases, white space and punctuation are all that `text` holds, and one of them at least.

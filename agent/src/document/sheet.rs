@@ -30,10 +30,18 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, ReadError> {
     for name in visible {
         let rows = rows(&mut workbook, &name, &mut budget)?;
         let Some(line) = rows.first().map(|row| row.line) else { continue };
-        document.blocks.push(Block::Heading(Heading { line, level: 1, text: name }));
+        if !is_default(&name) {
+            document.blocks.push(Block::Heading(Heading { line, level: 2, text: name }));
+        }
         document.blocks.push(Block::Table(Table { line, caption: None, header_rows: None, rows }));
     }
     Ok(document)
+}
+
+/// `Sheet1`, `Tabelle2`, `工作表3`: a word and a number that nobody chose.
+fn is_default(name: &str) -> bool {
+    let word = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    word.len() < name.len() && !word.is_empty() && word.chars().all(char::is_alphabetic)
 }
 
 /// Unpacks every part into nothing, to learn sizes that its directory may lie about.
@@ -110,5 +118,101 @@ fn show(value: &DataRef<'_>) -> String {
         DataRef::Bool(value) => value.to_string(),
         DataRef::DateTime(date) => date.to_string(),
         DataRef::Error(_) | DataRef::Empty => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    /// A workbook with one sheet, as small as the format allows.
+    fn workbook(sheet: &str) -> Vec<u8> {
+        let mut archive = zip::ZipWriter::new(Cursor::new(vec![]));
+        let main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
+        let office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+        let package = "http://schemas.openxmlformats.org/package/2006/relationships";
+        let parts = [
+            (
+                "_rels/.rels",
+                format!(
+                    "<Relationships xmlns=\"{package}\"><Relationship Id=\"r1\" Type=\"{office}/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>"
+                ),
+            ),
+            (
+                "xl/workbook.xml",
+                format!(
+                    "<workbook xmlns=\"{main}\" xmlns:r=\"{office}\"><sheets><sheet name=\"Edge\" sheetId=\"1\" r:id=\"r1\"/></sheets></workbook>"
+                ),
+            ),
+            (
+                "xl/_rels/workbook.xml.rels",
+                format!(
+                    "<Relationships xmlns=\"{package}\"><Relationship Id=\"r1\" Type=\"{office}/worksheet\" Target=\"worksheets/sheet1.xml\"/></Relationships>"
+                ),
+            ),
+            ("xl/worksheets/sheet1.xml", format!("<worksheet xmlns=\"{main}\">{sheet}</worksheet>")),
+        ];
+        for (name, content) in parts {
+            archive.start_file(name, SimpleFileOptions::default()).expect("memory");
+            archive.write_all(content.as_bytes()).expect("memory");
+        }
+        archive.finish().expect("memory").into_inner()
+    }
+
+    fn text(place: &str, text: &str) -> String {
+        format!("<c r=\"{place}\" t=\"inlineStr\"><is><t>{text}</t></is></c>")
+    }
+
+    #[test]
+    fn rows_keep_their_numbers_and_merged_cells_repeat() {
+        let header = format!("<row r=\"2\">{}{}</row>", text("B2", "Role"), text("C2", "Port"));
+        let first = format!("<row r=\"3\">{}<c r=\"C3\"><v>443</v></c></row>", text("B3", "Web"));
+        let second = "<row r=\"5\"><c r=\"C5\"><v>8443</v></c></row>";
+        let sheet = format!(
+            "<sheetData>{header}{first}{second}</sheetData><mergeCells count=\"1\"><mergeCell ref=\"B3:B5\"/></mergeCells>"
+        );
+        let document = read(&workbook(&sheet)).expect("a workbook");
+        let Block::Table(table) = &document.blocks[1] else { panic!("a table") };
+        let rows: Vec<(u32, Vec<&str>)> = table
+            .rows
+            .iter()
+            .map(|row| (row.line, row.cells.iter().map(|cell| cell.text.as_str()).collect()))
+            .collect();
+        assert_eq!(rows, [(2, vec!["Role", "Port"]), (3, vec!["Web", "443"]), (5, vec!["Web", "8443"])]);
+        assert!(table.rows[2].cells[0].from_above);
+        assert!(matches!(&document.blocks[0], Block::Heading(heading) if heading.text == "Edge"));
+    }
+
+    #[test]
+    fn far_corners_cost_two_cells() {
+        let row =
+            |number: u32, place: &str| format!("<row r=\"{number}\"><c r=\"{place}\"><v>1</v></c></row>");
+        let sheet = format!("<sheetData>{}{}</sheetData>", row(1, "A1"), row(1_048_576, "B1048576"));
+        let document = read(&workbook(&sheet)).expect("a workbook");
+        let Block::Table(table) = &document.blocks[1] else { panic!("a table") };
+        assert_eq!(table.rows.len(), 2);
+    }
+
+    #[test]
+    fn a_bomb_is_refused_before_it_unpacks() {
+        let mut archive = zip::ZipWriter::new(Cursor::new(vec![]));
+        archive.start_file("xl/worksheets/sheet1.xml", SimpleFileOptions::default()).expect("memory");
+        let block = vec![b'0'; 1 << 20];
+        for _ in 0..=MAX_UNPACKED >> 20 {
+            archive.write_all(&block).expect("memory");
+        }
+        let bytes = archive.finish().expect("memory").into_inner();
+        assert!(
+            matches!(read(&bytes), Err(ReadError::Sheet(message)) if message.contains("unpacks to more"))
+        );
+    }
+
+    #[test]
+    fn a_broken_container_is_one_sentence() {
+        assert!(matches!(read(b"PK\x03\x04 and nothing more"), Err(ReadError::Sheet(_))));
     }
 }

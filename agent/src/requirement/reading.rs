@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::expression::{Context, Expression};
 use super::fold::Folded;
-use super::vocabulary::{FlagWord, FlowWord, Vocabulary};
+use super::vocabulary::{FlagWord, FlowWord, HintWord, Vocabulary};
 
 /// Texts remembered at most, and the longest text that is.
 const REMEMBERED: usize = 4096;
@@ -27,8 +27,8 @@ pub(crate) struct Readings {
 pub(crate) struct Hints {
     /// Directions that count anywhere.
     pub(crate) flows: Vec<FlowWord>,
-    /// Directions that count in notes.
-    pub(crate) note_flows: Vec<FlowWord>,
+    /// Directions that only count in notes.
+    pub(crate) verbs: Vec<FlowWord>,
     pub(crate) flags: Vec<FlagWord>,
 }
 
@@ -52,12 +52,15 @@ impl Readings {
         if let Some(known) = self.hints.borrow().get(text) {
             return Rc::clone(known);
         }
-        let folded = Folded::new(text);
-        let hints = Rc::new(Hints {
-            flows: self.words.flows.find(&folded).into_iter().map(|found| found.meaning).collect(),
-            note_flows: self.words.flow_notes.find(&folded).into_iter().map(|found| found.meaning).collect(),
-            flags: self.words.flags.find(&folded).into_iter().map(|found| found.meaning).collect(),
-        });
+        let mut hints = Hints::default();
+        for found in self.words.hints.find(&Folded::new(text)) {
+            match found.meaning {
+                HintWord::Flow(flow) => hints.flows.push(flow),
+                HintWord::Verb(flow) => hints.verbs.push(flow),
+                HintWord::Flag(flag) => hints.flags.push(flag),
+            }
+        }
+        let hints = Rc::new(hints);
         let mut known = self.hints.borrow_mut();
         if text.len() <= LONGEST && known.len() < REMEMBERED {
             known.insert(text.to_owned(), Rc::clone(&hints));

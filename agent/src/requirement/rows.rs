@@ -11,9 +11,11 @@ use super::expression::{Expression, Group};
 use super::fold::Folded;
 use super::import::Import;
 use super::names::{self, Name};
+use super::reading::Readings;
 use super::statement::{Statement, report};
 use super::surroundings;
 use super::tables::{Context, Section, shown};
+use super::vocabulary::PortWord;
 use super::{Diagnostic, Direction, Ports, Protocol};
 use crate::document::{Cell, Row};
 
@@ -28,7 +30,7 @@ pub(crate) struct Carried {
 pub(crate) struct Subject(Option<String>);
 
 impl Subject {
-    pub(crate) fn of(body: &[Row], layout: &Layout) -> Self {
+    pub(crate) fn of(body: &[Row], layout: &Layout, readings: &Readings) -> Self {
         let (Some(source), Some(destination)) =
             (layout.position(&Column::Source), layout.position(&Column::Destination))
         else {
@@ -46,8 +48,10 @@ impl Subject {
             let ends = HashSet::from([text(row, source), text(row, destination)]);
             common = Some(common.map_or(ends.clone(), |common| &common & &ends));
         }
-        // In every row, and alone in that.
-        let common: Vec<String> = common.unwrap_or_default().into_iter().collect();
+        // In every row, and alone in that; anybody is no party.
+        let any =
+            |text: &String| readings.words.ports.whole(Folded::new(text).as_str()) == Some(PortWord::Any);
+        let common: Vec<String> = common.unwrap_or_default().into_iter().filter(|text| !any(text)).collect();
         match (rows >= 2, &common[..]) {
             (true, [one]) => Self(Some(one.clone())),
             _ => Self(None),

@@ -87,7 +87,10 @@ impl Statement {
         if let Some(stated) = [&self.role, &self.service].into_iter().find_map(said).or(scope.direction) {
             return (stated, false);
         }
-        let noted = self.notes.iter().flat_map(|note| readings.hints(note).note_flows.clone());
+        let noted = self.notes.iter().flat_map(|note| {
+            let hints = readings.hints(note);
+            [hints.flows.as_slice(), &hints.verbs].concat()
+        });
         (surroundings::direction_in(noted).unwrap_or_default(), true)
     }
 

@@ -58,7 +58,7 @@ pub(crate) fn read(
         body.iter().map(|row| layout.columns.len() > 1 && footnotes.row(row, readings.words)).collect();
     let sections = sections(body, &notes, readings);
     let context = Context { name, layout: &layout, scope: &scope, footnotes: &footnotes, readings };
-    let subject = rows::Subject::of(body, &layout);
+    let subject = rows::Subject::of(body, &layout, readings);
     let mut section = Section::default();
     let mut carried = rows::Carried::default();
     for (at, row) in body.iter().enumerate() {
@@ -110,20 +110,23 @@ fn sections(body: &[Row], notes: &[bool], readings: &Readings) -> Vec<bool> {
         })
         .collect();
     let several = alone.iter().filter(|&&alone| alone).count() >= 2;
-    (0..body.len())
-        .map(|at| {
-            // A label is followed by a row of its own; a lone row without ports is a broken one.
-            let follows =
-                body.get(at + 1).is_some_and(|next| !alone[at + 1] && !next.cells.iter().all(Cell::is_empty));
-            let wide = body[at].cells.iter().any(|cell| cell.from_left);
-            let indented =
-                body.get(at + 1).is_some_and(|next| next.cells.first().is_some_and(Cell::is_empty));
-            let text = spanning(&body[at]).unwrap_or_default();
-            let telling = surroundings::direction(&text, readings.words).is_some()
-                || surroundings::parties(&text, readings.words).is_some();
-            alone[at] && follows && (wide || several || indented || telling)
-        })
-        .collect()
+    let is_section = |at: usize| {
+        // A label is followed by a row of its own; a lone row without ports is a broken one.
+        let Some(next) =
+            body.get(at + 1).filter(|next| !alone[at + 1] && !next.cells.iter().all(Cell::is_empty))
+        else {
+            return false;
+        };
+        let wide = body[at].cells.iter().any(|cell| cell.from_left);
+        let indented = next.cells.first().is_some_and(Cell::is_empty);
+        let text = spanning(&body[at]).unwrap_or_default();
+        let telling = || {
+            surroundings::direction(&text, readings.words).is_some()
+                || surroundings::parties(&text, readings.words).is_some()
+        };
+        wide || several || indented || telling()
+    };
+    (0..body.len()).map(|at| alone[at] && is_section(at)).collect()
 }
 
 fn label(text: &str, readings: &Readings) -> Section {

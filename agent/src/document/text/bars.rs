@@ -82,9 +82,9 @@ fn fill(cells: Vec<Source>, columns: usize) -> Vec<Row> {
         }
         let cell = read(&source.text);
         let start = row.cells.len();
-        for (n, hanging) in hanging.iter_mut().skip(start).take(source.span.0).enumerate() {
-            let cell = Cell { from_left: n > 0, ..cell.clone() };
-            *hanging = (source.span.1 > 1).then(|| (cell.clone(), source.span.1 - 1));
+        for (beside, slot) in hanging.iter_mut().skip(start).take(source.span.0).enumerate() {
+            let cell = Cell { from_left: beside > 0, ..cell.clone() };
+            *slot = (source.span.1 > 1).then(|| (cell.clone(), source.span.1 - 1));
             row.cells.push(cell);
         }
     }

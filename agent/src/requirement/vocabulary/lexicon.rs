@@ -20,6 +20,8 @@ pub(crate) struct Lexicon<T> {
     /// Indexes of phrases by their first bytes, longest phrase first.
     buckets: Vec<Vec<u32>>,
     whole: HashMap<String, usize>,
+    /// Some phrase may end a longer word.
+    compounds: bool,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,8 @@ impl<T: Copy + PartialEq> Lexicon<T> {
         for bucket in &mut buckets {
             bucket.sort_by_key(|&index| std::cmp::Reverse(phrases[index as usize].text.len()));
         }
-        Self { phrases, buckets, whole }
+        let compounds = phrases.iter().any(|phrase| phrase.open_left);
+        Self { phrases, buckets, whole, compounds }
     }
 
     /// The phrases in `text`, leftmost and longest, none overlapping.
@@ -77,9 +80,18 @@ impl<T: Copy + PartialEq> Lexicon<T> {
         let text = text.as_str();
         let mut found = vec![];
         let mut at = 0;
+        let mut in_word = false;
         while let Some(c) = text[at..].chars().next() {
+            // Inside of a word only the end of a compound can begin.
+            let inside =
+                std::mem::replace(&mut in_word, c.is_ascii_lowercase()) && in_word && !self.compounds;
+            if inside {
+                at += 1;
+                continue;
+            }
             if let Some(phrase) = self.at(text, at) {
                 at = phrase.end;
+                in_word = text[..at].ends_with(|c: char| c.is_ascii_lowercase());
                 found.push(phrase);
             } else {
                 at += c.len_utf8();

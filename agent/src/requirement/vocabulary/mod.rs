@@ -103,6 +103,16 @@ pub(crate) enum FlagWord {
     Configurable,
 }
 
+/// What a word says in passing about its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HintWord {
+    /// A direction that counts anywhere.
+    Flow(FlowWord),
+    /// A direction that only counts in notes.
+    Verb(FlowWord),
+    Flag(FlagWord),
+}
+
 /// An application protocol.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Application {
@@ -134,9 +144,8 @@ pub(crate) struct Vocabulary {
     pub(crate) flows: Lexicon<FlowWord>,
     /// Directions that count where they are all of a cell.
     pub(crate) flow_cells: Lexicon<FlowWord>,
-    /// Directions that count in notes.
-    pub(crate) flow_notes: Lexicon<FlowWord>,
-    pub(crate) flags: Lexicon<FlagWord>,
+    /// Directions and qualifications, as roles, services and notes mention them.
+    pub(crate) hints: Lexicon<HintWord>,
     pub(crate) answers: Lexicon<bool>,
     /// Words of headings that name no role: `required ports`.
     pub(crate) generic: Lexicon<()>,
@@ -250,13 +259,18 @@ impl Vocabulary {
             Lexicon::new(both.chain(inbound).chain(outbound))
         };
         let single = |keys: &[&str]| Lexicon::new(words(keys).into_iter().map(|word| (word, ())));
-        let flags = [
-            ("legacy", FlagWord::Legacy),
-            ("optional", FlagWord::Optional),
-            ("configurable", FlagWord::Configurable),
+        let hints = [
+            ("both", HintWord::Flow(FlowWord::Both)),
+            ("inbound", HintWord::Flow(FlowWord::Inbound)),
+            ("outbound", HintWord::Flow(FlowWord::Outbound)),
+            ("receives", HintWord::Verb(FlowWord::Inbound)),
+            ("sends", HintWord::Verb(FlowWord::Outbound)),
+            ("legacy", HintWord::Flag(FlagWord::Legacy)),
+            ("optional", HintWord::Flag(FlagWord::Optional)),
+            ("configurable", HintWord::Flag(FlagWord::Configurable)),
         ];
-        let flags =
-            flags.into_iter().flat_map(|(key, flag)| words(&[key]).into_iter().map(move |word| (word, flag)));
+        let hints =
+            hints.into_iter().flat_map(|(key, hint)| words(&[key]).into_iter().map(move |word| (word, hint)));
         let answers = [("yes", true), ("no", false)];
         let answers = answers
             .into_iter()
@@ -272,8 +286,7 @@ impl Vocabulary {
                 &["inbound", "inbound_cell", "receives"],
                 &["outbound", "outbound_cell", "sends"],
             ]),
-            flow_notes: flows([&["both"], &["inbound", "receives"], &["outbound", "sends"]]),
-            flags: Lexicon::new(flags),
+            hints: Lexicon::new(hints),
             answers: Lexicon::new(answers),
             generic: single(&["generic", "inbound", "outbound", "both", "notes_label"]),
             note_labels: single(&["notes_label"]),

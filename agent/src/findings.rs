@@ -189,18 +189,23 @@ impl Finder<'_> {
     fn any_source(&mut self, catalog: &Catalog) {
         for binding in &self.interface.bindings {
             let Ok(role) = catalog.role(&binding.role) else { continue };
-            let mut rows: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+            let mut rows: BTreeMap<(String, Option<String>), Vec<u32>> = BTreeMap::new();
             for row in role.requirements() {
                 let source = &row.requirement.source;
+                let peer = row.source_peer().map(str::to_owned);
+                let filled = peer.as_ref().is_some_and(|peer| binding.peers.contains_key(peer));
                 let inbound = row.requirement.direction != Direction::Outbound;
-                if inbound && !source.is_empty() && !binding.peers.contains_key(source) {
-                    rows.entry(source.clone()).or_default().push(row.requirement.line);
+                if inbound && !source.is_empty() && !filled {
+                    rows.entry((source.clone(), peer)).or_default().push(row.requirement.line);
                 }
             }
-            for (source, lines) in rows {
+            for ((source, peer), lines) in rows {
                 let lines: Vec<String> = lines.iter().map(u32::to_string).collect();
+                let hint = peer
+                    .map(|peer| format!("; `[peers] {peer} = [\"…\"]` would limit them"))
+                    .unwrap_or_default();
                 let message = format!(
-                    "{}: lines {} are documented for the source `{source}`, and apply to any source",
+                    "{}: lines {} are documented for the source `{source}`, and apply to any source{hint}",
                     binding.role,
                     lines.join(", ")
                 );

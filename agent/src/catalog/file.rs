@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{CatalogError, CatalogRow, Document, Origin, Role, Sourced, System, TableName, resolve};
+use super::{CatalogError, CatalogRow, Document, Origin, Peer, Role, Sourced, System, TableName, resolve};
 use crate::requirement::{
     Direction, DocumentInfo, IpsecException, Name, Parameter, Ports, Protocol, Requirement,
 };
@@ -24,6 +24,8 @@ struct SystemFile {
     title: String,
     #[serde(default)]
     document: Vec<DocumentFile>,
+    #[serde(default)]
+    peer: Vec<PeerFile>,
     #[serde(default)]
     role: Vec<RoleFile>,
     #[serde(default)]
@@ -50,6 +52,13 @@ struct DocumentFile {
 struct TableFile {
     name: Spanned<String>,
     line: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PeerFile {
+    name: Spanned<String>,
+    documented: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -141,6 +150,10 @@ impl Checker<'_> {
         for document in file.document {
             documents.push(self.document(document, &documents)?);
         }
+        let mut peers: Vec<Peer> = vec![];
+        for peer in file.peer {
+            peers.push(self.peer(peer, &peers)?);
+        }
         let mut roles: Vec<Role> = vec![];
         let mut parents: Vec<(usize, Spanned<String>)> = vec![];
         for role in file.role {
@@ -151,6 +164,7 @@ impl Checker<'_> {
             name: file.system.into_inner(),
             title: file.title,
             documents,
+            peers,
             roles,
             ..System::default()
         };
@@ -210,6 +224,21 @@ impl Checker<'_> {
             sha256: file.sha256.into_inner(),
         };
         Ok(Document { info, tables })
+    }
+
+    fn peer(&self, file: PeerFile, before: &[Peer]) -> Result<Peer, CatalogError> {
+        self.slug(&file.name)?;
+        let taken = |text: &String| before.iter().any(|peer| peer.documented.contains(text));
+        if let Some(text) = file.documented.iter().find(|text| taken(text)) {
+            return Err(self.error(file.name.span(), format!("`{text}` is the name of another peer already")));
+        }
+        if before.iter().any(|peer| peer.name == *file.name.get_ref()) {
+            return Err(self.error(
+                file.name.span(),
+                format!("peer `{}` is there already: a peer has one block", file.name.get_ref()),
+            ));
+        }
+        Ok(Peer { name: file.name.into_inner(), documented: file.documented })
     }
 
     fn role(&self, file: RoleFile, before: &[Role], documents: &[Document]) -> Result<Role, CatalogError> {

@@ -41,6 +41,8 @@ pub struct System {
     pub title: String,
     /// Documents that the rows come from.
     pub documents: Vec<Document>,
+    /// Names for whom the documents mean by a source or destination, so that a policy can fill them.
+    pub peers: Vec<Peer>,
     /// Roles in the order of the file.
     pub roles: Vec<Role>,
     /// Addresses that the product connects to.
@@ -65,6 +67,15 @@ pub struct TableName {
     pub name: String,
     /// Line of the table's first row in its document, 1-based.
     pub line: u32,
+}
+
+/// A name for whom the documents mean by a source or destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Stable name: `public-im-partner`.
+    pub name: String,
+    /// What the documents call it.
+    pub documented: Vec<String>,
 }
 
 /// A named set of requirements.
@@ -211,6 +222,16 @@ impl Catalog {
             name: name.to_owned(),
             nearest: resolve::nearest_role(name, full_names()),
         })
+    }
+}
+
+impl RowView<'_> {
+    /// The peer that the row's source names; `None` where it names none, or one without a name here.
+    #[must_use]
+    pub fn source_peer(&self) -> Option<&str> {
+        let source = &self.requirement.source;
+        let peer = self.system.peers.iter().find(|peer| peer.documented.contains(source))?;
+        Some(&peer.name)
     }
 }
 

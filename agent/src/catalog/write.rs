@@ -19,6 +19,11 @@ pub(super) fn toml(system: &System) -> String {
     for document in &system.documents {
         out.document(document);
     }
+    for peer in &system.peers {
+        out.header("peer");
+        out.text("name", &peer.name);
+        out.list("documented", &peer.documented);
+    }
     for role in &system.roles {
         out.role(role, system);
     }

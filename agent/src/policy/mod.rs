@@ -67,7 +67,7 @@ pub struct Binding {
     pub address: Option<IpAddr>,
     /// Values of the role's parameters.
     pub parameters: BTreeMap<String, PortRange>,
-    /// Sources for the words with which the documents name peers.
+    /// Networks of the peers that the policy names; a documented source with such a name is limited to them.
     pub peers: BTreeMap<String, Vec<IpNet>>,
 }
 

@@ -81,7 +81,8 @@ impl Builder {
         let origin = origin(row);
         match openings(row.requirement, &binding.parameters) {
             Ok(openings) => {
-                let sources = binding.peers.get(&row.requirement.source).cloned().unwrap_or_default();
+                let peers = row.source_peer().and_then(|peer| binding.peers.get(peer));
+                let sources = peers.cloned().unwrap_or_default();
                 let (origin, address) = (Origin::Document(origin), binding.address);
                 self.rules.push(Rule { identity, origin, openings, sources, address });
             }

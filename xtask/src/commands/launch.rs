@@ -1,5 +1,6 @@
-//! `cargo xtask demo` and `cargo xtask bench`: build as shipped, then run one program of the tests
-//! crate as root. Both find the command under test in the environment variable `PORTCULLIS`.
+//! `cargo xtask demo` and `cargo xtask bench`: build, then run one program of the tests crate as root.
+//! The demonstration takes the development build, which the tests use, too: a newcomer compiles once.
+//! What is measured is built as shipped. Both find the command under test in the environment variable `PORTCULLIS`.
 
 use std::path::Path;
 
@@ -38,10 +39,14 @@ fn launch(
     })?;
     let packages = ["--package", "portcullis", "--package", "portcullis-tests"];
     let binaries = ["--bin", "portcullis", "--bin", program];
-    let mut cargo = workspace.cargo(["build", "--locked", "--release"]);
+    let mut cargo = workspace.cargo(["build", "--locked"]);
+    let shipped = command == "bench";
+    if shipped {
+        cargo.arg("--release");
+    }
     journal.run("build", cargo.args(packages).args(binaries), build::ADVICE)?;
 
-    let built = workspace.target_dir()?.join("release");
+    let built = workspace.target_dir()?.join(if shipped { "release" } else { "debug" });
     let mut run =
         Privilege::find(&workspace.places, "network namespaces are made")?.command(built.join(program));
     run.args(arguments).env("PORTCULLIS", built.join("portcullis"));

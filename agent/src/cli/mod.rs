@@ -25,7 +25,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use policy::read_text as read_policy_text;
+pub(crate) use policy::{read_text as read_policy_text, resolve as resolve_policy};
 
 use crate::{datapath::chain, generation::Roots};
 

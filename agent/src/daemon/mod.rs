@@ -21,12 +21,10 @@ use self::{
     watch::FileWatch,
 };
 use crate::{
-    catalog::Catalog,
-    cli::read_policy_text,
+    cli::{read_policy_text, resolve_policy},
     counters::Report,
     datapath::{chain, ensure_bpffs},
     generation::{ApplyOptions, Roots, active, detach_unnamed, prepare},
-    policy::Policy,
 };
 
 /// What the agent is asked to do.
@@ -102,8 +100,7 @@ impl Agent<'_> {
     }
 
     fn apply(&mut self, text: &str) -> Result<()> {
-        let catalog = Catalog::builtin();
-        let policy = Policy::parse(text, &self.settings.policy.display().to_string(), &catalog)?;
+        let (policy, catalog) = resolve_policy(text, &self.settings.policy)?;
         let lock = self.roots.lock()?;
         let options = ApplyOptions { observe: false, log_level: self.settings.kernel_log_level };
         let prepared = prepare(self.roots, &lock, &policy, text, &catalog, options)?;

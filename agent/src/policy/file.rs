@@ -14,6 +14,9 @@ use crate::policy::Enforcement;
 pub(super) struct PolicyFile {
     /// Version of the language.
     pub(super) version: Spanned<u32>,
+    /// Catalog files beside the built-in ones.
+    #[serde(default)]
+    pub(super) catalog: Vec<String>,
     /// `[[interface]]`.
     #[serde(default)]
     pub(super) interface: Vec<InterfaceTable>,

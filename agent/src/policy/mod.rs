@@ -87,6 +87,16 @@ pub struct Allow {
 }
 
 impl Policy {
+    /// The catalog files that a policy names, as it names them: whoever reads the policy has to add
+    /// them to the catalog before.
+    ///
+    /// # Errors
+    ///
+    /// What TOML or the shape of the tables forbids.
+    pub fn catalog_files(text: &str, file: &str) -> Result<Vec<String>, Problems> {
+        file::parse(text, file).map(|parsed| parsed.catalog)
+    }
+
     /// Reads a policy.
     ///
     /// # Errors

@@ -224,6 +224,14 @@ impl Ports {
     }
 }
 
+impl Protocol {
+    /// Whether the protocol has no ports, as ESP; SCTP, DCCP and UDP-Lite have (IANA protocol numbers).
+    #[must_use]
+    pub const fn is_portless(self) -> bool {
+        matches!(self, Self::Ip(number) if !matches!(number, 6 | 17 | 33 | 132 | 136))
+    }
+}
+
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

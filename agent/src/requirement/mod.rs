@@ -8,6 +8,7 @@ mod columns;
 mod diagnostic;
 pub mod difference;
 mod expression;
+mod flows;
 mod fold;
 mod footnotes;
 mod import;

@@ -107,7 +107,8 @@ pub(crate) fn states_ports(text: &str, readings: &Readings) -> bool {
 
 /// The ports that an item states, if it does.
 fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> {
-    if text.len() > ITEM || !text.bytes().any(|byte| byte.is_ascii_digit()) {
+    // Full-width digits count too; without any, only a list of ports can name a protocol that has none.
+    if text.len() > ITEM || !about_ports && !text.chars().any(char::is_numeric) {
         return None;
     }
     let read = |piece: &str| {
@@ -172,7 +173,7 @@ fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> 
 
 type Split<'a> = (std::rc::Rc<Expression>, &'a str, &'a str);
 
-/// `Web (443/tcp) for all`.
+/// `Web (443/tcp) for all`, `443/tcp（web）`.
 fn in_parentheses<'a>(
     text: &'a str,
     read: &impl Fn(&str) -> Option<std::rc::Rc<Expression>>,
@@ -182,6 +183,9 @@ fn in_parentheses<'a>(
     let content = text[open..close].trim_start_matches(['(', '（']);
     let behind = text[close..].trim_start_matches([')', '）']).trim_start_matches(['.', ':', ' ']);
     let label = text[..open].trim();
+    if let Some(expression) = read(label) {
+        return Some((expression, "", content));
+    }
     read(content)
         .filter(|_| label.chars().count() <= LABEL && !label.is_empty())
         .map(|expression| (expression, label, behind))

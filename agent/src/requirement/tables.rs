@@ -121,7 +121,8 @@ fn sections(body: &[Row], notes: &[bool], readings: &Readings) -> Vec<bool> {
             let text = spanning(&body[at]).unwrap_or_default();
             let telling = surroundings::direction(&text, readings.words).is_some()
                 || surroundings::parties(&text, readings.words).is_some();
-            alone[at] && follows && (wide || several || indented || telling)
+            let labelled = text.ends_with([':', '：']);
+            alone[at] && follows && (wide || several || indented || telling || labelled)
         })
         .collect()
 }

@@ -166,7 +166,7 @@ fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> 
     in_parentheses(text, &read)
         .map(|(expression, label, description)| made(expression, label, description))
         .or_else(|| {
-            at_an_end(text, &read)
+            at_an_end(text, &read, readings)
                 .map(|(expression, label, description)| made(expression, label, description))
         })
 }
@@ -195,11 +195,18 @@ fn in_parentheses<'a>(
 fn at_an_end<'a>(
     text: &'a str,
     read: &impl Fn(&str) -> Option<std::rc::Rc<Expression>>,
+    readings: &Readings,
 ) -> Option<Split<'a>> {
+    // `4 GB of memory`: what makes the number an amount is not cut off from it.
+    let unit = |rest: &str| {
+        let found = readings.words.ports.find(&Folded::new(rest));
+        found.first().is_some_and(|word| word.start == 0 && word.meaning == PortWord::Unit)
+    };
     let spaces: Vec<usize> = text.match_indices(' ').map(|(at, _)| at).take(24).collect();
     let leading = spaces
         .iter()
         .rev()
+        .filter(|&&at| !unit(text[at..].trim_start()))
         .find_map(|&at| read(&text[..at]).map(|expression| (expression, "", text[at..].trim())));
     leading.or_else(|| {
         let ends_open = !text.ends_with(['.', '。', ';', ',']);

@@ -235,6 +235,7 @@ impl<'a> Reader<'a> {
             | PortWord::Between
             | PortWord::More
             | PortWord::Port
+            | PortWord::Unit
             | PortWord::Filler => {}
         }
         at + 1

@@ -109,6 +109,11 @@ const CASES: &[Case] = &[
             "4|Cliente|tcp|8080|outbound",
         ],
     ),
+    (
+        "ja-web.md",
+        &["UTF-8", "Shift_JIS"],
+        &["3|Webサーバー|tcp|443|inbound", "3|Webサーバー|tcp|1433|outbound"],
+    ),
     // Ports that are sockets, prices and versions: nothing to open.
     ("switches.md", &["UTF-8"], &[]),
 ];

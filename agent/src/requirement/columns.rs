@@ -94,11 +94,21 @@ impl Layout {
             return None;
         }
         fill_from_content(&mut columns, &contents, header_rows > titled);
+        let directions: Vec<Option<Direction>> =
+            headers.iter().map(|header| surroundings::direction(header, words)).collect();
+        for (column, content) in columns.iter_mut().zip(&contents).zip(&directions).filter_map(
+            // `Inbound | Outbound`: a direction heads the ports that go that way.
+            |((column, content), direction)| direction.map(|_| (column, content)),
+        ) {
+            if *column == Column::Other && content.filled > 0 && content.transported * 3 >= content.filled * 2
+            {
+                *column = Column::Ports;
+            }
+        }
         let shape = shape(&columns, &found, &headers, &contents, ipsec)?;
         if shape != Shape::Settings {
             settle(&mut columns);
         }
-        let directions = headers.iter().map(|header| surroundings::direction(header, words)).collect();
         Some(Self { shape, header_rows, columns, headers, title, directions })
     }
 

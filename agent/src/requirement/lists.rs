@@ -107,7 +107,8 @@ pub(crate) fn states_ports(text: &str, readings: &Readings) -> bool {
 
 /// The ports that an item states, if it does.
 fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> {
-    if text.len() > ITEM || !text.bytes().any(|byte| byte.is_ascii_digit()) {
+    // Full-width digits count too; without any, only a list of ports can name a protocol that has none.
+    if text.len() > ITEM || !about_ports && !text.chars().any(char::is_numeric) {
         return None;
     }
     let read = |piece: &str| {
@@ -165,14 +166,14 @@ fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> 
     in_parentheses(text, &read)
         .map(|(expression, label, description)| made(expression, label, description))
         .or_else(|| {
-            at_an_end(text, &read)
+            at_an_end(text, &read, readings)
                 .map(|(expression, label, description)| made(expression, label, description))
         })
 }
 
 type Split<'a> = (std::rc::Rc<Expression>, &'a str, &'a str);
 
-/// `Web (443/tcp) for all`.
+/// `Web (443/tcp) for all`, `443/tcp（web）`.
 fn in_parentheses<'a>(
     text: &'a str,
     read: &impl Fn(&str) -> Option<std::rc::Rc<Expression>>,
@@ -182,6 +183,9 @@ fn in_parentheses<'a>(
     let content = text[open..close].trim_start_matches(['(', '（']);
     let behind = text[close..].trim_start_matches([')', '）']).trim_start_matches(['.', ':', ' ']);
     let label = text[..open].trim();
+    if let Some(expression) = read(label) {
+        return Some((expression, "", content));
+    }
     read(content)
         .filter(|_| label.chars().count() <= LABEL && !label.is_empty())
         .map(|expression| (expression, label, behind))
@@ -191,11 +195,18 @@ fn in_parentheses<'a>(
 fn at_an_end<'a>(
     text: &'a str,
     read: &impl Fn(&str) -> Option<std::rc::Rc<Expression>>,
+    readings: &Readings,
 ) -> Option<Split<'a>> {
+    // `4 GB of memory`: what makes the number an amount is not cut off from it.
+    let unit = |rest: &str| {
+        let found = readings.words.ports.find(&Folded::new(rest));
+        found.first().is_some_and(|word| word.start == 0 && word.meaning == PortWord::Unit)
+    };
     let spaces: Vec<usize> = text.match_indices(' ').map(|(at, _)| at).take(24).collect();
     let leading = spaces
         .iter()
         .rev()
+        .filter(|&&at| !unit(text[at..].trim_start()))
         .find_map(|&at| read(&text[..at]).map(|expression| (expression, "", text[at..].trim())));
     leading.or_else(|| {
         let ends_open = !text.ends_with(['.', '。', ';', ',']);

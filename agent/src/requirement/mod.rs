@@ -8,6 +8,7 @@ mod columns;
 mod diagnostic;
 pub mod difference;
 mod expression;
+mod flows;
 mod fold;
 mod footnotes;
 mod import;
@@ -221,6 +222,14 @@ impl Ports {
             Self::Beyond { lo, .. } => Some(PortRange { lo, hi: u16::MAX }),
             Self::Dynamic | Self::Unspecified => None,
         }
+    }
+}
+
+impl Protocol {
+    /// Whether the protocol has no ports, as ESP; SCTP, DCCP and UDP-Lite have (IANA protocol numbers).
+    #[must_use]
+    pub const fn is_portless(self) -> bool {
+        matches!(self, Self::Ip(number) if !matches!(number, 6 | 17 | 33 | 132 | 136))
     }
 }
 

@@ -16,7 +16,7 @@ use super::statement::{Statement, report};
 use super::surroundings;
 use super::tables::{Context, Section, shown};
 use super::vocabulary::PortWord;
-use super::{Diagnostic, Direction, Ports, Protocol};
+use super::{Diagnostic, Direction, Ports, Protocol, flows};
 use crate::document::{Cell, Row};
 
 /// Cells that hold for the rows below them, where those leave them blank.
@@ -69,8 +69,26 @@ impl Subject {
     }
 }
 
-/// Reads one row.
+/// Reads one row: once, or once for each direction that has port columns of its own.
 pub(crate) fn read(
+    row: &Row,
+    context: &Context<'_>,
+    section: &Section,
+    subject: &Subject,
+    carried: &mut Carried,
+    import: &mut Import,
+) {
+    let parts = flows::parts(row, context);
+    if parts.is_empty() {
+        read_part(row, context, section, subject, carried, import);
+    }
+    for part in &parts {
+        read_part(part, context, section, subject, carried, import);
+    }
+}
+
+/// Reads a row whose ports all go one way.
+fn read_part(
     row: &Row,
     context: &Context<'_>,
     section: &Section,
@@ -220,12 +238,11 @@ impl<'a> Cells<'a> {
                 .flatten()
                 .map(|found| found.meaning),
         );
-        let column_direction =
-            layout.columns.iter().zip(&layout.directions).find_map(|(column, direction)| {
-                matches!(column, Column::Ports | Column::TcpPorts | Column::UdpPorts)
-                    .then_some(*direction)
-                    .flatten()
-            });
+        let column_direction = layout.columns.iter().zip(&layout.directions).zip(&self.row.cells).find_map(
+            |((column, direction), cell)| {
+                (flows::holds_ports(column) && !cell.is_empty()).then_some(*direction).flatten()
+            },
+        );
         let mut statement = Statement {
             line: self.row.line,
             table: context.name.to_owned(),

@@ -44,6 +44,11 @@ impl Statement {
         for group in joined(groups) {
             let mut inferred: Vec<String> = vec![];
             let mut protocols = group.protocols.clone();
+            let mut ports = group.ports.clone();
+            if !protocols.is_empty() && protocols.iter().all(|protocol| protocol.is_portless()) {
+                // `any` beside a protocol that has no ports.
+                ports.retain(|ports| *ports != Ports::Any);
+            }
             if protocols.is_empty() {
                 protocols = self.infer(&group, scope, words);
                 if !protocols.is_empty() {
@@ -69,7 +74,7 @@ impl Statement {
                 source: self.source.clone(),
                 destination: self.destination.clone(),
                 protocols,
-                ports: group.ports,
+                ports,
                 application,
                 parameter: self.parameter.clone(),
                 inferred,

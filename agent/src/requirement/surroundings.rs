@@ -148,12 +148,20 @@ fn trim_title(text: &str) -> String {
 pub(crate) fn is_generic(text: &str, words: &Vocabulary) -> bool {
     let folded = Folded::new(text);
     let numbering = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace());
-    numbering.is_empty() || words.generic.covers(&folded) || words.generic.covers(&Folded::new(numbering))
+    numbering.is_empty()
+        || words.generic.covers(&folded)
+        || words.generic.covers(&Folded::new(numbering))
+        || words.flow_cells.whole(&trim_title(Folded::new(numbering).as_str())).is_some()
 }
 
 /// The direction that a text states, if it states one.
 pub(crate) fn direction(text: &str, words: &Vocabulary) -> Option<Direction> {
-    direction_in(words.flows.find(&Folded::new(text)).into_iter().map(|found| found.meaning))
+    let folded = Folded::new(text);
+    // `Out:` above a table is a direction, as it is in a cell.
+    let title = trim_title(folded.as_str());
+    let whole = title.chars().any(char::is_alphabetic).then(|| words.flow_cells.whole(&title)).flatten();
+    let found = words.flows.find(&folded).into_iter().map(|found| found.meaning);
+    direction_in(found).or_else(|| direction_in(whole))
 }
 
 /// One direction out of several words: both if a word says so, none if they disagree.

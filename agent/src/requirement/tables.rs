@@ -124,7 +124,7 @@ fn sections(body: &[Row], notes: &[bool], readings: &Readings) -> Vec<bool> {
             surroundings::direction(&text, readings.words).is_some()
                 || surroundings::parties(&text, readings.words).is_some()
         };
-        wide || several || indented || telling()
+        wide || several || indented || text.ends_with([':', '：']) || telling()
     };
     (0..body.len()).map(|at| alone[at] && is_section(at)).collect()
 }

@@ -235,6 +235,7 @@ impl<'a> Reader<'a> {
             | PortWord::Between
             | PortWord::More
             | PortWord::Port
+            | PortWord::Unit
             | PortWord::Filler => {}
         }
         at + 1
@@ -341,9 +342,9 @@ fn skip_own_number(protocol: Protocol, tokens: &[Token], at: usize) -> usize {
     }
 }
 
-/// Whether an IP protocol has ports: SCTP, DCCP and UDP-Lite do (IANA protocol numbers).
+/// Whether an IP protocol has ports.
 pub(super) fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, 33 | 132 | 136)
+    !Protocol::Ip(protocol).is_portless()
 }
 
 /// Skips words that say nothing: `port 5000 to port 5010`.

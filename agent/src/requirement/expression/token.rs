@@ -49,6 +49,16 @@ pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
         if c.is_ascii_digit() {
             let number = number::lex(text, at, &tokens, words);
             let end = number.end;
+            // `4 GB` is an amount.
+            let gap = text[end..].len() - text[end..].trim_start_matches(' ').len();
+            let unit = found
+                .peek()
+                .filter(|word| word.meaning == PortWord::Unit && word.start == end + gap && gap <= 1);
+            if let Some(end) = unit.map(|word| word.end) {
+                tokens.push(Token { kind: Kind::Unknown, start: at, end });
+                at = end;
+                continue;
+            }
             // `10gbit`, `3rd`: letters on a number make it a word, unless they are port language.
             let glued = text[end..].chars().next().is_some_and(|c| c.is_ascii_alphabetic())
                 && found.peek().is_none_or(|word| word.start != end);
@@ -75,6 +85,7 @@ pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
             let kind = match word.meaning {
                 PortWord::Protocol(protocol) => Kind::Protocol(protocol),
                 PortWord::Application(index) => Kind::Application(index),
+                PortWord::Unit => Kind::Unknown,
                 other => Kind::Word(other),
             };
             at = push(kind, word.end);

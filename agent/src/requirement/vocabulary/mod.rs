@@ -84,6 +84,8 @@ pub(crate) enum PortWord {
     Port,
     /// A number behind it is an IP protocol's.
     IpProtocol,
+    /// A number before it is an amount, no port.
+    Unit,
     Filler,
 }
 
@@ -247,6 +249,7 @@ impl Vocabulary {
             ("nothing", PortWord::Nothing),
             ("port", PortWord::Port),
             ("ip_protocol", PortWord::IpProtocol),
+            ("unit", PortWord::Unit),
             ("filler", PortWord::Filler),
         ] {
             ports.extend(meanings(key, meaning));

@@ -8,6 +8,8 @@ mod columns;
 mod diagnostic;
 pub mod difference;
 mod expression;
+#[cfg(test)]
+mod fixtures;
 mod fold;
 mod footnotes;
 mod import;
@@ -20,6 +22,7 @@ mod reading;
 mod rows;
 mod settings;
 pub mod slug;
+mod split_ranges;
 mod statement;
 mod surroundings;
 mod tables;

@@ -11,6 +11,7 @@ use super::expression::{Expression, Group};
 use super::fold::Folded;
 use super::import::Import;
 use super::names::{self, Name};
+use super::split_ranges;
 use super::statement::{Statement, report};
 use super::surroundings;
 use super::tables::{Context, Section, shown};
@@ -65,8 +66,47 @@ impl Subject {
     }
 }
 
-/// Reads one row.
+/// Reads a row: once for each direction, where its columns of ports state several.
 pub(crate) fn read(
+    row: &Row,
+    context: &Context<'_>,
+    section: &Section,
+    subject: &Subject,
+    carried: &mut Carried,
+    import: &mut Import,
+) {
+    let ways = context.layout.ways();
+    let parts: Vec<Row> = match ways[..] {
+        [] | [_] => vec![],
+        _ => ways.iter().filter_map(|&way| one_way(row, way, context)).collect(),
+    };
+    if parts.is_empty() {
+        read_part(row, context, section, subject, carried, import);
+    }
+    for part in &parts {
+        read_part(part, context, section, subject, carried, import);
+    }
+}
+
+/// The row without the ports of other directions; `None` where nothing is left.
+fn one_way(row: &Row, way: Direction, context: &Context<'_>) -> Option<Row> {
+    let mut part = row.clone();
+    let mut left = false;
+    let kinds = context.layout.columns.iter().zip(&context.layout.directions);
+    for (cell, (kind, direction)) in part.cells.iter_mut().zip(kinds) {
+        if matches!(kind, Column::Ports | Column::TcpPorts | Column::UdpPorts) {
+            if *direction == Some(way) {
+                left |= !cell.is_empty() && !context.readings.ports(&cell.text).nothing;
+            } else {
+                cell.text.clear();
+            }
+        }
+    }
+    left.then_some(part)
+}
+
+/// Reads a row whose ports have one direction.
+fn read_part(
     row: &Row,
     context: &Context<'_>,
     section: &Section,
@@ -89,7 +129,10 @@ pub(crate) fn read(
             .find(|text| !text.is_empty())
             .cloned()
             .unwrap_or_default();
-        import.names.push(Name::new(row.line, address, purpose));
+        let name = Name::new(row.line, address, purpose);
+        if !import.names.iter().rev().take_while(|other| other.line == row.line).any(|other| *other == name) {
+            import.names.push(name);
+        }
     }
     if statement.direction.is_none() {
         statement.direction = section.direction;
@@ -144,7 +187,17 @@ impl<'a> Cells<'a> {
         let layout = context.layout;
         let mut cells = vec![];
         for (at, cell) in row.cells.iter().enumerate() {
+            let last = layout.columns.get(at + 1).filter(|&next| *next == Column::LastPort);
+            let last = last.and_then(|_| row.cells.get(at + 1));
             match layout.columns.get(at) {
+                Some(Column::LastPort) => {}
+                Some(Column::Ports) if let Some(last) = last => {
+                    cells.push((
+                        Column::Ports,
+                        at,
+                        split_ranges::join(&cell.text, &last.text, context.readings),
+                    ));
+                }
                 Some(Column::Packed(kinds)) => {
                     cells.extend(unpack(&cell.text, kinds).into_iter().map(|(kind, text)| (kind, at, text)));
                 }
@@ -216,12 +269,13 @@ impl<'a> Cells<'a> {
                 .flatten()
                 .map(|found| found.meaning),
         );
-        let column_direction =
-            layout.columns.iter().zip(&layout.directions).find_map(|(column, direction)| {
-                matches!(column, Column::Ports | Column::TcpPorts | Column::UdpPorts)
+        let column_direction = layout.columns.iter().zip(&layout.directions).zip(&self.row.cells).find_map(
+            |((column, direction), cell)| {
+                (matches!(column, Column::Ports | Column::TcpPorts | Column::UdpPorts) && !cell.is_empty())
                     .then_some(*direction)
                     .flatten()
-            });
+            },
+        );
         let mut statement = Statement {
             line: self.row.line,
             table: context.name.to_owned(),

@@ -87,6 +87,13 @@ pub(crate) enum PortWord {
     Filler,
 }
 
+/// Which end of a range a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RangeEnd {
+    First,
+    Last,
+}
+
 /// Which way traffic goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FlowWord {
@@ -136,6 +143,8 @@ pub(crate) struct Vocabulary {
     pub(crate) flow_cells: Lexicon<FlowWord>,
     /// Directions that count in notes.
     pub(crate) flow_notes: Lexicon<FlowWord>,
+    /// Headers of two columns that state the ends of one range.
+    pub(crate) range_ends: Lexicon<RangeEnd>,
     pub(crate) flags: Lexicon<FlagWord>,
     pub(crate) answers: Lexicon<bool>,
     /// Words of headings that name no role: `required ports`.
@@ -257,6 +266,10 @@ impl Vocabulary {
         ];
         let flags =
             flags.into_iter().flat_map(|(key, flag)| words(&[key]).into_iter().map(move |word| (word, flag)));
+        let range_ends = [("first_port", RangeEnd::First), ("last_port", RangeEnd::Last)];
+        let range_ends = range_ends
+            .into_iter()
+            .flat_map(|(key, end)| words(&[key]).into_iter().map(move |word| (word, end)));
         let answers = [("yes", true), ("no", false)];
         let answers = answers
             .into_iter()
@@ -273,6 +286,7 @@ impl Vocabulary {
                 &["outbound", "outbound_cell", "sends"],
             ]),
             flow_notes: flows([&["both"], &["inbound", "receives"], &["outbound", "sends"]]),
+            range_ends: Lexicon::new(range_ends),
             flags: Lexicon::new(flags),
             answers: Lexicon::new(answers),
             generic: single(&["generic", "inbound", "outbound", "both", "notes_label"]),

@@ -107,7 +107,8 @@ pub(crate) fn states_ports(text: &str, readings: &Readings) -> bool {
 
 /// The ports that an item states, if it does.
 fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> {
-    if text.len() > ITEM || !text.bytes().any(|byte| byte.is_ascii_digit()) {
+    // Without a number only a protocol that has no ports can stand here, where ports are the subject.
+    if text.len() > ITEM || !(about_ports || text.bytes().any(|byte| byte.is_ascii_digit())) {
         return None;
     }
     let read = |piece: &str| {

@@ -150,6 +150,8 @@ pub(crate) struct Vocabulary {
     /// Words of headings that name no role: `required ports`.
     pub(crate) generic: Lexicon<()>,
     pub(crate) note_labels: Lexicon<()>,
+    /// Words before the number of a table.
+    pub(crate) table_labels: Lexicon<()>,
     pub(crate) ipsec: Lexicon<()>,
     pub(crate) parties: Vec<PartiesPattern>,
     pub(crate) applications: Vec<Application>,
@@ -291,6 +293,7 @@ impl Vocabulary {
             answers: Lexicon::new(answers),
             generic: single(&["generic", "inbound", "outbound", "both", "notes_label"]),
             note_labels: single(&["notes_label"]),
+            table_labels: single(&["table_label"]),
             ipsec: single(&["ipsec"]),
             parties: files
                 .iter()

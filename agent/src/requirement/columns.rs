@@ -96,7 +96,7 @@ impl Layout {
             return None;
         }
         let directions: Vec<Option<Direction>> =
-            headers.iter().map(|header| surroundings::direction(header, words)).collect();
+            headers.iter().map(|header| stated_direction(header, words)).collect();
         split_ranges::pair(&mut columns, &headers, body, readings);
         fill_from_flow(&mut columns, &directions, &contents);
         fill_from_content(&mut columns, &contents, header_rows > titled);
@@ -356,6 +356,12 @@ fn packed(header: &str, words: &Vocabulary) -> Option<Column> {
                 .collect(),
         )
     })
+}
+
+/// The direction that a header states; `In` and `Out` do where they are all of it.
+fn stated_direction(header: &str, words: &Vocabulary) -> Option<Direction> {
+    surroundings::direction(header, words)
+        .or_else(|| surroundings::direction_in(words.flow_cells.whole(Folded::new(header).as_str())))
 }
 
 /// Ports below `Inbound` or `Outbound` alone, beside a column of protocols or with their own.

@@ -61,6 +61,8 @@ const SUPERSCRIPTS: [(char, char); 10] = [
     ('⁹', '9'),
 ];
 
+/// Longest raised text that is a footnote mark: `(12)`.
+const LONGEST_RAISED: usize = 4;
 /// Open emphasis marks among which a closing one is searched.
 const OPEN: usize = 64;
 /// Longest text or target of a link, in characters.
@@ -75,7 +77,7 @@ enum Piece {
 /// Removes the markup of `source`.
 pub(super) fn plain(source: &str) -> Inline {
     let mut inline = Inline::default();
-    if !source.contains(['\\', '`', '*', '_', '<', '&', '[', '!', '|', '~']) && source.is_ascii() {
+    if !source.contains(['\\', '`', '*', '_', '<', '&', '[', '!', '|', '~', '^']) && source.is_ascii() {
         source.trim().clone_into(&mut inline.text);
         return inline;
     }
@@ -133,6 +135,7 @@ impl<'a> Reader<'a> {
                     self.push('\n');
                     Some(4)
                 }
+                '^' => self.caret(),
                 _ => self.superscript(c),
             };
             let taken = taken.unwrap_or_else(|| {
@@ -296,6 +299,18 @@ impl<'a> Reader<'a> {
         Some(length)
     }
 
+    /// `443^1^`: raised text; what is short and no word is a footnote mark.
+    fn caret(&mut self) -> Option<usize> {
+        let body = &self.rest[1..];
+        let end = body.bytes().take(LONGEST_RAISED + 1).position(|byte| byte == b'^')?;
+        let raised = &body[..end];
+        let inner = raised.trim_matches(['(', ')', '[', ']']);
+        let digits = !inner.is_empty() && inner.bytes().all(|byte| byte.is_ascii_digit());
+        let letter = inner.len() == 1 && inner.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'*');
+        (digits || letter).then(|| self.marks.push(inner.to_owned()))?;
+        Some(end + 2)
+    }
+
     fn superscript(&mut self, c: char) -> Option<usize> {
         let digit = |c: char| SUPERSCRIPTS.iter().find(|&&(raised, _)| raised == c).map(|&(_, digit)| digit);
         digit(c)?;
@@ -385,6 +400,9 @@ mod tests {
     fn footnote_marks_leave_the_text() {
         for (source, text, marks) in [
             ("443<sup>1</sup>", "443", vec!["1"]),
+            ("443^1^", "443", vec!["1"]),
+            ("443 ^(a)^", "443", vec!["a"]),
+            ("2^16 or 2^32", "2^16 or 2^32", vec![]),
             ("443²", "443", vec!["2"]),
             ("443[^a]", "443", vec!["a"]),
             ("443 <sup>(1), (2)</sup>", "443", vec!["1", "2"]),

@@ -8,7 +8,7 @@
 use super::fold::Folded;
 use super::reading::Readings;
 use super::vocabulary::{ColumnWord, Vocabulary};
-use super::{Direction, names, surroundings};
+use super::{Direction, names, split_ranges, surroundings};
 use crate::document::{Cell, Row, Table};
 
 /// What a column holds.
@@ -21,6 +21,8 @@ pub(crate) enum Column {
     TcpPorts,
     UdpPorts,
     SourcePorts,
+    /// The last port of a range whose first one stands in the column to the left.
+    LastPort,
     Protocol,
     Application,
     Source,
@@ -93,6 +95,10 @@ impl Layout {
         if hardware && !contents.iter().any(|content| content.transported > 0) {
             return None;
         }
+        let directions: Vec<Option<Direction>> =
+            headers.iter().map(|header| stated_direction(header, words)).collect();
+        split_ranges::pair(&mut columns, &headers, body, readings);
+        fill_from_flow(&mut columns, &directions, &contents);
         fill_from_content(&mut columns, &contents, header_rows > titled);
         let directions: Vec<Option<Direction>> =
             headers.iter().map(|header| surroundings::direction(header, words)).collect();
@@ -353,6 +359,28 @@ fn packed(header: &str, words: &Vocabulary) -> Option<Column> {
                 .collect(),
         )
     })
+}
+
+/// The direction that a header states; `In` and `Out` do where they are all of it.
+fn stated_direction(header: &str, words: &Vocabulary) -> Option<Direction> {
+    surroundings::direction(header, words)
+        .or_else(|| surroundings::direction_in(words.flow_cells.whole(Folded::new(header).as_str())))
+}
+
+/// Ports below `Inbound` or `Outbound` alone, beside a column of protocols or with their own.
+fn fill_from_flow(columns: &mut [Column], directions: &[Option<Direction>], contents: &[Content]) {
+    let transports = columns.contains(&Column::Protocol);
+    for ((column, direction), content) in columns.iter_mut().zip(directions).zip(contents) {
+        let one_way = matches!(direction, Some(Direction::Inbound | Direction::Outbound));
+        if one_way
+            && matches!(column, Column::Other | Column::Direction)
+            && content.most(content.ports)
+            && content.numbers > 0
+            && (transports || content.transported > 0)
+        {
+            *column = Column::Ports;
+        }
+    }
 }
 
 /// Gives columns without a telling header the kind of their cells.

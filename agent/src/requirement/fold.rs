@@ -62,7 +62,11 @@ impl Folded {
         for lower in composed.to_lowercase() {
             let latin_or_cyrillic =
                 matches!(lower, '\u{c0}'..='\u{24f}' | '\u{370}'..='\u{52f}' | '\u{1e00}'..='\u{1fff}');
-            if latin_or_cyrillic {
+            if lower == 'ß' {
+                // As in upper case, and as the Swiss write it.
+                self.push('s', offset);
+                self.push('s', offset);
+            } else if latin_or_cyrillic {
                 lower.nfd().filter(|&c| !is_combining_mark(c)).for_each(|c| self.push(c, offset));
             } else if !('\u{300}'..='\u{36f}').contains(&lower) {
                 self.push(lower, offset);
@@ -95,7 +99,7 @@ mod tests {
             ("Número de PUERTO", "numero de puerto"),
             ("ＴＣＰ　４４３", "tcp 443"),
             ("ﾎﾟｰﾄ", "ポート"),
-            ("Übergröße", "ubergroße"),
+            ("Übergröße", "ubergrosse"),
             ("входящий Ёж", "входящии еж"),
             ("5000 ～ 6000", "5000 ~ 6000"),
         ] {

@@ -8,6 +8,8 @@ mod columns;
 mod diagnostic;
 pub mod difference;
 mod expression;
+#[cfg(test)]
+mod fixtures;
 mod flows;
 mod fold;
 mod footnotes;
@@ -21,6 +23,7 @@ mod reading;
 mod rows;
 mod settings;
 pub mod slug;
+mod split_ranges;
 mod statement;
 mod surroundings;
 mod tables;

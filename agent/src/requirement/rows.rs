@@ -12,6 +12,7 @@ use super::fold::Folded;
 use super::import::Import;
 use super::names::{self, Name};
 use super::reading::Readings;
+use super::split_ranges;
 use super::statement::{Statement, report};
 use super::surroundings;
 use super::tables::{Context, Section, shown};
@@ -111,7 +112,10 @@ fn read_part(
             .find(|text| !text.is_empty())
             .cloned()
             .unwrap_or_default();
-        import.names.push(Name::new(row.line, address, purpose));
+        let name = Name::new(row.line, address, purpose);
+        if !import.names.iter().rev().take_while(|other| other.line == row.line).any(|other| *other == name) {
+            import.names.push(name);
+        }
     }
     if statement.direction.is_none() {
         statement.direction = section.direction;
@@ -166,7 +170,17 @@ impl<'a> Cells<'a> {
         let layout = context.layout;
         let mut cells = vec![];
         for (at, cell) in row.cells.iter().enumerate() {
+            let last = layout.columns.get(at + 1).filter(|&next| *next == Column::LastPort);
+            let last = last.and_then(|_| row.cells.get(at + 1));
             match layout.columns.get(at) {
+                Some(Column::LastPort) => {}
+                Some(Column::Ports) if let Some(last) = last => {
+                    cells.push((
+                        Column::Ports,
+                        at,
+                        split_ranges::join(&cell.text, &last.text, context.readings),
+                    ));
+                }
                 Some(Column::Packed(kinds)) => {
                     cells.extend(unpack(&cell.text, kinds).into_iter().map(|(kind, text)| (kind, at, text)));
                 }

@@ -89,9 +89,10 @@ impl Surroundings {
     /// What is said about `table`, which comes next.
     pub(crate) fn scope(&self, caption: Option<&str>, words: &Vocabulary) -> Scope {
         let mut titles: Vec<String> = vec![];
-        let lead = self.lead.as_ref().map(|(text, bold)| (trim_title(text), *bold));
-        let caption =
-            caption.map(trim_title).or_else(|| lead.clone().filter(|(_, bold)| *bold).map(|(text, _)| text));
+        let lead = self.lead.as_ref().map(|(text, bold)| (trim_title(text, words), *bold));
+        let caption = caption
+            .map(|text| trim_title(text, words))
+            .or_else(|| lead.clone().filter(|(_, bold)| *bold).map(|(text, _)| text));
         titles.extend(caption.clone());
         titles.extend(lead.clone().filter(|(_, bold)| !bold).map(|(text, _)| text));
         let headings: Vec<(usize, String)> = self
@@ -99,7 +100,7 @@ impl Surroundings {
             .iter()
             .enumerate()
             .rev()
-            .map(|(depth, heading)| (depth, trim_title(&heading.text)))
+            .map(|(depth, heading)| (depth, trim_title(&heading.text, words)))
             .collect();
         titles.extend(headings.iter().map(|(_, text)| text.clone()));
         let names_role = |text: &String| !is_generic(text, words) && parties(text, words).is_none();
@@ -140,8 +141,19 @@ fn starts_like_heading(text: &str) -> bool {
         .is_some_and(|first| first.is_alphanumeric() || matches!(first, '「' | '【' | '"' | '“' | '(' | '<'))
 }
 
-fn trim_title(text: &str) -> String {
-    text.trim().trim_end_matches([':', '：']).trim_end().to_owned()
+fn trim_title(text: &str, words: &Vocabulary) -> String {
+    let text = text.trim().trim_end_matches([':', '：']).trim_end();
+    unnumbered(text, words).unwrap_or(text).to_owned()
+}
+
+/// What follows `Table 3:`.
+fn unnumbered<'a>(text: &'a str, words: &Vocabulary) -> Option<&'a str> {
+    let digit = text.find(|c: char| c.is_ascii_digit())?;
+    let label = text[..digit].trim_end();
+    words.table_labels.whole(Folded::new(label).as_str())?;
+    let behind = text[digit..].trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
+    let rest = behind.trim_start_matches([' ', ':', '：', '–', '—', '-', '　', '.']);
+    (!rest.is_empty()).then_some(rest)
 }
 
 /// Whether a title names nothing but ports, directions and documents.
@@ -151,14 +163,14 @@ pub(crate) fn is_generic(text: &str, words: &Vocabulary) -> bool {
     numbering.is_empty()
         || words.generic.covers(&folded)
         || words.generic.covers(&Folded::new(numbering))
-        || words.flow_cells.whole(&trim_title(Folded::new(numbering).as_str())).is_some()
+        || words.flow_cells.whole(&trim_title(Folded::new(numbering).as_str(), words)).is_some()
 }
 
 /// The direction that a text states, if it states one.
 pub(crate) fn direction(text: &str, words: &Vocabulary) -> Option<Direction> {
     let folded = Folded::new(text);
     // `Out:` above a table is a direction, as it is in a cell.
-    let title = trim_title(folded.as_str());
+    let title = trim_title(folded.as_str(), words);
     let whole = title.chars().any(char::is_alphabetic).then(|| words.flow_cells.whole(&title)).flatten();
     let found = words.flows.find(&folded).into_iter().map(|found| found.meaning);
     direction_in(found).or_else(|| direction_in(whole))
@@ -184,7 +196,7 @@ pub(crate) fn direction_in(found: impl IntoIterator<Item = FlowWord>) -> Option<
 
 /// The two ends that a title names: `ports from A to B`.
 pub(crate) fn parties(text: &str, words: &Vocabulary) -> Option<Parties> {
-    let text = trim_title(text);
+    let text = trim_title(text, words);
     let folded = Folded::new(&text);
     words.parties.iter().find_map(|pattern| matches(&text, &folded, pattern, words))
 }
@@ -242,6 +254,7 @@ mod tests {
             ("Ports vom Client zum Server", Some(("Client", "Server"))),
             ("監視サーバーから管理サーバーへの通信", Some(("監視サーバー", "管理サーバー"))),
             ("Web → Datenbank", Some(("Web", "Datenbank"))),
+            ("Table 3: From Edge to Front End", Some(("Edge", "Front End"))),
             ("How to get from here to there in a day", None),
             ("Worker nodes", None),
         ];
@@ -251,6 +264,21 @@ mod tests {
                 destination: destination.to_owned(),
             });
             assert_eq!(parties(text, words), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_a_table_is_no_part_of_its_title() {
+        let words = Vocabulary::standard().expect("well-formed");
+        for (text, title) in [
+            ("Table 3: Mail relay", "Mail relay"),
+            ("Tabella 1. Nodi", "Nodi"),
+            ("Tableau 2-1 – Passerelle", "Passerelle"),
+            ("表1　サーバー", "サーバー"),
+            ("Table 3", "Table 3"),
+            ("Port 443: portal", "Port 443: portal"),
+        ] {
+            assert_eq!(trim_title(text, words), title);
         }
     }
 

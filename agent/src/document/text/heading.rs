@@ -1,4 +1,4 @@
-//! Headings that the text marks: `#`, `=` as in AsciiDoc, underlines, and the title of a front matter.
+//! Headings that the text marks: `#`, `=` as in AsciiDoc, `h2.` as in wikis, underlines, and the title of a front matter.
 //!
 //! In come lines; out come heading blocks. Lone short lines without a mark stay paragraphs: whether
 //! they head something is a question of what follows, which the importer answers. Invariant: an
@@ -48,6 +48,9 @@ pub(super) fn marked(lines: &Lines<'_>, at: usize, fresh: bool) -> Taken {
     if !fresh {
         return None;
     }
+    if let Some((level, text)) = wiki(line) {
+        return Some((vec![heading_block(at, level, text)], at + 1));
+    }
     // reST: a line above and below the title.
     if let Some(mark) = underline(trimmed) {
         let title = lines.get(at + 1);
@@ -60,6 +63,13 @@ pub(super) fn marked(lines: &Lines<'_>, at: usize, fresh: bool) -> Taken {
     let level = if mark == '=' { 1 } else { level };
     (!lines.get(at + 1).starts_with(' '))
         .then(|| (vec![heading_block(at, level, trimmed)] as Vec<Block>, at + 2))
+}
+
+/// `h2. Title`.
+fn wiki(line: &str) -> Option<(u8, &str)> {
+    let (mark, text) = line.split_once(". ")?;
+    let level = mark.strip_prefix('h').filter(|level| level.len() == 1)?.parse().ok()?;
+    ((1..=6).contains(&level) && !text.trim().is_empty()).then(|| (level, text.trim()))
 }
 
 /// The mark of a line that consists of one, at least three times.

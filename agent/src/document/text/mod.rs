@@ -229,6 +229,7 @@ fn quoted(line: &str) -> &str {
 fn footnote(line: &str) -> String {
     let inline = inline::plain(line);
     let marked = line.starts_with("[^")
+        || line.starts_with('^')
         || line.starts_with("<sup>")
         || line.starts_with(['¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹']);
     match inline.marks.first() {

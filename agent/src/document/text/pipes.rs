@@ -1,4 +1,4 @@
-//! Pipe tables: rows of cells between `|`, as Markdown and database shells write them.
+//! Pipe tables: rows of cells between `|`, as Markdown, wikis and database shells write them.
 //!
 //! In come lines; out comes a table. Vendors' rows break: delimiter rows are missing, outer pipes come
 //! and go, a cell runs over several lines, a blank line stands between two rows. Invariant: a row
@@ -13,6 +13,9 @@ pub(super) fn table(lines: &Lines<'_>, at: usize) -> Taken {
     let first = quoted(lines.get(at));
     if !first.contains('|') || first.starts_with("||") && first.len() < 4 {
         return None;
+    }
+    if is_wiki_header(first) {
+        return wiki(lines, at);
     }
     let delimited = is_delimiter(quoted(lines.get(at + 1)));
     let outer = first.starts_with('|');
@@ -73,6 +76,43 @@ pub(super) fn table(lines: &Lines<'_>, at: usize) -> Taken {
         rows.iter().map(|(at, row)| Row { line: Lines::number(*at), cells: cells(row) }).collect();
     let table = Table { line: Lines::number(at), caption: None, header_rows, rows };
     Some((vec![Block::Table(table)], next))
+}
+
+/// A header row as wikis write it: a double pipe before, between and behind its cells.
+fn is_wiki_header(line: &str) -> bool {
+    let inner = line.strip_prefix("||").and_then(|line| line.strip_suffix("||"));
+    inner.is_some_and(|inner| {
+        inner.contains("||") && !inner.split("||").any(|cell| cell.contains('|') || cell.trim().is_empty())
+    })
+}
+
+/// A wiki's table: a double pipe opens a header cell, in the first row or at the left of any other;
+/// a line that begins with no pipe goes on with the cell above.
+fn wiki(lines: &Lines<'_>, at: usize) -> Taken {
+    let mut rows: Vec<(usize, String)> = vec![];
+    let mut next = at;
+    while next < lines.len() && !lines.is_blank(next) {
+        let line = quoted(lines.get(next));
+        if line.starts_with('|') {
+            if next > at && is_wiki_header(line) && rows.len() > 1 {
+                break;
+            }
+            rows.push((next, line.replace("||", "|")));
+        } else {
+            match rows.last_mut() {
+                Some((_, row)) if !row.ends_with('|') => {
+                    row.push_str("<br>");
+                    row.push_str(line);
+                }
+                _ => break,
+            }
+        }
+        next += 1;
+    }
+    let rows =
+        rows.iter().map(|(at, row)| Row { line: Lines::number(*at), cells: cells(row) }).collect::<Vec<_>>();
+    let table = Table { line: Lines::number(at), caption: None, header_rows: Some(1), rows };
+    (table.rows.len() > 1).then(|| (vec![Block::Table(table)], next))
 }
 
 /// A row that only draws the line under the header.
@@ -172,6 +212,14 @@ mod tests {
                 .collect();
             assert_eq!(rows(content), Some(expected), "{content}");
         }
+    }
+
+    #[test]
+    fn a_wiki_doubles_the_pipes_of_headers() {
+        let content = "||Role||Port||\n||Web|443|\n|Mail\nrelay|25|\n";
+        let expected = [(1, ["Role", "Port"]), (2, ["Web", "443"]), (3, ["Mail\nrelay", "25"])];
+        let expected = expected.map(|(line, cells)| (line, cells.map(str::to_owned).to_vec()));
+        assert_eq!(rows(content), Some(expected.to_vec()));
     }
 
     #[test]

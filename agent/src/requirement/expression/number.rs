@@ -51,8 +51,9 @@ pub(super) fn lex(text: &str, at: usize, before: &[Token], words: &Vocabulary) -
     match (parts, whole) {
         (true, false) => apart,
         (false, true) => together,
-        // `1,433` lists no port 1; `5 222` with a space is how many languages group.
-        _ if end - at == 1 || mark == ' ' => {
+        // `1,433` lists no port 1 and `10,102` no port 10; `5 222` with a space is how many languages
+        // group.
+        _ if end - at == 1 || mark == ' ' || !words.is_known(value) => {
             Number { doubt: (mark != ' ').then(|| vec![value, second]), ..together }
         }
         _ => Number { doubt: Some(vec![joined]), ..apart },

@@ -89,6 +89,13 @@ pub(crate) enum PortWord {
     Filler,
 }
 
+/// Which end of a range a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RangeEnd {
+    First,
+    Last,
+}
+
 /// Which way traffic goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FlowWord {
@@ -148,10 +155,14 @@ pub(crate) struct Vocabulary {
     pub(crate) flow_cells: Lexicon<FlowWord>,
     /// Directions and qualifications, as roles, services and notes mention them.
     pub(crate) hints: Lexicon<HintWord>,
+    /// Headers of two columns that state the ends of one range.
+    pub(crate) range_ends: Lexicon<RangeEnd>,
     pub(crate) answers: Lexicon<bool>,
     /// Words of headings that name no role: `required ports`.
     pub(crate) generic: Lexicon<()>,
     pub(crate) note_labels: Lexicon<()>,
+    /// Words before the number of a table.
+    pub(crate) table_labels: Lexicon<()>,
     pub(crate) ipsec: Lexicon<()>,
     pub(crate) parties: Vec<PartiesPattern>,
     pub(crate) applications: Vec<Application>,
@@ -274,6 +285,10 @@ impl Vocabulary {
         ];
         let hints =
             hints.into_iter().flat_map(|(key, hint)| words(&[key]).into_iter().map(move |word| (word, hint)));
+        let range_ends = [("first_port", RangeEnd::First), ("last_port", RangeEnd::Last)];
+        let range_ends = range_ends
+            .into_iter()
+            .flat_map(|(key, end)| words(&[key]).into_iter().map(move |word| (word, end)));
         let answers = [("yes", true), ("no", false)];
         let answers = answers
             .into_iter()
@@ -290,9 +305,11 @@ impl Vocabulary {
                 &["outbound", "outbound_cell", "sends"],
             ]),
             hints: Lexicon::new(hints),
+            range_ends: Lexicon::new(range_ends),
             answers: Lexicon::new(answers),
             generic: single(&["generic", "inbound", "outbound", "both", "notes_label"]),
             note_labels: single(&["notes_label"]),
+            table_labels: single(&["table_label"]),
             ipsec: single(&["ipsec"]),
             parties: files
                 .iter()

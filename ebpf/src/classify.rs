@@ -8,14 +8,14 @@ use aya_ebpf::{
 use portcullis_common::{
     abi::feature,
     class,
-    slot::{Reason, Slot, accepts},
+    slot::{Reason, Slot, accept_bit, accepts},
 };
 
 use crate::{
     config, flow,
     header::{Headers, Kind, Version},
     packet::Packet,
-    parse,
+    parse::{self, Common},
 };
 
 /// `[row][address class][source class]` -> slot. Userspace writes it before the program is attached
@@ -38,23 +38,47 @@ static ADDRESSES6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(1, BPF_F_N
 /// The slot in which a packet ends, and with it the verdict.
 #[inline(always)]
 pub(crate) fn slot(packet: &Packet) -> Slot {
-    let headers = match parse::common(packet) {
-        Some(headers) => headers,
-        None => match parse::headers(packet) {
-            Ok(headers) => headers,
-            Err(reason) => return reason.slot(),
-        },
-    };
+    if let Some(common) = parse::common(packet)
+        && let Some(slot) = decided(&common)
+    {
+        return slot;
+    }
+    match parse::headers(packet) {
+        Ok(headers) => judge(packet, &headers),
+        Err(reason) => reason.slot(),
+    }
+}
+
+/// The slot of a packet whose class alone decides. `None` where its source, its local address or a flow
+/// matters; then its headers are read once more.
+#[inline(always)]
+fn decided(common: &Common) -> Option<Slot> {
+    let class = config::class(common.index);
+    if config::has(feature::MORE) && class & class::MORE != 0 {
+        return None;
+    }
+    if !config::has(feature::FLOWS) || common.kind == Kind::Syn {
+        return Some(class);
+    }
+    // Whatever the verdict, the same loads and one branch, which goes one way unless a flow uses the
+    // port: a flood of random ports is not mispredicted.
+    let may_be_reply = flow::mark_of(common.index) & (1 - accept_bit(class));
+    if may_be_reply != 0 { None } else { Some(class) }
+}
+
+/// The slot of any packet whose headers could be read: rule first, then flow, then drop.
+#[inline(always)]
+fn judge(packet: &Packet, headers: &Headers) -> Slot {
     let class = config::class(headers.index);
     let slot = if config::has(feature::MORE) && class & class::MORE != 0 {
-        more(packet, &headers, class & !class::MORE)
+        more(packet, headers, class & !class::MORE)
     } else {
         class
     };
-    if accepts(slot) || !config::has(feature::FLOWS) || headers.kind == Kind::Syn {
+    if accepts(slot) || !config::has(feature::FLOWS) {
         return slot;
     }
-    match flow::reply(packet, &headers) {
+    match flow::reply(packet, headers) {
         Some(reason) => reason.slot(),
         None => slot,
     }

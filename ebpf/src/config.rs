@@ -4,13 +4,13 @@
 //! side is removed. The class table lies in the same section at a direct address: reading a class is
 //! one load, without a helper call or a null check.
 
-use aya_ebpf::Global;
+use aya_ebpf::{Global, bindings::xdp_action};
 use portcullis_common::{abi::feature, class};
 
 #[unsafe(no_mangle)]
 static FEATURES: Global<u32> = Global::new(feature::FLOWS);
 #[unsafe(no_mangle)]
-static DROP_ACTION: Global<u32> = Global::new(aya_ebpf::bindings::xdp_action::XDP_DROP);
+static DROP_ACTION: Global<u32> = Global::new(xdp_action::XDP_DROP);
 #[unsafe(no_mangle)]
 static SOURCE_CLASSES: Global<u32> = Global::new(1);
 #[unsafe(no_mangle)]
@@ -28,10 +28,10 @@ pub(crate) fn has(feature: u32) -> bool {
     FEATURES.load() & feature != 0
 }
 
-/// The action of a drop verdict: drop, or pass in observe mode.
+/// Whether packets with a drop verdict pass: the mode is observe.
 #[inline(always)]
-pub(crate) fn drop_action() -> u32 {
-    DROP_ACTION.load()
+pub(crate) fn observes() -> bool {
+    DROP_ACTION.load() == xdp_action::XDP_PASS
 }
 
 /// Number of source classes.

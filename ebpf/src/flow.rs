@@ -94,7 +94,7 @@ pub(crate) fn reply(packet: &Packet, headers: &Headers) -> Option<Reason> {
         Kind::EchoReply => (Reason::FlowEcho, config::udp_timeout()),
         Kind::Syn | Kind::EchoRequest | Kind::Other => return None,
     };
-    if headers.kind != Kind::EchoReply && !marked(headers.index) {
+    if headers.kind != Kind::EchoReply && mark_of(headers.index) == 0 {
         return None;
     }
     let ports = ports(packet, headers, Side::Destination)?;
@@ -197,11 +197,14 @@ fn mark(headers: &Headers, local_port: u16) {
     }
 }
 
-/// Whether some flow uses the local port with this class index.
+/// 1 where some flow uses the local port with this class index, else 0.
 #[inline(always)]
-fn marked(index: usize) -> bool {
-    // SAFETY: `port_byte` gives a byte inside the map's value, valid while the program runs.
-    port_byte(index).is_some_and(|used| unsafe { used.read() } != 0)
+pub(crate) fn mark_of(index: usize) -> u32 {
+    match port_byte(index) {
+        // SAFETY: `port_byte` gives a byte inside the map's value, valid while the program runs.
+        Some(used) => unsafe { used.read() }.into(),
+        None => 0,
+    }
 }
 
 /// The byte of `FLOW_PORTS` for a TCP or UDP class index.

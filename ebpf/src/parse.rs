@@ -33,11 +33,19 @@ const fn word(bytes: [u8; 4]) -> u32 {
     u32::from_ne_bytes(bytes)
 }
 
-/// Headers of the shapes that carry nearly all traffic: at most one VLAN tag, IPv4 without options
+/// What a packet of a common shape is addressed to.
+pub(crate) struct Common {
+    /// Index into the class table.
+    pub(crate) index: usize,
+    /// Syn, Segment or Datagram.
+    pub(crate) kind: Kind,
+}
+
+/// Recognises the shapes that carry nearly all traffic: at most one VLAN tag, IPv4 without options
 /// and not a fragment or IPv6 without extension headers, TCP or UDP. `None` says nothing but that
-/// [`headers`] must look.
+/// [`headers`] must look. Only what most verdicts need is kept, so that it stays in registers.
 #[inline(always)]
-pub(crate) fn common(packet: &Packet) -> Option<Headers> {
+pub(crate) fn common(packet: &Packet) -> Option<Common> {
     let frame = packet.window::<54>(0)?;
     match frame.half::<12>() {
         ether::VLAN | ether::SERVICE_VLAN => common_at::<TAG>(packet),
@@ -47,7 +55,7 @@ pub(crate) fn common(packet: &Packet) -> Option<Headers> {
 
 /// [`common`] behind `TAGS` bytes of VLAN tags.
 #[inline(always)]
-fn common_at<const TAGS: usize>(packet: &Packet) -> Option<Headers> {
+fn common_at<const TAGS: usize>(packet: &Packet) -> Option<Common> {
     // The EtherType, then version and IHL (IPv4) or version and half of the traffic class (IPv6).
     const TYPE_IHL: u32 = word([0xff, 0xff, 0xff, 0]);
     const IPV4_PLAIN: u32 = word([0x08, 0x00, 0x45, 0]);
@@ -60,18 +68,15 @@ fn common_at<const TAGS: usize>(packet: &Packet) -> Option<Headers> {
 
     let frame = packet.window::<54>(TAGS)?;
     let start = frame.word::<12>();
-    let network = TAGS + ETHERNET;
     if start & TYPE_IHL == IPV4_PLAIN {
-        let transport = network + 20;
         let (index, kind) = match frame.word::<20>() & FRAGMENT_PROTOCOL {
             WHOLE_TCP => (tcp_index(frame.half::<36>()), Kind::of_tcp(frame.byte::<47>())),
             WHOLE_UDP => (udp_index(frame.half::<36>()), Kind::Datagram),
             _ => return None,
         };
-        return Some(Headers { index, version: Version::V4, network, transport, kind });
+        return Some(Common { index, kind });
     }
     if start & TYPE_VERSION == IPV6 {
-        let transport = network + 40;
         let (index, kind) = match frame.byte::<20>() {
             protocol::TCP => {
                 let frame = packet.window::<68>(TAGS)?;
@@ -83,7 +88,7 @@ fn common_at<const TAGS: usize>(packet: &Packet) -> Option<Headers> {
             }
             _ => return None,
         };
-        return Some(Headers { index, version: Version::V6, network, transport, kind });
+        return Some(Common { index, kind });
     }
     None
 }

@@ -4,10 +4,13 @@ use aya_ebpf::{bindings::xdp_action, macros::map, maps::PerCpuArray, programs::X
 use aya_log_ebpf::debug;
 use portcullis_common::{
     counter::Counter,
-    slot::{self, Slot, accepts},
+    slot::{self, Slot, accept_bit},
 };
 
 use crate::{config, packet::Packet};
+
+// A slot's verdict becomes an action by adding a bit.
+const _: () = assert!(xdp_action::XDP_DROP + 1 == xdp_action::XDP_PASS);
 
 /// Slot -> packets and bytes on this CPU. Only this program writes, userspace reads and adds up.
 /// Pinned: counts outlive generations.
@@ -25,5 +28,5 @@ pub(crate) fn verdict(ctx: &XdpContext, packet: &Packet, slot: Slot) -> u32 {
     }
     // Off unless userspace raises the level when it loads; then the verifier removes it.
     debug!(ctx, "slot {} bytes {}", slot, packet.len());
-    if accepts(slot) { xdp_action::XDP_PASS } else { config::drop_action() }
+    if config::observes() { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP + accept_bit(slot) }
 }

@@ -60,19 +60,6 @@ pub enum DatapathError {
         /// Why.
         source: io::Error,
     },
-    /// A pinned map was laid out by another build.
-    #[error(
-        "pinned map {path} has another shape ({found}) than this build expects ({expected}): \
-         `portcullis detach` removes it, its counters included"
-    )]
-    ForeignMap {
-        /// Its pin.
-        path: PathBuf,
-        /// Its shape.
-        found: String,
-        /// The shape of this build's.
-        expected: String,
-    },
     /// The verifier refused a program, or it could not be loaded.
     #[error("the kernel refuses the program `{program}`: {reason}")]
     Refused {

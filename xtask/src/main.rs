@@ -7,6 +7,7 @@ mod journal;
 mod privilege;
 mod readme;
 mod tools;
+mod vm;
 mod workspace;
 
 use std::path::PathBuf;
@@ -55,6 +56,14 @@ enum Command {
         #[arg(long)]
         without_kernel: bool,
     },
+    /// Set up, build, and run kernel tests on an older kernel in a virtual machine, without root.
+    Vm {
+        /// Debian package of the kernel; otherwise that of Debian's cloud images.
+        #[arg(long, value_name = "PACKAGE")]
+        kernel: Option<String>,
+        /// Test programs of the tests crate; otherwise those of `cargo xtask test`.
+        tests: Vec<String>,
+    },
     /// Set up, build, and show the product at work in network namespaces, as root.
     Demo {
         /// Arguments for the demonstration.
@@ -88,6 +97,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build { release } => build::run(&workspace, release)?,
         Command::Check => check::run(&workspace)?,
         Command::Test { without_kernel } => test::run(&workspace, without_kernel)?,
+        Command::Vm { kernel, tests } => commands::vm::run(&workspace, kernel.as_deref(), &tests)?,
         Command::Demo { arguments } => launch::demo(&workspace, &arguments)?,
         Command::Bench { json, arguments } => launch::bench(&workspace, json.as_deref(), &arguments)?,
     }

@@ -224,6 +224,9 @@ impl Attachment {
 
     fn begin(&self, programs: &mut Programs) -> Result<Attached, DatapathError> {
         let index = self.index()?;
+        if let Some(astray) = self.link(&self.pins.ingress())?.filter(|link| link.interface != index) {
+            self.remove_filter(astray.interface)?;
+        }
         for path in [self.pins.ingress(), self.pins.egress()] {
             if exists(&path)? {
                 remove(&path)?;
@@ -370,13 +373,7 @@ impl Attachment {
     }
 
     fn not_pinnable(&self, error: &LinkError) -> DatapathError {
-        DatapathError::bpf(
-            format!(
-                "keep the program on `{}` after this command",
-                self.interface
-            ),
-            error,
-        )
+        DatapathError::bpf(format!("keep the program on `{}` after this command", self.interface), error)
     }
 }
 

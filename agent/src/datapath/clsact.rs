@@ -48,7 +48,8 @@ impl Filter {
             other => other?,
         };
         let options = answers.iter().flat_map(options).collect::<Vec<_>>();
-        let named = |option: &&TcFilterBpfOption| matches!(option, TcFilterBpfOption::ProgName(name) if name == NAME);
+        let named =
+            |option: &&TcFilterBpfOption| matches!(option, TcFilterBpfOption::ProgName(name) if name == NAME);
         if !options.iter().any(named) {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
@@ -159,7 +160,8 @@ fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetl
         let (bytes, _) = socket.recv_from_full()?;
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
+            let answer =
+                NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
             match answer.payload {
                 NetlinkPayload::InnerMessage(answer) => answers.push(answer),
                 // An error without a code is the acknowledgement.

@@ -53,7 +53,7 @@ fn launch(
     journal.run(
         program,
         &mut run,
-        "read the program's own message above; it needs Linux 6.6 or later with BTF",
+        "read the program's own message above; it needs Linux 6.1 or later with BTF",
     )?;
     journal.close();
     Ok(())

@@ -10,9 +10,9 @@ use crate::journal::{Journal, shown};
 use crate::vm::{self, Guest, Image, Packages, Unavailable};
 use crate::workspace::Workspace;
 
-/// Tests that run there: what the verifier says, every kind of packet, replies, and the whole life of
-/// an enforcement with real interfaces.
-const TESTS: [&str; 4] = ["verifier", "verdicts", "flows", "lifecycle"];
+/// Tests that run there: what the verifier says, every kind of packet, and the whole life of an
+/// enforcement with real interfaces.
+const TESTS: [&str; 3] = ["verifier", "verdicts", "lifecycle"];
 
 /// Sets up, builds, and runs the tests there.
 pub(crate) fn run(workspace: &Workspace, kernel: Option<&str>, tests: &[String]) -> Result<()> {

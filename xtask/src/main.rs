@@ -70,6 +70,19 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Set up, build, and compare the kernel programs with the reference model on random rules and
+    /// packets, as root; exit code 1 with the smallest example found where they differ.
+    Differential {
+        /// Packets in all.
+        #[arg(long, default_value_t = 10_000_000)]
+        packets: u64,
+        /// Rule sets that share them.
+        #[arg(long, default_value_t = 1_000)]
+        policies: u64,
+        /// What all choices follow from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Set up, build, and measure the cost per packet against no-op and peers, as root.
     Bench {
         /// Also write the figures to this file.
@@ -99,6 +112,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test { without_kernel } => test::run(&workspace, without_kernel)?,
         Command::Vm { kernel, tests } => commands::vm::run(&workspace, kernel.as_deref(), &tests)?,
         Command::Demo { arguments } => launch::demo(&workspace, &arguments)?,
+        Command::Differential { packets, policies, seed } => {
+            launch::differential(&workspace, packets, policies, seed)?;
+        }
         Command::Bench { json, arguments } => launch::bench(&workspace, json.as_deref(), &arguments)?,
     }
     Ok(ExitCode::SUCCESS)

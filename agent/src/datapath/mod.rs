@@ -4,6 +4,7 @@
 //! and get plain values back; none of them sees a file descriptor.
 
 mod attach;
+mod clsact;
 mod counters;
 mod error;
 mod fill;

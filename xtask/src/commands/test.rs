@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::commands::{check, setup};
+use crate::commands::{check, setup, vm};
 use crate::journal::{Journal, output_of};
 use crate::privilege::{Privilege, SUDO};
 use crate::workspace::Workspace;
@@ -23,8 +23,10 @@ pub(crate) fn run(workspace: &Workspace, without_kernel: bool) -> Result<()> {
 
     if without_kernel {
         journal.skip("kernel tests", "--without-kernel was given");
+        journal.skip("older kernel", "--without-kernel was given");
     } else {
         kernel_tests(workspace, &mut journal)?;
+        vm::step(workspace, &mut journal)?;
     }
     journal.close();
     Ok(())

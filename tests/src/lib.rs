@@ -9,6 +9,7 @@ pub mod judge;
 pub mod lab;
 pub mod operator;
 pub mod packet;
+pub mod programs;
 pub mod random;
 pub mod raw;
 pub mod rules;

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
 use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 use xtask::{
     debian::{self, Program},
@@ -55,9 +54,14 @@ impl Programs {
     /// Where the program was not asked for.
     #[must_use]
     pub fn command(&self, namespace: &Namespace, name: &str) -> Command {
+        self.wrapped(namespace, name, &[])
+    }
+
+    fn wrapped(&self, namespace: &Namespace, name: &str, wrapper: &[&str]) -> Command {
         let program = self.0.get(name).unwrap_or_else(|| panic!("{name} was not asked for"));
         let mut command = namespace.command("unshare");
-        command.args(["--pid", "--fork", "--kill-child", "--"]).arg(&program.path).stdin(Stdio::null());
+        command.args(["--pid", "--fork", "--kill-child", "--"]).args(wrapper).arg(&program.path);
+        command.stdin(Stdio::null());
         if let Some(libraries) = &program.libraries {
             command.env("LD_LIBRARY_PATH", libraries);
         }
@@ -80,33 +84,43 @@ impl Programs {
         Running::start(command)
     }
 
-    /// Runs a program to its end.
+    /// Runs a program to its end, or kills it after so many seconds: its exit code is 124 then.
     ///
     /// # Panics
     ///
     /// Where it cannot be started.
     #[must_use]
-    pub fn run(&self, namespace: &Namespace, name: &str, args: &[&str]) -> Ran {
-        let mut command = self.command(namespace, name);
+    pub fn run(&self, namespace: &Namespace, name: &str, seconds: u32, args: &[&str]) -> Ran {
+        let mut command = self.wrapped(namespace, name, &["timeout", &seconds.to_string()]);
         command.args(args);
         Ran::of(command)
     }
 }
 
-/// Waits until some program of a namespace has a socket on this port.
+/// A condition that must come true soon.
 ///
-/// # Errors
+/// # Panics
 ///
-/// Where none has in time.
-pub fn listens(namespace: &Namespace, port: u16) -> Result<()> {
+/// Where it does not.
+#[track_caller]
+pub fn soon(what: &str, mut holds: impl FnMut() -> bool) {
     let since = Instant::now();
-    let filter = format!("sport = :{port}");
-    while namespace
-        .run("ss", &["--no-header", "--listening", "--numeric", "--tcp", "--udp", &filter])?
-        .is_empty()
-    {
-        ensure!(since.elapsed() < PATIENCE, "nobody listens on port {port}");
+    while !holds() {
+        assert!(since.elapsed() < PATIENCE, "{what} did not come in {PATIENCE:?}");
         thread::sleep(POLL);
     }
-    Ok(())
+}
+
+/// Waits until some program of a namespace has a socket on this port.
+///
+/// # Panics
+///
+/// Where none has in time, or iproute2 is missing.
+#[track_caller]
+pub fn listens(namespace: &Namespace, port: u16) {
+    let filter = format!("sport = :{port}");
+    let args = ["--no-header", "--listening", "--numeric", "--tcp", "--udp", &filter];
+    soon(&format!("a socket on port {port}"), || {
+        !namespace.run("ss", &args).expect("ss lists sockets").is_empty()
+    });
 }

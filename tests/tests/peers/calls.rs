@@ -39,14 +39,14 @@ struct Call {
 
 impl Call {
     /// The protected host, as a server that sends back the audio that it hears.
-    fn server(self, edge: &Edge) -> Result<Running> {
+    fn server(self, edge: &Edge) -> Running {
         let (address, port, media) = self.words(1);
         let args = ["-sn", "uas", "-i", &address, "-p", &port, "-t", self.transport];
         let echo = ["-mi", &address, "-mp", &media, "-rtp_echo", "-nostdin"];
         let server = edge.programs.start(edge.host(), "sipp", &[&args[..], &echo].concat());
-        listens(edge.host(), self.port)?;
-        listens(edge.host(), self.media)?;
-        Ok(server)
+        listens(edge.host(), self.port);
+        listens(edge.host(), self.media);
+        server
     }
 
     /// The neighbour calls a few times; what SIPp said in the end.
@@ -76,7 +76,7 @@ fn calls_and_their_audio_pass_where_the_document_says() -> Result<()> {
     for (ip, transport, rule) in [(Ip::V4, "t1", SIP), (Ip::V6, "t1", SIP), (Ip::V4, "u1", "sip-udp")] {
         let call = Call { ip, transport, port: 5060, media: 50_000 };
         let before = (edge.counted(rule), edge.counted(MEDIA), edge.datagrams());
-        let _server = call.server(&edge)?;
+        let _server = call.server(&edge);
         drop(call.calls(&edge, "10").exits(0));
         assert!(edge.counted(rule) >= before.0 + 2 * CALLS, "each call is set up and ended");
         assert_eq!(edge.counted(MEDIA), before.1 + CALLS * PACKETS_A_CALL, "every packet of audio");
@@ -92,7 +92,7 @@ fn audio_outside_of_the_documented_range_is_dropped() -> Result<()> {
     let Some(edge) = edge()? else { return Ok(()) };
     edge.apply(&front_end(&[]));
     let call = Call { ip: Ip::V4, transport: "t1", port: 5060, media: 20_000 };
-    let _server = call.server(&edge)?;
+    let _server = call.server(&edge);
     drop(call.calls(&edge, "10").exits(0));
     assert_eq!(edge.counted("undocumented-udp"), CALLS * PACKETS_A_CALL, "every packet of audio");
     assert_eq!(edge.counted(MEDIA), 0);
@@ -108,7 +108,7 @@ fn calls_to_ports_that_no_document_names_fail() -> Result<()> {
     // 5060 is documented for TCP alone, 5059 not at all.
     for (transport, port, reason) in [("u1", 5060, "undocumented-udp"), ("t1", 5059, "undocumented-tcp")] {
         let call = Call { ip: Ip::V4, transport, port, media: 50_000 };
-        let _server = call.server(&edge)?;
+        let _server = call.server(&edge);
         let ran = call.calls(&edge, "1");
         assert_ne!(ran.code, Some(0), "{ran}");
         assert!(edge.counted(reason) > 0, "{reason}");

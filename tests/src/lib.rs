@@ -15,4 +15,5 @@ pub mod raw;
 pub mod rules;
 pub mod running;
 pub mod splice;
+pub mod tagged;
 pub mod traffic;

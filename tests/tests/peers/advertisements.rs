@@ -3,14 +3,18 @@
 
 use anyhow::Result;
 use etherparse::{Icmpv6Type, PacketBuilder};
-use portcullis_tests::{assembly::Generator, draft::policy, programs::soon};
+use portcullis_tests::{
+    assembly::Generator,
+    draft::{interface, policy},
+    programs::soon,
+};
 
 use crate::Edge;
 
 #[test]
 fn address_and_route_come_from_the_router_and_not_from_beyond_the_link() -> Result<()> {
     let Some(edge) = Edge::without_addresses(&["dnsmasq", "ping"])? else { return Ok(()) };
-    edge.apply(&policy(&["\n[[interface]]\nname = \"edge0\"\n".into()]));
+    edge.apply(&policy(&[interface("edge0", &[])]));
     edge.neighbour.address("far0", "2001:db8::2/64")?;
     let _router = edge.dnsmasq(&[
         "--port=0",

@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::Result;
 use portcullis_tests::{
-    draft::{allow, policy},
+    draft::{allow, interface, policy, role},
     operator::Ran,
     packet::Ip,
     programs::listens,
@@ -23,8 +23,8 @@ const CALLS: u64 = 4;
 const PACKETS_A_CALL: u64 = 25;
 
 fn front_end(allows: &[String]) -> String {
-    let role = "roles = [\"skype-for-business-server-2015/front-end-server\"]\n";
-    policy(&[format!("\n[[interface]]\nname = \"edge0\"\n{role}{}", allows.concat())])
+    let role = role("skype-for-business-server-2015/front-end-server");
+    policy(&[interface("edge0", &[&[role], allows].concat())])
 }
 
 /// Who calls whom how.

@@ -4,7 +4,11 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use anyhow::Result;
-use portcullis_tests::{draft::policy, programs::soon, running::Running};
+use portcullis_tests::{
+    draft::{interface, policy},
+    programs::soon,
+    running::Running,
+};
 
 use crate::Edge;
 
@@ -24,7 +28,7 @@ const CONFIGURATION: &str = "timeout 3;\ninitial-interval 1;\nsupersede dhcp-ren
 #[test]
 fn a_lease_is_had_and_renewed() -> Result<()> {
     let Some(edge) = edge()? else { return Ok(()) };
-    edge.apply(&policy(&["\n[[interface]]\nname = \"edge0\"\n".into()]));
+    edge.apply(&policy(&[interface("edge0", &[])]));
     let _server = server(&edge);
 
     let mut client = Running::start(client(&edge, "-4"));
@@ -48,7 +52,7 @@ fn a_lease_is_had_and_renewed() -> Result<()> {
 #[test]
 fn without_dhcp_in_the_policy_there_is_no_lease() -> Result<()> {
     let Some(edge) = edge()? else { return Ok(()) };
-    edge.apply(&policy(&["\n[[interface]]\nname = \"edge0\"\ndhcp = false\n".into()]));
+    edge.apply(&policy(&[interface("edge0", &["dhcp = false\n".into()])]));
     let _server = server(&edge);
 
     let mut client = Running::start(client(&edge, "-4"));

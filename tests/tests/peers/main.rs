@@ -8,6 +8,7 @@ mod names;
 mod path_mtu;
 mod relay;
 mod sessions;
+mod tags;
 
 use anyhow::Result;
 use portcullis_tests::{

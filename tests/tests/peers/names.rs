@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use portcullis_tests::{
-    draft::{allow, interface, policy},
+    draft::{allow, interface, pings, policy},
     lab::Namespace,
     programs::listens,
     running::Running,
@@ -63,9 +63,7 @@ fn ping_goes_out_and_comes_in_by_rule() -> Result<()> {
         assert_eq!(edge.counted("flow-echo"), before.0 + 3);
         ping(&edge.neighbour, host, 1);
         assert_eq!(edge.counted("undocumented-icmp"), before.1 + 3);
-        let rule = format!(
-            "\n[[interface.allow]]\nname = \"{kind}-ping\"\nprotocol = \"{kind}\"\ntypes = \"echo-request\"\n"
-        );
+        let rule = pings(&format!("{kind}-ping"), &[kind]);
         edge.apply(&policy(&[interface("edge0", &[rule])]));
         ping(&edge.neighbour, host, 0);
         assert_eq!(edge.counted(&format!("{kind}-ping")), 3);

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use portcullis_tests::{
-    draft::{allow, policy},
+    draft::{allow, interface, policy, role},
     operator::Ran,
     programs::listens,
     running::Running,
@@ -21,8 +21,7 @@ const SERVER: &str = "203.0.113.1";
 const NEIGHBOUR: &str = "203.0.113.2";
 
 fn av_edge(allows: &[String]) -> String {
-    let role = "roles = [\"lync-server-2013-public-im/av-edge\"]\n";
-    policy(&[format!("\n[[interface]]\nname = \"edge0\"\n{role}{}", allows.concat())])
+    policy(&[interface("edge0", &[&[role("lync-server-2013-public-im/av-edge")], allows].concat())])
 }
 
 #[test]

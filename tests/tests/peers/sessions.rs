@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use nix::{fcntl, sys::stat::Mode, unistd::mkfifo};
 use portcullis_tests::{
-    draft::{allow, policy},
+    draft::{allow, interface, policy, role},
     lab::Namespace,
     operator::Ran,
     programs::{listens, soon},
@@ -34,9 +34,9 @@ const NEIGHBOUR: &str = "203.0.113.2";
 /// Two policies that both let in HTTPS and SSH, and differ in much else.
 fn policies() -> [String; 2] {
     let ssh = allow("ssh", "tcp", "22");
-    let of = |role: &str, allows: &[String]| {
-        let role = format!("roles = [\"skype-for-business-server-2015/{role}\"]\n");
-        policy(&[format!("\n[[interface]]\nname = \"edge0\"\n{role}{}", allows.concat())])
+    let of = |name: &str, allows: &[String]| {
+        let role = role(&format!("skype-for-business-server-2015/{name}"));
+        policy(&[interface("edge0", &[&[role], allows].concat())])
     };
     [
         of("front-end-server", std::slice::from_ref(&ssh)),
@@ -101,7 +101,7 @@ fn sessions_outlive_a_hundred_reloads() -> Result<()> {
 #[test]
 fn neither_session_begins_where_its_port_is_not_named() -> Result<()> {
     let Some(edge) = edge()? else { return Ok(()) };
-    edge.apply(&policy(&["\n[[interface]]\nname = \"edge0\"\n".into()]));
+    edge.apply(&policy(&[interface("edge0", &[])]));
     let _servers = (sshd(&edge, edge.host()), web_server(&edge, edge.host(), 443));
     drop(curl(&edge, edge.host(), "2").exits(0));
     // curl: 28 is "operation timed out". ssh: 255 is "an error occurred".

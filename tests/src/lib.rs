@@ -3,6 +3,7 @@
 //! kernel as a judge that must account for what it says.
 
 pub mod assembly;
+pub mod denied;
 pub mod differential;
 pub mod draft;
 pub mod judge;

@@ -164,6 +164,38 @@ pub fn rows(counters: &Value) -> impl Iterator<Item = &Value> {
     of("rules").chain(of("reasons"))
 }
 
+/// What is enforced, without what it has counted: equal before and after means that nothing changed.
+///
+/// # Panics
+///
+/// Where the command fails or does not print JSON.
+#[must_use]
+pub fn enforced(operator: &Operator) -> Vec<Value> {
+    let mut status = operator.run(&["status", "--json"]).exits(0).json();
+    let mut interfaces = std::mem::take(status["interfaces"].as_array_mut().expect("a list of interfaces"));
+    for interface in &mut interfaces {
+        for counted in ["accepted", "dropped", "total"] {
+            interface.as_object_mut().expect("an object").remove(counted).expect("counted");
+        }
+    }
+    interfaces
+}
+
+/// The names of everything below the pins and the state folder.
+#[must_use]
+pub fn left_behind() -> Vec<String> {
+    fn walk(folder: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            found.push(entry.path().display().to_string());
+            walk(&entry.path(), found);
+        }
+    }
+    let mut found = Vec::new();
+    walk(&Lab::bpffs().join("portcullis").join("v1"), &mut found);
+    walk(&Operator::state().join("interfaces"), &mut found);
+    found
+}
+
 impl Ran {
     /// Runs a command to its end.
     ///

@@ -283,7 +283,11 @@ fn dhcp_requests() -> [Vec<u8>; 2] {
 }
 
 fn load_error(error: &EbpfError) -> DatapathError {
-    DatapathError::bpf("load the kernel program", error)
+    match error {
+        // Without data, the library leaves the sections out that the program refers to.
+        EbpfError::RelocationError(_) if !aya::features().bpf_global_data() => DatapathError::NoData,
+        _ => DatapathError::bpf("load the kernel program", error),
+    }
 }
 
 fn refused(program: &'static str, error: &ProgramError) -> DatapathError {

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{build, check, launch, setup, test};
+use crate::commands::{build, check, debian, launch, setup, test};
 use crate::workspace::Workspace;
 
 /// Sets up, builds, checks, tests and demonstrates Portcullis.
@@ -106,7 +106,10 @@ fn run(command: Command) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match command {
         Command::Setup { check: true, bench } => return setup::report(&workspace, bench),
-        Command::Setup { check: false, bench } => setup::ensure(&workspace, bench)?,
+        Command::Setup { check: false, bench } => {
+            setup::ensure(&workspace, bench)?;
+            debian::ensure(&workspace)?;
+        }
         Command::Build { release } => build::run(&workspace, release)?,
         Command::Check => check::run(&workspace)?,
         Command::Test { without_kernel } => test::run(&workspace, without_kernel)?,

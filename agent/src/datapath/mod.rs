@@ -7,6 +7,7 @@ mod attach;
 mod clsact;
 mod counters;
 mod error;
+mod fill;
 mod link;
 mod object;
 mod permission;

@@ -86,11 +86,13 @@ impl Packages {
 fn image_of(package: &str) -> Result<String, String> {
     let unknown = || format!("apt knows no package {package}: run `apt-get update`, or this is not Debian");
     let depends = output_of(Command::new("apt-cache").args(["depends", package])).map_err(|_| unknown())?;
-    let mut words = depends.split_whitespace();
-    if words.next().is_none() {
+    if depends.is_empty() {
         return Err(unknown());
     }
-    Ok(words.find(|word| word.starts_with("linux-image-")).unwrap_or(package).to_owned())
+    // A kernel itself names others, which it conflicts with.
+    let mut needed = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends:"));
+    let image = needed.find(|package| package.trim().starts_with("linux-image-"));
+    Ok(image.map_or(package, str::trim).to_owned())
 }
 
 /// Downloads and unpacks, as a whole or not at all.

@@ -4,15 +4,19 @@
 //! known when its reply is judged. A later one swaps ingress first, atomically: each packet is judged
 //! by the old generation or by the new one.
 
-use std::{fs, io};
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::Path,
+};
 
 use aya::{
     maps::{Map, MapData},
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp,
-        links::{FdLink, LinkError, PinnedLink},
-        tc::{SchedClassifierLink, TcAttachOptions},
-        xdp::{XdpLink, XdpMode},
+        links::{FdLink, LinkError},
+        tc::TcAttachOptions,
+        xdp::XdpMode,
     },
     sys::SyscallError,
 };
@@ -23,7 +27,7 @@ use super::{
     DatapathError,
     counters::{Counters, Totals},
     error::chain,
-    link::Link,
+    link::{self, Link},
     object::{Programs, program},
     pins::Pins,
 };
@@ -61,6 +65,25 @@ pub enum Standing {
     Attached(u32),
     /// A generation was attached, but its interface is gone, or has another name now.
     Astray,
+}
+
+/// An egress program that is attached as long as this is, unless [`Attachment::finish`] pins it.
+#[derive(Debug)]
+pub struct Begun(FdLink);
+
+/// The programs that are attached to an interface, kept loaded as long as this is: what can be put back
+/// if what comes after them must go.
+#[derive(Debug)]
+pub struct Held {
+    ingress: HeldProgram,
+    egress: HeldProgram,
+}
+
+#[derive(Debug)]
+struct HeldProgram {
+    id: u32,
+    /// `None` without the capability that the kernel asks for.
+    fd: Option<OwnedFd>,
 }
 
 /// The links of one interface, as their pins describe them.
@@ -115,15 +138,58 @@ impl Attachment {
     /// Where the interface is missing or taken, or the kernel refuses. Then nothing has changed: what
     /// was attached before still is.
     pub fn attach(&self, programs: &mut Programs) -> Result<Attached, DatapathError> {
-        let (ingress, egress) = (self.pins.ingress(), self.pins.egress());
-        let stands = |pin| Ok(matches!(self.standing_of(pin)?, Standing::Attached(_)));
-        if stands(&ingress)? && stands(&egress)? {
-            self.swap(programs, open_link(&ingress)?, open_link(&egress)?)
-        } else {
+        match self.held()? {
+            Some(held) => self.replace(programs, &held).map(|()| Attached::Replaced),
             // One without the other is a first attachment that was interrupted; links that went
             // astray can only be made anew.
-            self.begin(programs)
+            None => {
+                let begun = self.begin(programs)?;
+                self.finish(programs, begun)
+            }
         }
+    }
+
+    /// The programs that are attached now; `None` where not both are.
+    ///
+    /// # Errors
+    ///
+    /// Where the pins cannot be read.
+    pub fn held(&self) -> Result<Option<Held>, DatapathError> {
+        let (ingress, egress) = (self.link_at(&self.pins.ingress())?, self.link_at(&self.pins.egress())?);
+        let (Place::On(ingress), Place::On(egress)) = (ingress, egress) else { return Ok(None) };
+        let held = |link: &Link| HeldProgram { id: link.program, fd: link::program(link.program).ok() };
+        Ok(Some(Held { ingress: held(&ingress), egress: held(&egress) }))
+    }
+
+    /// Swaps the programs in for those that are held, ingress first. Nothing happens where others are
+    /// attached by now.
+    ///
+    /// # Errors
+    ///
+    /// Then, or where the kernel refuses; what was attached before still is.
+    pub fn replace(&self, programs: &Programs, held: &Held) -> Result<(), DatapathError> {
+        let (ingress, egress) = descriptors(programs)?;
+        self.swap(Which::Ingress, ingress, Some(&held.ingress))?;
+        if let Err(error) = self.swap(Which::Egress, egress, Some(&held.egress)) {
+            if let Some(fd) = &held.ingress.fd {
+                self.swap(Which::Ingress, fd.as_fd(), None)?;
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Swaps held programs in again for whatever is attached. Gives whether that was possible: without
+    /// CAP_SYS_ADMIN no program can be held.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses.
+    pub fn put_back(&self, held: &Held) -> Result<bool, DatapathError> {
+        let (Some(ingress), Some(egress)) = (&held.ingress.fd, &held.egress.fd) else { return Ok(false) };
+        self.swap(Which::Ingress, ingress.as_fd(), None)?;
+        self.swap(Which::Egress, egress.as_fd(), None)?;
+        Ok(true)
     }
 
     /// What is attached now.
@@ -132,7 +198,11 @@ impl Attachment {
     ///
     /// Where the pins cannot be read.
     pub fn standing(&self) -> Result<Standing, DatapathError> {
-        self.standing_of(&self.pins.ingress())
+        Ok(match self.link_at(&self.pins.ingress())? {
+            Place::None => Standing::Absent,
+            Place::On(link) => Standing::Attached(link.program),
+            Place::Elsewhere => Standing::Astray,
+        })
     }
 
     /// Kernel identifier of the ingress program that is attached; `None` where none is.
@@ -147,7 +217,7 @@ impl Attachment {
         })
     }
 
-    fn standing_of(&self, pin: &std::path::Path) -> Result<Standing, DatapathError> {
+    fn link_at(&self, pin: &Path) -> Result<Place, DatapathError> {
         let link = Link::pinned(pin).map_err(|source| {
             if source.kind() == io::ErrorKind::PermissionDenied {
                 return DatapathError::Permission { what: "reading what is enforced" };
@@ -155,11 +225,9 @@ impl Attachment {
             DatapathError::File { what: "open", path: pin.into(), source }
         })?;
         Ok(match link {
-            None => Standing::Absent,
-            Some(link) if self.index().is_ok_and(|index| index == link.interface) => {
-                Standing::Attached(link.program)
-            }
-            Some(_) => Standing::Astray,
+            None => Place::None,
+            Some(link) if self.index().is_ok_and(|index| index == link.interface) => Place::On(link),
+            Some(_) => Place::Elsewhere,
         })
     }
 
@@ -206,15 +274,29 @@ impl Attachment {
         Ok(attached)
     }
 
-    fn begin(&self, programs: &mut Programs) -> Result<Attached, DatapathError> {
-        let index = self.index()?;
+    /// Attaches the egress program where nothing is attached: it learns what this host begins from now
+    /// on. Links that went astray, or that an interrupted attachment left, are removed.
+    ///
+    /// # Errors
+    ///
+    /// Where the interface is missing, or the kernel refuses.
+    pub fn begin(&self, programs: &mut Programs) -> Result<Begun, DatapathError> {
+        self.index()?;
         for path in [self.pins.ingress(), self.pins.egress()] {
             if exists(&path)? {
                 remove(&path)?;
             }
         }
-        let egress = self.attach_egress(programs)?;
-        let (ingress, mode, fallback) = self.attach_ingress(programs, index)?;
+        Ok(Begun(self.attach_egress(programs)?))
+    }
+
+    /// Attaches the ingress program beside the egress program, and pins both.
+    ///
+    /// # Errors
+    ///
+    /// Where the interface is taken, or the kernel refuses; then neither is attached.
+    pub fn finish(&self, programs: &mut Programs, Begun(egress): Begun) -> Result<Attached, DatapathError> {
+        let (ingress, mode, fallback) = self.attach_ingress(programs, self.index()?)?;
         // Not pinned yet, both links end with this process: a failure from here on leaves nothing.
         pin(egress, &self.pins.egress())?;
         if let Err(error) = pin(ingress, &self.pins.ingress()) {
@@ -268,28 +350,32 @@ impl Attachment {
         unreachable!("the loop returns in its last turn")
     }
 
+    /// One link's program for another. With `held`, only if the link still has that program; where it
+    /// could not be held, its identifier is compared first.
     fn swap(
         &self,
-        programs: &mut Programs,
-        ingress: PinnedLink,
-        egress: PinnedLink,
-    ) -> Result<Attached, DatapathError> {
-        let failed = |what: &str| {
-            let what = format!("replace the {what} program on `{}`", self.interface);
-            move |error: &(dyn std::error::Error + 'static)| DatapathError::bpf(what, error)
+        which: Which,
+        new: BorrowedFd<'_>,
+        held: Option<&HeldProgram>,
+    ) -> Result<(), DatapathError> {
+        let (pin, name) = match which {
+            Which::Ingress => (self.pins.ingress(), "ingress"),
+            Which::Egress => (self.pins.egress(), "egress"),
         };
-        let link = XdpLink::try_from(FdLink::from(ingress)).map_err(|error| failed("ingress")(&error))?;
-        let new: &mut Xdp = program(&mut programs.ebpf, abi::INGRESS_PROGRAM)?;
-        let id = new.attach_to_link(link).map_err(|error| failed("ingress")(&error))?;
-        // Taken out, or it would be detached when `programs` goes; the pin keeps it.
-        drop(new.take_link(id).map_err(|error| failed("ingress")(&error))?);
-
-        let link =
-            SchedClassifierLink::try_from(FdLink::from(egress)).map_err(|error| failed("egress")(&error))?;
-        let new: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
-        let id = new.attach_to_link(link).map_err(|error| failed("egress")(&error))?;
-        drop(new.take_link(id).map_err(|error| failed("egress")(&error))?);
-        Ok(Attached::Replaced)
+        let Place::On(link) = self.link_at(&pin)? else {
+            return Err(DatapathError::Changed { interface: self.interface.clone() });
+        };
+        if held.is_some_and(|held| held.id != link.program) {
+            return Err(DatapathError::Changed { interface: self.interface.clone() });
+        }
+        link.swap(new, held.and_then(|held| held.fd.as_ref())).map_err(|error| {
+            // What the kernel says where the link has another program (`bpf_xdp_link_update` in
+            // net/core/dev.c, `tcx_link_update` in kernel/bpf/tcx.c).
+            if held.is_some() && error.raw_os_error() == Some(libc::EPERM) {
+                return DatapathError::Changed { interface: self.interface.clone() };
+            }
+            DatapathError::bpf(format!("replace the {name} program on `{}`", self.interface), &error)
+        })
     }
 
     fn index(&self) -> Result<u32, DatapathError> {
@@ -319,16 +405,43 @@ pub fn interfaces() -> Vec<String> {
     names
 }
 
-fn open_link(path: &std::path::Path) -> Result<PinnedLink, DatapathError> {
-    PinnedLink::from_pin(path).map_err(|error| DatapathError::bpf(format!("open {}", path.display()), &error))
+/// One of the two links of an interface.
+#[derive(Clone, Copy)]
+enum Which {
+    Ingress,
+    Egress,
 }
 
-fn pin(link: FdLink, path: &std::path::Path) -> Result<(), DatapathError> {
+/// Where a pinned link stands.
+enum Place {
+    /// There is no pin.
+    None,
+    /// On the interface that the pin names.
+    On(Link),
+    /// Nowhere, or on an interface with another name.
+    Elsewhere,
+}
+
+/// Both programs, as the kernel knows them.
+fn descriptors(programs: &Programs) -> Result<(BorrowedFd<'_>, BorrowedFd<'_>), DatapathError> {
+    let failed = |error: &ProgramError| DatapathError::bpf("use the loaded programs", error);
+    let missing = |name| DatapathError::Bpf {
+        what: format!("find the program `{name}`"),
+        reason: "not in the object".into(),
+    };
+    let fd = |name| {
+        let program = programs.ebpf.program(name).ok_or_else(|| missing(name))?;
+        program.fd().map(|fd| fd.as_fd()).map_err(|error| failed(&error))
+    };
+    Ok((fd(abi::INGRESS_PROGRAM)?, fd(abi::EGRESS_PROGRAM)?))
+}
+
+fn pin(link: FdLink, path: &Path) -> Result<(), DatapathError> {
     // Dropping the handle leaves the pin, and with it the attachment.
     link.pin(path).map(drop).map_err(|error| DatapathError::bpf(format!("pin {}", path.display()), &error))
 }
 
-fn exists(path: &std::path::Path) -> Result<bool, DatapathError> {
+fn exists(path: &Path) -> Result<bool, DatapathError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -336,7 +449,7 @@ fn exists(path: &std::path::Path) -> Result<bool, DatapathError> {
     }
 }
 
-fn remove(path: &std::path::Path) -> Result<(), DatapathError> {
+fn remove(path: &Path) -> Result<(), DatapathError> {
     fs::remove_file(path).map_err(|source| DatapathError::File { what: "remove", path: path.into(), source })
 }
 

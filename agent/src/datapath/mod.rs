@@ -11,7 +11,7 @@ mod object;
 mod permission;
 mod pins;
 
-pub use attach::{Attached, Attachment, Mode, Standing, interfaces};
+pub use attach::{Attached, Attachment, Begun, Held, Mode, Standing, interfaces};
 pub use counters::Totals;
 pub use error::DatapathError;
 pub(crate) use error::chain;

@@ -46,18 +46,17 @@ impl Prepared<'_> {
         self.generations.sort_by_key(|generation| !generation.is_first());
         let applied = self.generations.first().map_or(0, |generation| generation.manifest.applied);
         let number = match self.wanted.revision {
-            Some(number) => Ok(number),
+            Some(number) => Ok((number, false)),
             None => self.roots.begin_revision(&self.wanted, applied),
         };
-        let number = match number {
-            Ok(number) => number,
+        let (number, is_new) = match number {
+            Ok(begun) => begun,
             Err(error) => {
                 self.abandon();
                 return (Vec::new(), Some(error.into()));
             }
         };
         let roots = self.roots;
-        let is_new = self.wanted.revision.is_none();
         let learn = self.options.learn;
         let mut entering: Vec<Entering> = self
             .generations

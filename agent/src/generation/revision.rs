@@ -102,27 +102,50 @@ impl Roots {
         })
     }
 
-    /// Begins a revision for what is wanted; gives its number. It counts once its interfaces'
-    /// manifests carry the number.
-    pub(super) fn begin_revision(&self, wanted: &Wanted, applied: u64) -> Result<u64, StoreError> {
+    /// Begins a revision for what is wanted, or joins the active one where nothing else is wanted than
+    /// it says: an interface that appeared meanwhile becomes a part of it. Gives its number, which counts
+    /// once interfaces' manifests carry it, and whether it is new.
+    pub(super) fn begin_revision(&self, wanted: &Wanted, applied: u64) -> Result<(u64, bool), StoreError> {
         let previous = self.active_revision()?.filter(|number| *number > 0);
+        let active = self.revisions()?.into_iter().find(|revision| Some(revision.revision) == previous);
+        let interfaces = || wanted.interfaces.iter().map(|interface| interface.name.clone());
+        if let Some(mut active) = active
+            && self.says(&active, wanted)
+        {
+            active.interfaces.extend(interfaces());
+            active.interfaces.sort_unstable();
+            active.interfaces.dedup();
+            self.write_revision(&active)?;
+            return Ok((active.revision, false));
+        }
         let number = 1 + self.revision_numbers()?.last().copied().max(previous).unwrap_or(0);
-        let folder = self.revision(number);
-        make_private(&folder.join("interfaces"))?;
-        let revision = Revision {
+        make_private(&self.revision(number).join("interfaces"))?;
+        write_whole(&self.revision(number).join("policy.toml"), wanted.text.as_bytes())?;
+        self.write_revision(&Revision {
             revision: number,
             previous,
             applied,
             policy: wanted.policy.clone(),
             policy_sha256: wanted.digest(),
-            interfaces: wanted.interfaces.iter().map(|interface| interface.name.clone()).collect(),
-        };
-        write_whole(&folder.join("policy.toml"), wanted.text.as_bytes())?;
-        let path = folder.join("revision.json");
-        let text = serde_json::to_vec_pretty(&revision)
+            interfaces: interfaces().collect(),
+        })?;
+        Ok((number, true))
+    }
+
+    fn write_revision(&self, revision: &Revision) -> Result<(), StoreError> {
+        let path = self.revision(revision.revision).join("revision.json");
+        let text = serde_json::to_vec_pretty(revision)
             .map_err(|error| StoreError::Manifest { path: path.clone(), reason: error.to_string() })?;
-        write_whole(&path, &text)?;
-        Ok(number)
+        write_whole(&path, &text)
+    }
+
+    /// Whether a revision is of the same policy and wants the same on every interface that both name.
+    fn says(&self, revision: &Revision, wanted: &Wanted) -> bool {
+        let Ok(said) = self.wanted(revision) else { return false };
+        let same = |interface: &WantedInterface| {
+            said.interfaces.iter().all(|other| other.name != interface.name || other == interface)
+        };
+        revision.policy_sha256 == wanted.digest() && wanted.interfaces.iter().all(same)
     }
 
     /// Adds an interface's manifest, which lies at `manifest`, to its revision. Both names stand for one

@@ -6,6 +6,7 @@
 mod attach;
 mod counters;
 mod error;
+mod fill;
 mod link;
 mod object;
 mod permission;

@@ -3,10 +3,13 @@
 //! The first attachment puts egress in place before ingress: what this host begins from then on is
 //! known when its reply is judged. A later one swaps ingress first, atomically: each packet is judged
 //! by the old generation or by the new one.
+//!
+//! Ingress always hangs on a pinned link. Egress does where the kernel has TCX, and is a filter of
+//! clsact where it has not.
 
 use std::{
     fs, io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd},
     path::Path,
 };
 
@@ -20,14 +23,15 @@ use aya::{
     },
     sys::SyscallError,
 };
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use portcullis_common::abi::{self, map};
 
 use super::{
     DatapathError,
+    clsact::Filter,
     counters::{Counters, Totals},
     error::chain,
-    link::{self, Link},
+    link::Link,
     object::{Programs, program},
     pins::Pins,
 };
@@ -67,29 +71,15 @@ pub enum Standing {
     Astray,
 }
 
-/// An egress program that is attached as long as this is, unless [`Attachment::finish`] pins it.
+/// An egress program that is attached, and ends with this where it hangs on a link, unless
+/// [`Attachment::finish`] pins it.
 #[derive(Debug)]
-pub struct Begun(FdLink);
-
-/// The programs that are attached to an interface, kept loaded as long as this is: what can be put back
-/// if what comes after them must go.
-#[derive(Debug)]
-pub struct Held {
-    ingress: HeldProgram,
-    egress: HeldProgram,
-}
-
-#[derive(Debug)]
-struct HeldProgram {
-    id: u32,
-    /// `None` without the capability that the kernel asks for.
-    fd: Option<OwnedFd>,
-}
+pub struct Begun(Option<FdLink>);
 
 /// The links of one interface, as their pins describe them.
 pub struct Attachment {
-    interface: String,
-    pins: Pins,
+    pub(super) interface: String,
+    pub(super) pins: Pins,
 }
 
 impl Attachment {
@@ -149,59 +139,18 @@ impl Attachment {
         }
     }
 
-    /// The programs that are attached now; `None` where not both are.
-    ///
-    /// # Errors
-    ///
-    /// Where the pins cannot be read.
-    pub fn held(&self) -> Result<Option<Held>, DatapathError> {
-        let (ingress, egress) = (self.link_at(&self.pins.ingress())?, self.link_at(&self.pins.egress())?);
-        let (Place::On(ingress), Place::On(egress)) = (ingress, egress) else { return Ok(None) };
-        let held = |link: &Link| HeldProgram { id: link.program, fd: link::program(link.program).ok() };
-        Ok(Some(Held { ingress: held(&ingress), egress: held(&egress) }))
-    }
-
-    /// Swaps the programs in for those that are held, ingress first. Nothing happens where others are
-    /// attached by now.
-    ///
-    /// # Errors
-    ///
-    /// Then, or where the kernel refuses; what was attached before still is.
-    pub fn replace(&self, programs: &Programs, held: &Held) -> Result<(), DatapathError> {
-        let (ingress, egress) = descriptors(programs)?;
-        self.swap(Which::Ingress, ingress, Some(&held.ingress))?;
-        if let Err(error) = self.swap(Which::Egress, egress, Some(&held.egress)) {
-            if let Some(fd) = &held.ingress.fd {
-                self.swap(Which::Ingress, fd.as_fd(), None)?;
-            }
-            return Err(error);
-        }
-        Ok(())
-    }
-
-    /// Swaps held programs in again for whatever is attached. Gives whether that was possible: without
-    /// CAP_SYS_ADMIN no program can be held.
-    ///
-    /// # Errors
-    ///
-    /// Where the kernel refuses.
-    pub fn put_back(&self, held: &Held) -> Result<bool, DatapathError> {
-        let (Some(ingress), Some(egress)) = (&held.ingress.fd, &held.egress.fd) else { return Ok(false) };
-        self.swap(Which::Ingress, ingress.as_fd(), None)?;
-        self.swap(Which::Egress, egress.as_fd(), None)?;
-        Ok(true)
-    }
-
     /// What is attached now.
     ///
     /// # Errors
     ///
     /// Where the pins cannot be read.
     pub fn standing(&self) -> Result<Standing, DatapathError> {
-        Ok(match self.link_at(&self.pins.ingress())? {
-            Place::None => Standing::Absent,
-            Place::On(link) => Standing::Attached(link.program),
-            Place::Elsewhere => Standing::Astray,
+        Ok(match self.link(&self.pins.ingress())? {
+            None => Standing::Absent,
+            Some(link) if self.index().is_ok_and(|index| index == link.interface) => {
+                Standing::Attached(link.program)
+            }
+            Some(_) => Standing::Astray,
         })
     }
 
@@ -217,17 +166,12 @@ impl Attachment {
         })
     }
 
-    fn link_at(&self, pin: &Path) -> Result<Place, DatapathError> {
-        let link = Link::pinned(pin).map_err(|source| {
+    pub(super) fn link(&self, pin: &Path) -> Result<Option<Link>, DatapathError> {
+        Link::pinned(pin).map_err(|source| {
             if source.kind() == io::ErrorKind::PermissionDenied {
                 return DatapathError::Permission { what: "reading what is enforced" };
             }
             DatapathError::File { what: "open", path: pin.into(), source }
-        })?;
-        Ok(match link {
-            None => Place::None,
-            Some(link) if self.index().is_ok_and(|index| index == link.interface) => Place::On(link),
-            Some(_) => Place::Elsewhere,
         })
     }
 
@@ -269,54 +213,92 @@ impl Attachment {
     ///
     /// Where a pin cannot be removed.
     pub fn detach(&self) -> Result<bool, DatapathError> {
-        let attached = exists(&self.pins.ingress())?;
+        let link = self.link(&self.pins.ingress())?;
+        if let Some(link) = &link {
+            remove(&self.pins.ingress())?;
+            self.remove_filter(link.interface)?;
+        } else if let Ok(index) = self.index() {
+            // What an interrupted attachment may have left.
+            self.remove_filter(index)?;
+        }
         self.pins.remove()?;
-        Ok(attached)
+        Ok(link.is_some())
     }
 
     /// Attaches the egress program where nothing is attached: it learns what this host begins from now
-    /// on. Links that went astray, or that an interrupted attachment left, are removed.
+    /// on. What went astray, or was left by an interrupted attachment, is removed.
     ///
     /// # Errors
     ///
     /// Where the interface is missing, or the kernel refuses.
     pub fn begin(&self, programs: &mut Programs) -> Result<Begun, DatapathError> {
-        self.index()?;
+        let index = self.index()?;
+        if let Some(astray) = self.link(&self.pins.ingress())?.filter(|link| link.interface != index) {
+            self.remove_filter(astray.interface)?;
+        }
         for path in [self.pins.ingress(), self.pins.egress()] {
             if exists(&path)? {
                 remove(&path)?;
             }
         }
-        Ok(Begun(self.attach_egress(programs)?))
+        self.attach_egress(programs, index).map(Begun)
     }
 
-    /// Attaches the ingress program beside the egress program, and pins both.
+    /// Attaches the ingress program beside the egress program, and pins their links.
     ///
     /// # Errors
     ///
     /// Where the interface is taken, or the kernel refuses; then neither is attached.
     pub fn finish(&self, programs: &mut Programs, Begun(egress): Begun) -> Result<Attached, DatapathError> {
-        let (ingress, mode, fallback) = self.attach_ingress(programs, self.index()?)?;
-        // Not pinned yet, both links end with this process: a failure from here on leaves nothing.
-        pin(egress, &self.pins.egress())?;
-        if let Err(error) = pin(ingress, &self.pins.ingress()) {
-            remove(&self.pins.egress())?;
-            return Err(error);
+        let index = self.index()?;
+        // Not pinned yet, links end with this process: a failure from here on leaves none.
+        match self.attach_ingress(programs, index).and_then(|attached| self.pin_both(egress, attached)) {
+            Ok(attached) => Ok(attached),
+            Err(error) => {
+                self.remove_filter(index)?;
+                Err(error)
+            }
         }
-        Ok(Attached::New { mode, fallback })
     }
 
-    fn attach_egress(&self, programs: &mut Programs) -> Result<FdLink, DatapathError> {
+    /// TCX where the kernel has it, clsact otherwise; gives the link that is to be pinned, if it needs to.
+    fn attach_egress(&self, programs: &mut Programs, index: u32) -> Result<Option<FdLink>, DatapathError> {
         let failed = |error: &ProgramError| {
             DatapathError::bpf(format!("attach the egress program to `{}`", self.interface), error)
         };
         let egress: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
         let order = TcAttachOptions::TcxOrder(LinkOrder::last());
-        let id = egress
-            .attach_with_options(&self.interface, TcAttachType::Egress, order)
-            .map_err(|error| failed(&error))?;
-        let link = egress.take_link(id).map_err(|error| failed(&error))?;
-        FdLink::try_from(link).map_err(|error| self.not_pinnable(&error))
+        match egress.attach_with_options(&self.interface, TcAttachType::Egress, order) {
+            Ok(id) => {
+                let link = egress.take_link(id).map_err(|error| failed(&error))?;
+                FdLink::try_from(link).map(Some).map_err(|error| self.not_pinnable(&error))
+            }
+            // The kernel knows no such link (`link_create` in kernel/bpf/syscall.c).
+            Err(error) if is_errno(&error, libc::EINVAL) => {
+                let loaded = egress.fd().map_err(|error| failed(&error))?;
+                self.put_filter(loaded.as_fd(), index)?;
+                Ok(None)
+            }
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    fn pin_both(
+        &self,
+        egress: Option<FdLink>,
+        (ingress, mode, fallback): (FdLink, Mode, Option<String>),
+    ) -> Result<Attached, DatapathError> {
+        let links = egress.is_some();
+        if let Some(link) = egress {
+            pin(link, &self.pins.egress())?;
+        }
+        if let Err(error) = pin(ingress, &self.pins.ingress()) {
+            if links {
+                remove(&self.pins.egress())?;
+            }
+            return Err(error);
+        }
+        Ok(Attached::New { mode, fallback })
     }
 
     /// Native mode where the driver has it, generic mode otherwise.
@@ -350,47 +332,37 @@ impl Attachment {
         unreachable!("the loop returns in its last turn")
     }
 
-    /// One link's program for another. With `held`, only if the link still has that program; where it
-    /// could not be held, its identifier is compared first.
-    fn swap(
-        &self,
-        which: Which,
-        new: BorrowedFd<'_>,
-        held: Option<&HeldProgram>,
-    ) -> Result<(), DatapathError> {
-        let (pin, name) = match which {
-            Which::Ingress => (self.pins.ingress(), "ingress"),
-            Which::Egress => (self.pins.egress(), "egress"),
-        };
-        let Place::On(link) = self.link_at(&pin)? else {
-            return Err(DatapathError::Changed { interface: self.interface.clone() });
-        };
-        if held.is_some_and(|held| held.id != link.program) {
-            return Err(DatapathError::Changed { interface: self.interface.clone() });
-        }
-        link.swap(new, held.and_then(|held| held.fd.as_ref())).map_err(|error| {
-            // What the kernel says where the link has another program (`bpf_xdp_link_update` in
-            // net/core/dev.c, `tcx_link_update` in kernel/bpf/tcx.c).
-            if held.is_some() && error.raw_os_error() == Some(libc::EPERM) {
-                return DatapathError::Changed { interface: self.interface.clone() };
-            }
-            DatapathError::bpf(format!("replace the {name} program on `{}`", self.interface), &error)
-        })
+    /// The filter of clsact on the interface, if it is there.
+    pub(super) fn filter(&self) -> Result<Option<Filter>, DatapathError> {
+        Filter::on(self.index()?).map_err(|error| self.no_filter("look for", &error))
     }
 
-    fn index(&self) -> Result<u32, DatapathError> {
+    pub(super) fn put_filter(&self, program: BorrowedFd<'_>, index: u32) -> Result<(), DatapathError> {
+        Filter::put(index, program).map_err(|error| self.no_filter("put in place", &error))
+    }
+
+    /// Removes the filter from the interface with this index, unless that has another name by now under
+    /// which it is protected itself.
+    fn remove_filter(&self, index: u32) -> Result<(), DatapathError> {
+        let name = if_indextoname(index).ok().and_then(|name| name.into_string().ok());
+        if name.is_some_and(|name| name == self.interface || !self.pins.has(&name)) {
+            Filter::remove(index).map_err(|error| self.no_filter("remove", &error))?;
+        }
+        Ok(())
+    }
+
+    fn no_filter(&self, what: &str, error: &io::Error) -> DatapathError {
+        let what = format!("{what} the egress program as a filter of clsact on `{}`", self.interface);
+        DatapathError::bpf(what, error)
+    }
+
+    pub(super) fn index(&self) -> Result<u32, DatapathError> {
         if_nametoindex(self.interface.as_str())
             .map_err(|_| DatapathError::NoInterface { name: self.interface.clone(), known: interfaces() })
     }
 
     fn not_pinnable(&self, error: &LinkError) -> DatapathError {
-        DatapathError::bpf(
-            format!(
-                "keep the program on `{}` after this command (Linux 6.6 or later is needed)",
-                self.interface
-            ),
-            error,
-        )
+        DatapathError::bpf(format!("keep the program on `{}` after this command", self.interface), error)
     }
 }
 
@@ -403,37 +375,6 @@ pub fn interfaces() -> Vec<String> {
     names.retain(|name| name != "lo");
     names.sort_unstable();
     names
-}
-
-/// One of the two links of an interface.
-#[derive(Clone, Copy)]
-enum Which {
-    Ingress,
-    Egress,
-}
-
-/// Where a pinned link stands.
-enum Place {
-    /// There is no pin.
-    None,
-    /// On the interface that the pin names.
-    On(Link),
-    /// Nowhere, or on an interface with another name.
-    Elsewhere,
-}
-
-/// Both programs, as the kernel knows them.
-fn descriptors(programs: &Programs) -> Result<(BorrowedFd<'_>, BorrowedFd<'_>), DatapathError> {
-    let failed = |error: &ProgramError| DatapathError::bpf("use the loaded programs", error);
-    let missing = |name| DatapathError::Bpf {
-        what: format!("find the program `{name}`"),
-        reason: "not in the object".into(),
-    };
-    let fd = |name| {
-        let program = programs.ebpf.program(name).ok_or_else(|| missing(name))?;
-        program.fd().map(|fd| fd.as_fd()).map_err(|error| failed(&error))
-    };
-    Ok((fd(abi::INGRESS_PROGRAM)?, fd(abi::EGRESS_PROGRAM)?))
 }
 
 fn pin(link: FdLink, path: &Path) -> Result<(), DatapathError> {

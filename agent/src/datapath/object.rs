@@ -217,6 +217,22 @@ impl Programs {
         Ok(info.id())
     }
 
+    /// How many instructions the verifier followed in each program, of the million that it is willing to
+    /// (`BPF_COMPLEXITY_LIMIT_INSNS` of include/linux/bpf.h); 0 where the kernel does not tell (before
+    /// Linux 5.16).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::id`].
+    pub fn verified_instructions(&mut self) -> Result<[(&'static str, u32); 2], DatapathError> {
+        let failed = |error| DatapathError::bpf("read what the verifier did", &error);
+        let ingress: &mut Xdp = program(&mut self.ebpf, abi::INGRESS_PROGRAM)?;
+        let ingress = ingress.info().map_err(failed)?.verified_instruction_count();
+        let egress: &mut SchedClassifier = program(&mut self.ebpf, abi::EGRESS_PROGRAM)?;
+        let egress = egress.info().map_err(failed)?.verified_instruction_count();
+        Ok([(abi::INGRESS_PROGRAM, ingress.unwrap_or(0)), (abi::EGRESS_PROGRAM, egress.unwrap_or(0))])
+    }
+
     /// The BPF object, for what reads its diagnostics.
     pub fn object(&mut self) -> &mut Ebpf {
         &mut self.ebpf
@@ -267,7 +283,11 @@ fn dhcp_requests() -> [Vec<u8>; 2] {
 }
 
 fn load_error(error: &EbpfError) -> DatapathError {
-    DatapathError::bpf("load the kernel program", error)
+    match error {
+        // Without data, the library leaves the sections out that the program refers to.
+        EbpfError::RelocationError(_) if !aya::features().bpf_global_data() => DatapathError::NoData,
+        _ => DatapathError::bpf("load the kernel program", error),
+    }
 }
 
 fn refused(program: &'static str, error: &ProgramError) -> DatapathError {

@@ -41,24 +41,7 @@ impl Loaded {
     /// Compiles and loads rules.
     pub(crate) fn new(rules: &RuleSet) -> Result<Self> {
         let compiled = compile::compile(rules, &judge::slots(rules))?;
-        let start = std::time::Instant::now();
         let mut programs = Programs::load(&compiled.tables, &LoadOptions::default(), None)?;
-        eprintln!("loaded in {:?}", start.elapsed());
-        for (name, program) in programs.object().programs_mut() {
-            use aya::programs::Program;
-            let info = match program {
-                Program::Xdp(p) => p.info()?,
-                Program::SchedClassifier(p) => p.info()?,
-                _ => continue,
-            };
-            eprintln!(
-                "id {} {name}: verified {:?} xlated {} jited {}",
-                info.id(),
-                info.verified_instruction_count(),
-                info.size_translated().unwrap_or(0),
-                info.size_jitted()
-            );
-        }
         Ok(Self { rules: rules.rules.len(), id: programs.id()?, programs })
     }
 }

@@ -23,21 +23,15 @@ pub(crate) struct Entry {
     pub(crate) floor: usize,
 }
 
-/// CPU seconds of this thread.
-fn cpu() -> f64 {
-    let t = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
-    t.tv_sec() as f64 + t.tv_nsec() as f64 * 1e-9
-}
-
 /// Nanoseconds of one run of each entry, the smallest of `rounds`.
 pub(crate) fn best(entries: &[Entry], rounds: u32, repeat: u32) -> Result<Vec<f64>> {
     let mut best = vec![f64::INFINITY; entries.len()];
     for _ in 0..rounds {
         for (entry, best) in entries.iter().zip(&mut best) {
-            let start = cpu();
+            let start = Instant::now();
             let (action, _) = raw::run(&entry.handle, &entry.packet, repeat)
                 .with_context(|| format!("cannot run {} on {}", entry.program, entry.case))?;
-            let nanoseconds = (cpu() - start) * 1e9 / f64::from(repeat);
+            let nanoseconds = start.elapsed().as_secs_f64() * 1e9 / f64::from(repeat);
             ensure!(
                 entry.action.is_none_or(|expected| expected == action),
                 "{} with {} rules answers {action} to {}",

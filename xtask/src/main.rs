@@ -88,6 +88,9 @@ enum Command {
         /// Also write the figures to this file.
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
+        /// Also draw the cost of each packet into this file.
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
         /// More arguments for the benchmark.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -118,7 +121,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Differential { packets, policies, seed } => {
             launch::differential(&workspace, packets, policies, seed)?;
         }
-        Command::Bench { json, arguments } => launch::bench(&workspace, json.as_deref(), &arguments)?,
+        Command::Bench { json, svg, arguments } => {
+            launch::bench(&workspace, json.as_deref(), svg.as_deref(), &arguments)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

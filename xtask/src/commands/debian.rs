@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -36,19 +36,28 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
 /// Downloads all packages, with what they need and the system lacks, and replaces the folder by them.
 fn unpack(workspace: &Workspace, folder: &Path) -> Result<()> {
     let work = workspace.places.tools.join("debian.new");
+    let root = extract(&work, &PACKAGES.map(|package| package.name), &[])?;
+    remove(folder)?;
+    fs::rename(&root, folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    remove(&work)
+}
+
+/// Downloads packages, with what they need and the system lacks, and packages `alone`, without what they
+/// need, below an empty folder; gives the folder inside it that they were unpacked into.
+pub(crate) fn extract(work: &Path, packages: &[&str], alone: &[&str]) -> Result<PathBuf> {
     let (cache, root) = (work.join("cache"), work.join("root"));
-    remove(&work)?;
+    remove(work)?;
     for needed in [&cache.join("archives/partial"), &root] {
         fs::create_dir_all(needed).with_context(|| format!("cannot create {}", needed.display()))?;
     }
-    if let Err(error) = download(&cache) {
+    if let Err(error) = download(&cache, packages, alone) {
         // Lists of packages age: what they name may have been replaced since.
         if !privilege::is_root() {
             return Err(error
                 .context("the packages cannot be downloaded: run `sudo apt-get update`, then this again"));
         }
         output_of(&mut apt(&["update", "-qq"]))?;
-        download(&cache)?;
+        download(&cache, packages, alone)?;
     }
     for entry in fs::read_dir(cache.join("archives")).context("cannot read what was downloaded")? {
         let package = entry.context("cannot read what was downloaded")?.path();
@@ -56,23 +65,41 @@ fn unpack(workspace: &Workspace, folder: &Path) -> Result<()> {
             output_of(Command::new("dpkg-deb").arg("--extract").args([&package, &root]))?;
         }
     }
-    remove(folder)?;
-    fs::rename(&root, folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    remove(&work)
+    Ok(root)
 }
 
-fn download(cache: &Path) -> Result<()> {
-    let mut command =
-        apt(&["install", "-qq", "--yes", "--no-install-recommends", "--download-only", "--reinstall"]);
+fn download(cache: &Path, packages: &[&str], alone: &[&str]) -> Result<()> {
     // Nothing of the system's is written, so that no lock of it, and no root, is needed.
-    for option in
-        [format!("Dir::Cache={}", cache.display()), "Debug::NoLocking=1".into(), "APT::Sandbox::User=".into()]
-    {
-        command.args(["-o", &option]);
-    }
-    command.args(PACKAGES.map(|package| package.name));
+    let options = [
+        format!("Dir::Cache={}", cache.display()),
+        "Debug::NoLocking=1".into(),
+        "APT::Sandbox::User=".into(),
+    ];
+    let with_options = |arguments: &[&str]| {
+        let mut command = apt(arguments);
+        for option in &options {
+            command.args(["-o", option]);
+        }
+        command
+    };
+    let mut command = with_options(&[
+        "install",
+        "-qq",
+        "--yes",
+        "--no-install-recommends",
+        "--download-only",
+        "--reinstall",
+    ]);
+    command.args(packages);
     println!("running: {}", shown(&command));
-    output_of(&mut command).map(drop)
+    output_of(&mut command)?;
+    if !alone.is_empty() {
+        let mut command = with_options(&["download", "-qq"]);
+        command.args(alone).current_dir(cache.join("archives"));
+        println!("running: {}", shown(&command));
+        output_of(&mut command)?;
+    }
+    Ok(())
 }
 
 fn apt(arguments: &[&str]) -> Command {
@@ -81,7 +108,7 @@ fn apt(arguments: &[&str]) -> Command {
     command
 }
 
-fn remove(folder: &Path) -> Result<()> {
+pub(crate) fn remove(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", folder.display()))

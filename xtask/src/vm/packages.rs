@@ -7,18 +7,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use xtask::places::Places;
 
+use crate::commands::debian;
 use crate::journal::output_of;
-use crate::privilege;
 
 /// The kernel of Debian's cloud images: the smallest with what the tests need.
 const KERNEL: &str = "linux-image-cloud-amd64";
 /// The emulator, and the shell that the guest starts with.
 const PROGRAMS: [&str; 2] = ["qemu-system-x86", "busybox-static"];
-/// Written last, so that an interrupted download is no cache.
-const COMPLETE: &str = "complete";
 
 /// Why there can be no virtual machine here.
 pub(crate) struct Unavailable(pub(crate) String);
@@ -47,7 +45,7 @@ impl Packages {
             Err(why) => return unavailable(&why),
         };
         let root = places.tools.join("vm").join(&package);
-        if !root.join(COMPLETE).is_file()
+        if !root.is_dir()
             && let Err(error) = download(&package, &root)
         {
             return unavailable(&format!("the packages cannot be downloaded: {error:#}"));
@@ -97,53 +95,18 @@ fn image_of(package: &str) -> Result<String, String> {
 
 /// Downloads and unpacks, as a whole or not at all.
 fn download(kernel: &str, root: &Path) -> Result<()> {
-    let parent = root.parent().context("the folder has a parent")?;
-    let unpacked = parent.join(format!("{kernel}.part"));
-    if unpacked.exists() {
-        fs::remove_dir_all(&unpacked)?;
-    }
-    let archives = unpacked.join("archives");
-    fs::create_dir_all(&archives).with_context(|| format!("cannot create {}", archives.display()))?;
-    if let Err(error) = fetch(kernel, &archives) {
-        // The lists may be older than the mirror.
-        if !privilege::is_root() {
-            return Err(error);
-        }
-        output_of(Command::new("apt-get").args(["update", "-qq"]))?;
-        fetch(kernel, &archives)?;
-    }
-    for archive in fs::read_dir(&archives)? {
-        output_of(Command::new("dpkg").arg("--extract").arg(archive?.path()).arg(&unpacked))?;
-    }
-    fs::remove_dir_all(&archives)?;
+    let work = root.with_file_name(format!("{kernel}.new"));
+    // The kernel without what would install it.
+    let unpacked = debian::extract(&work, &PROGRAMS, &[kernel])?;
     // Which module needs which: the package leaves it to its installation.
-    let busybox = [unpacked.join("bin/busybox"), unpacked.join("usr/bin/busybox"), "/bin/busybox".into()];
-    let busybox = busybox.iter().find(|file| file.is_file()).context("busybox-static brought no busybox")?;
     let modules = unpacked.join("lib/modules");
     for release in fs::read_dir(&modules).with_context(|| format!("{kernel} brought no modules"))? {
         let release = release?.file_name();
+        let busybox = unpacked.join("bin/busybox");
         output_of(Command::new(busybox).arg("depmod").arg("-b").arg(&unpacked).arg(release))?;
     }
-    fs::write(unpacked.join(COMPLETE), "")?;
-    if root.exists() {
-        fs::remove_dir_all(root)?;
-    }
-    fs::rename(&unpacked, root).with_context(|| format!("cannot rename to {}", root.display()))
-}
-
-/// The kernel, and what the programs need beyond what is installed.
-fn fetch(kernel: &str, archives: &Path) -> Result<()> {
-    let mut plan = Command::new("apt-get");
-    plan.args(["--simulate", "--no-install-recommends", "install"]).args(PROGRAMS);
-    let plan = output_of(&mut plan)?;
-    let missing: Vec<&str> =
-        plan.lines().filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next()).collect();
-    let mut download = Command::new("apt-get");
-    download.current_dir(archives).args(["-qq", "download", kernel]).args(&missing);
-    println!("downloading {kernel} and {} packages of the emulator, which are not installed", missing.len());
-    output_of(&mut download)?;
-    if fs::read_dir(archives)?.next().is_none() {
-        bail!("apt-get downloaded nothing");
-    }
-    Ok(())
+    debian::remove(root)?;
+    fs::create_dir_all(root.parent().unwrap_or(root))?;
+    fs::rename(&unpacked, root).with_context(|| format!("cannot create {}", root.display()))?;
+    debian::remove(&work)
 }

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{build, check, debian, launch, setup, test};
+use crate::commands::{build, check, debian, launch, setup, soak, test};
 use crate::workspace::Workspace;
 
 /// Sets up, builds, checks, tests and demonstrates Portcullis.
@@ -55,6 +55,8 @@ enum Command {
         #[arg(long)]
         without_kernel: bool,
     },
+    /// Run the tests of endurance for long: a thousand reloads under a flood, hundreds of kills; as root.
+    Soak,
     /// Set up, build, and show the product at work in network namespaces, as root.
     Demo {
         /// Arguments for the demonstration.
@@ -91,6 +93,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build { release } => build::run(&workspace, release)?,
         Command::Check => check::run(&workspace)?,
         Command::Test { without_kernel } => test::run(&workspace, without_kernel)?,
+        Command::Soak => soak::run(&workspace)?,
         Command::Demo { arguments } => launch::demo(&workspace, &arguments)?,
         Command::Bench { json, arguments } => launch::bench(&workspace, json.as_deref(), &arguments)?,
     }

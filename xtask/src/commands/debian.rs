@@ -3,16 +3,16 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
-use xtask::debian::{self, PACKAGES};
+use xtask::debian::{self, PACKAGES, Package};
 
 use crate::journal::{output_of, shown};
 use crate::privilege;
 use crate::workspace::Workspace;
 
-/// Unpacks what is missing. On a machine without apt-get it says what that means and leaves it at that.
+/// Unpacks what is missing. Where a program is not to be had, it says so, and the tests that need it do, too.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     let places = &workspace.places;
     let missing = debian::missing(places);
@@ -22,33 +22,64 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     }
     let list = missing.join(", ");
     if places.on_path("apt-get").is_none() {
-        println!("no apt-get here; tests that need one of these say so and are skipped: {list}");
+        println!("no apt-get here; tests that need one of these are skipped: {list}");
         return Ok(());
     }
+    let packages = known()?;
+    for package in PACKAGES.iter().filter(|package| !packages.contains(package)) {
+        let Package { name, programs } = package;
+        println!("no package {name} here; tests that need one of these are skipped: {}", programs.join(", "));
+    }
     println!("from Debian's packages, unpacked and not installed: {list}");
-    unpack(workspace, &debian::folder(places))?;
-    match debian::missing(places).as_slice() {
-        [] => Ok(()),
-        [name, ..] => bail!("{name} is in none of the unpacked packages: please report this"),
+    unpack(&packages, &places.tools.join("debian.new"), &debian::folder(places))?;
+    let had = |name: &&str| packages.iter().any(|package| package.programs.contains(name));
+    match debian::missing(places).into_iter().find(had) {
+        None => Ok(()),
+        Some(name) => bail!("{name} is in none of the unpacked packages: please report this"),
     }
 }
 
-/// Downloads all packages, with what they need and the system lacks, and replaces the folder by them.
-fn unpack(workspace: &Workspace, folder: &Path) -> Result<()> {
-    let work = workspace.places.tools.join("debian.new");
+/// The packages that the machine's lists name.
+fn known() -> Result<Vec<Package>> {
+    let listed = || -> Vec<Package> {
+        let shown = |package: &Package| {
+            let mut command = Command::new("apt-cache");
+            command.args(["show", package.name]).stdout(Stdio::null()).stderr(Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        };
+        PACKAGES.iter().filter(|package| shown(package)).copied().collect()
+    };
+    let found = listed();
+    if found.len() == PACKAGES.len() {
+        return Ok(found);
+    }
+    // A fresh machine has no lists yet.
+    if privilege::is_root() {
+        output_of(&mut apt(&["update", "-qq"]))?;
+        return Ok(listed());
+    }
+    println!("some packages are not in this machine's lists; `sudo apt-get update` may mend that");
+    Ok(found)
+}
+
+/// Downloads packages, with what they need and the system lacks, and replaces the folder by them.
+fn unpack(packages: &[Package], work: &Path, folder: &Path) -> Result<()> {
     let (cache, root) = (work.join("cache"), work.join("root"));
-    remove(&work)?;
+    remove(work)?;
     for needed in [&cache.join("archives/partial"), &root] {
         fs::create_dir_all(needed).with_context(|| format!("cannot create {}", needed.display()))?;
     }
-    if let Err(error) = download(&cache) {
+    if packages.is_empty() {
+        return remove(work);
+    }
+    if let Err(error) = download(packages, &cache) {
         // Lists of packages age: what they name may have been replaced since.
         if !privilege::is_root() {
             return Err(error
                 .context("the packages cannot be downloaded: run `sudo apt-get update`, then this again"));
         }
         output_of(&mut apt(&["update", "-qq"]))?;
-        download(&cache)?;
+        download(packages, &cache)?;
     }
     for entry in fs::read_dir(cache.join("archives")).context("cannot read what was downloaded")? {
         let package = entry.context("cannot read what was downloaded")?.path();
@@ -58,19 +89,18 @@ fn unpack(workspace: &Workspace, folder: &Path) -> Result<()> {
     }
     remove(folder)?;
     fs::rename(&root, folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    remove(&work)
+    remove(work)
 }
 
-fn download(cache: &Path) -> Result<()> {
-    let mut command =
-        apt(&["install", "-qq", "--yes", "--no-install-recommends", "--download-only", "--reinstall"]);
+fn download(packages: &[Package], cache: &Path) -> Result<()> {
+    let words = ["install", "-qq", "--yes", "--no-install-recommends", "--download-only", "--reinstall"];
+    let mut command = apt(&words);
     // Nothing of the system's is written, so that no lock of it, and no root, is needed.
-    for option in
-        [format!("Dir::Cache={}", cache.display()), "Debug::NoLocking=1".into(), "APT::Sandbox::User=".into()]
-    {
-        command.args(["-o", &option]);
+    let cache = format!("Dir::Cache={}", cache.display());
+    for option in [cache.as_str(), "Debug::NoLocking=1", "APT::Sandbox::User="] {
+        command.args(["-o", option]);
     }
-    command.args(PACKAGES.map(|package| package.name));
+    command.args(packages.iter().map(|package| package.name));
     println!("running: {}", shown(&command));
     output_of(&mut command).map(drop)
 }

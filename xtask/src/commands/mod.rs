@@ -7,3 +7,4 @@ pub(crate) mod launch;
 pub(crate) mod setup;
 pub(crate) mod soak;
 pub(crate) mod test;
+pub(crate) mod vm;

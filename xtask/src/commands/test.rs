@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use xtask::places::TOOLS_VARIABLE;
 
-use crate::commands::{check, debian, setup};
+use crate::commands::{check, debian, setup, vm};
 use crate::journal::{Journal, output_of};
 use crate::privilege::{Privilege, SUDO};
 use crate::workspace::Workspace;
@@ -24,6 +24,7 @@ pub(crate) fn run(workspace: &Workspace, without_kernel: bool) -> Result<()> {
 
     if without_kernel {
         journal.skip("kernel tests", "--without-kernel was given");
+        journal.skip("older kernel", "--without-kernel was given");
     } else {
         journal.step(
             "clients and servers",
@@ -32,6 +33,7 @@ pub(crate) fn run(workspace: &Workspace, without_kernel: bool) -> Result<()> {
             || debian::ensure(workspace),
         )?;
         kernel_tests(workspace, &mut journal)?;
+        vm::step(workspace, &mut journal)?;
     }
     journal.close();
     Ok(())

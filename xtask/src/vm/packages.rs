@@ -10,13 +10,15 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use xtask::places::Places;
 
-use crate::commands::debian;
+use crate::apt;
 use crate::journal::output_of;
 
 /// The kernel of Debian's cloud images: the smallest with what the tests need.
 const KERNEL: &str = "linux-image-cloud-amd64";
 /// The emulator, and the shell that the guest starts with.
 const PROGRAMS: [&str; 2] = ["qemu-system-x86", "busybox-static"];
+/// Written last, so that an interrupted download is no cache.
+const COMPLETE: &str = "complete";
 
 /// Why there can be no virtual machine here.
 pub(crate) struct Unavailable(pub(crate) String);
@@ -45,7 +47,7 @@ impl Packages {
             Err(why) => return unavailable(&why),
         };
         let root = places.tools.join("vm").join(&package);
-        if !root.is_dir()
+        if !root.join(COMPLETE).is_file()
             && let Err(error) = download(&package, &root)
         {
             return unavailable(&format!("the packages cannot be downloaded: {error:#}"));
@@ -97,18 +99,18 @@ fn image_of(package: &str) -> Result<String, String> {
 
 /// Downloads and unpacks, as a whole or not at all.
 fn download(kernel: &str, root: &Path) -> Result<()> {
-    let work = root.with_file_name(format!("{kernel}.new"));
-    // The kernel without what would install it.
-    let unpacked = debian::extract(&work, &PROGRAMS, &[kernel])?;
+    let parent = root.parent().context("the folder has a parent")?;
+    let unpacked = parent.join(format!("{kernel}.part"));
+    apt::unpack(&PROGRAMS, &[kernel], &unpacked)?;
     // Which module needs which: the package leaves it to its installation.
+    let busybox = [unpacked.join("bin/busybox"), unpacked.join("usr/bin/busybox"), "/bin/busybox".into()];
+    let busybox = busybox.iter().find(|file| file.is_file()).context("busybox-static brought no busybox")?;
     let modules = unpacked.join("lib/modules");
     for release in fs::read_dir(&modules).with_context(|| format!("{kernel} brought no modules"))? {
         let release = release?.file_name();
-        let busybox = unpacked.join("bin/busybox");
         output_of(Command::new(busybox).arg("depmod").arg("-b").arg(&unpacked).arg(release))?;
     }
-    debian::remove(root)?;
-    fs::create_dir_all(root.parent().unwrap_or(root))?;
-    fs::rename(&unpacked, root).with_context(|| format!("cannot create {}", root.display()))?;
-    debian::remove(&work)
+    fs::write(unpacked.join(COMPLETE), "")?;
+    apt::remove(root)?;
+    fs::rename(&unpacked, root).with_context(|| format!("cannot rename to {}", root.display()))
 }

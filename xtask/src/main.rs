@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{build, check, launch, setup, test};
+use crate::commands::{build, check, fuzz, launch, setup, test};
 use crate::workspace::Workspace;
 
 /// Sets up, builds, checks, tests and demonstrates Portcullis.
@@ -55,6 +55,14 @@ enum Command {
         #[arg(long)]
         without_kernel: bool,
     },
+    /// Set up, and make up documents, catalogs and policies until one breaks a property.
+    Fuzz {
+        /// The target; all of them in turn if none is named (tests/fuzz/targets).
+        target: Option<String>,
+        /// Time for each target.
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u64,
+    },
     /// Set up, build, and show the product at work in network namespaces, as root.
     Demo {
         /// Arguments for the demonstration.
@@ -88,6 +96,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build { release } => build::run(&workspace, release)?,
         Command::Check => check::run(&workspace)?,
         Command::Test { without_kernel } => test::run(&workspace, without_kernel)?,
+        Command::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), seconds)?,
         Command::Demo { arguments } => launch::demo(&workspace, &arguments)?,
         Command::Bench { json, arguments } => launch::bench(&workspace, json.as_deref(), &arguments)?,
     }

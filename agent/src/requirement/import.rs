@@ -11,6 +11,7 @@ use super::diagnostic::Diagnostic;
 use super::footnotes::Footnotes;
 use super::ipsec::IpsecException;
 use super::names::Name;
+use super::outcome::{Outcome, RowOutcome};
 use super::reading::Readings;
 use super::surroundings::Surroundings;
 use super::vocabulary::{Vocabulary, VocabularyError};
@@ -34,6 +35,9 @@ pub struct Import {
     pub ipsec_exceptions: Vec<IpsecException>,
     /// What a person should look at.
     pub diagnostics: Vec<Diagnostic>,
+    /// What came of each row of the tables; told by `--explain`, not printed.
+    #[serde(skip)]
+    pub rows: Vec<RowOutcome>,
 }
 
 /// A document that requirements come from.
@@ -100,6 +104,17 @@ impl Import {
         import.document.id = slug::slug(&import.document.title);
         Ok(import)
     }
+
+    /// How many rows of the tables came to `outcome`.
+    #[must_use]
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.rows.iter().filter(|row| row.outcome == outcome).count()
+    }
+
+    /// How many requirements, addresses and exceptions there are.
+    pub(crate) fn found(&self) -> usize {
+        self.requirements.len() + self.names.len() + self.ipsec_exceptions.len()
+    }
 }
 
 /// Walks through a document and collects what it requires.
@@ -145,13 +160,10 @@ impl Importer {
         let caption = self.surroundings.caption_of(table);
         let scope = self.surroundings.scope(caption.as_deref(), self.readings.words);
         let footnotes = Footnotes::behind(behind);
-        let before =
-            (self.import.requirements.len(), self.import.names.len(), self.import.ipsec_exceptions.len());
+        let before = self.import.found();
         let name = self.table_name(&scope.titles);
         let columns = tables::read(table, &name, &scope, footnotes, &self.readings, &mut self.import);
-        let after =
-            (self.import.requirements.len(), self.import.names.len(), self.import.ipsec_exceptions.len());
-        if before != after {
+        if self.import.found() != before {
             let title = scope.titles.first().cloned().unwrap_or_default();
             self.import.tables.push(TableInfo {
                 name,

@@ -19,6 +19,7 @@ mod language;
 mod lists;
 mod matrix;
 mod names;
+mod outcome;
 mod reading;
 mod rows;
 mod settings;
@@ -34,6 +35,7 @@ pub use self::diagnostic::Diagnostic;
 pub use self::import::{DocumentInfo, Import, ImportError, TableInfo};
 pub use self::ipsec::IpsecException;
 pub use self::names::Name;
+pub use self::outcome::{Outcome, RowOutcome};
 pub use self::vocabulary::VocabularyError;
 
 use std::fmt;

@@ -9,6 +9,7 @@ use super::fold::Folded;
 use super::footnotes::Footnotes;
 use super::import::Import;
 use super::names::{self, Name};
+use super::outcome::{Outcome, RowOutcome};
 use super::reading::Readings;
 use super::surroundings::{self, Parties, Scope};
 use super::{Diagnostic, ipsec, matrix, rows, settings};
@@ -61,16 +62,27 @@ pub(crate) fn read(
     let subject = rows::Subject::of(body, &layout, readings);
     let mut section = Section::default();
     let mut carried = rows::Carried::default();
+    let heads = &table.rows[..layout.header_rows];
+    import.rows.extend(heads.iter().map(|row| RowOutcome { line: row.line, outcome: Outcome::Header }));
     for (at, row) in body.iter().enumerate() {
-        let empty = row.cells.iter().all(Cell::is_empty);
-        if empty || notes[at] || layout.repeats_header(row) {
+        let aside = if row.cells.iter().all(Cell::is_empty) {
+            Some(Outcome::Blank)
+        } else if notes[at] {
+            Some(Outcome::Footnote)
+        } else if layout.repeats_header(row) {
+            Some(Outcome::Repeated)
+        } else {
+            sections[at].then_some(Outcome::Label)
+        };
+        if let Some(outcome) = aside {
+            if outcome == Outcome::Label {
+                section = label(&spanning(row).unwrap_or_default(), readings);
+                carried = rows::Carried::default();
+            }
+            import.rows.push(RowOutcome { line: row.line, outcome });
             continue;
         }
-        if sections[at] {
-            section = label(&spanning(row).unwrap_or_default(), readings);
-            carried = rows::Carried::default();
-            continue;
-        }
+        let (before, reported) = (import.found(), import.diagnostics.len());
         match layout.shape {
             Shape::Ports => rows::read(row, &context, &section, &subject, &mut carried, import),
             Shape::Matrix { transposed, parties } => matrix::read(row, &context, transposed, parties, import),
@@ -85,6 +97,14 @@ pub(crate) fn read(
             },
             Shape::Names => name_row(row, &layout, import),
         }
+        let outcome = if import.found() != before {
+            Outcome::Read
+        } else if import.diagnostics.len() > reported {
+            Outcome::Reported
+        } else {
+            Outcome::Nothing
+        };
+        import.rows.push(RowOutcome { line: row.line, outcome });
     }
     Some(layout.describe())
 }
@@ -145,7 +165,7 @@ fn name_row(row: &Row, layout: &Layout, import: &mut Import) {
     let at = layout
         .position(&Column::Url)
         .or_else(|| row.cells.iter().position(|cell| names::is_address(&cell.text)));
-    let Some(cell) = at.and_then(|at| row.cells.get(at)) else { return };
+    let cell = at.and_then(|at| row.cells.get(at));
     let purpose: Vec<String> = row
         .cells
         .iter()
@@ -153,7 +173,7 @@ fn name_row(row: &Row, layout: &Layout, import: &mut Import) {
         .filter(|(column, cell)| Some(*column) != at && !cell.is_empty() && !cell.from_left)
         .map(|(_, cell)| cell.one_line())
         .collect();
-    let addresses = names::addresses(&cell.text);
+    let addresses = cell.map(|cell| names::addresses(&cell.text)).unwrap_or_default();
     if addresses.is_empty() {
         import.diagnostics.push(Diagnostic::new(
             row.line,

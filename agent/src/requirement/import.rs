@@ -121,17 +121,25 @@ impl Import {
 struct Importer {
     readings: Readings,
     surroundings: Surroundings,
+    /// Names of tables.
+    taken: slug::Names,
     import: Import,
 }
 
 impl Importer {
     fn new(words: &'static Vocabulary) -> Self {
         let import = Import { schema: SCHEMA, ..Import::default() };
-        Self { readings: Readings::new(words), surroundings: Surroundings::default(), import }
+        Self {
+            readings: Readings::new(words),
+            surroundings: Surroundings::default(),
+            taken: slug::Names::default(),
+            import,
+        }
     }
 
     fn run(mut self, document: Document) -> Import {
         self.import.document.language = language::of(&document).to_owned();
+        self.surroundings = Surroundings::of(document.title.clone());
         let blocks = unruled::tables(document.blocks, self.readings.words);
         let title = document.title.or_else(|| first_text(&blocks));
         self.import.document.title = title.unwrap_or_default();
@@ -171,24 +179,19 @@ impl Importer {
                 title,
                 columns: columns.unwrap_or_default(),
             });
+        } else {
+            self.taken.take_back(&name);
         }
     }
 
     /// A name that no other table of the document has.
-    fn table_name(&self, titles: &[String]) -> String {
+    fn table_name(&mut self, titles: &[String]) -> String {
         let base = titles
             .iter()
             .map(|title| slug::slug(title))
             .find(|slug| !slug.is_empty())
             .unwrap_or_else(|| "table".to_owned());
-        let taken = |name: &str| self.import.tables.iter().any(|table| table.name == name);
-        let mut name = base.clone();
-        let mut number = 2;
-        while taken(&name) {
-            name = format!("{base}-{number}");
-            number += 1;
-        }
-        name
+        self.taken.free(&base)
     }
 }
 

@@ -35,12 +35,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// What came of the row, as a sentence's end.
+    /// What the row is, before the name of its table.
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
-            Self::Read => "read",
-            Self::Reported => "not read, and reported",
+            Self::Read => "a row",
+            Self::Reported => "a row that was not read",
             Self::Header => "a header: it names the columns or the table",
             Self::Repeated => "a repeated header",
             Self::Label => "a label for the rows below it",

@@ -26,6 +26,9 @@ pub(crate) struct Carried {
     role: String,
 }
 
+/// Rows that must agree on it: two may do so by chance.
+const ROWS: usize = 3;
+
 /// The one party that every row of a table has at one of its ends: the table is about it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subject(Option<String>);
@@ -33,7 +36,7 @@ pub(crate) struct Subject(Option<String>);
 impl Subject {
     pub(crate) fn of(body: &[Row], layout: &Layout, readings: &Readings) -> Self {
         let (Some(source), Some(destination)) =
-            (layout.position(&Column::Source), layout.position(&Column::Destination))
+            (layout.position(Column::Source), layout.position(Column::Destination))
         else {
             return Self(None);
         };
@@ -53,7 +56,7 @@ impl Subject {
         let any =
             |text: &String| readings.words.ports.whole(Folded::new(text).as_str()) == Some(PortWord::Any);
         let common: Vec<String> = common.unwrap_or_default().into_iter().filter(|text| !any(text)).collect();
-        match (rows >= 2, &common[..]) {
+        match (rows >= ROWS, &common[..]) {
             (true, [one]) => Self(Some(one.clone())),
             _ => Self(None),
         }
@@ -112,9 +115,12 @@ fn read_part(
             .find(|text| !text.is_empty())
             .cloned()
             .unwrap_or_default();
-        let name = Name::new(row.line, address, purpose);
-        if !import.names.iter().rev().take_while(|other| other.line == row.line).any(|other| *other == name) {
-            import.names.push(name);
+        for address in with_ports(address, &found) {
+            let name = Name::new(row.line, address, purpose.clone());
+            let mut of_row = import.names.iter().rev().take_while(|other| other.line == row.line);
+            if !of_row.any(|other| *other == name) {
+                import.names.push(name);
+            }
         }
     }
     if statement.direction.is_none() {
@@ -140,6 +146,22 @@ fn read_part(
             requirement.direction = direction;
             requirement.inferred.push("direction".to_owned());
         }
+    }
+}
+
+/// Most ports of a row that its addresses are said to have.
+const ADDRESSED: usize = 8;
+
+/// An address that states no port has those of its row, once for each.
+fn with_ports(address: names::Address, groups: &[Group]) -> Vec<names::Address> {
+    let ports = super::expression::unique(groups.iter().flat_map(|group| group.ports.iter().copied()));
+    let single = |ports: &Ports| ports.range().filter(|range| range.width() == 1).map(super::PortRange::lo);
+    let singles: Option<Vec<u16>> = ports.iter().map(single).collect();
+    match singles {
+        Some(singles) if address.port.is_none() && (1..=ADDRESSED).contains(&singles.len()) => {
+            singles.into_iter().map(|port| names::Address { port: Some(port), ..address.clone() }).collect()
+        }
+        _ => vec![address],
     }
 }
 
@@ -181,10 +203,11 @@ impl<'a> Cells<'a> {
                         split_ranges::join(&cell.text, &last.text, context.readings),
                     ));
                 }
-                Some(Column::Packed(kinds)) => {
+                Some(Column::Packed) => {
+                    let kinds = layout.packed.get(at).map_or(&[][..], Vec::as_slice);
                     cells.extend(unpack(&cell.text, kinds).into_iter().map(|(kind, text)| (kind, at, text)));
                 }
-                Some(kind) => cells.push((kind.clone(), at, cell.text.clone())),
+                Some(&kind) => cells.push((kind, at, cell.text.clone())),
                 // More cells than columns: a bar inside of the last one broke it.
                 None => cells.push((Column::Note, at, cell.text.clone())),
             }
@@ -203,29 +226,33 @@ impl<'a> Cells<'a> {
     }
 
     /// The first cell of a kind that is not blank, on one line.
-    fn text(&self, kind: &Column) -> String {
+    fn text(&self, kind: Column) -> String {
         let mut texts = self
             .cells
             .iter()
-            .filter(|(column, ..)| column == kind)
+            .filter(|&&(column, ..)| column == kind)
             .map(|(_, _, text)| crate::document::collapse(text));
         texts.find(|text| !text.is_empty()).unwrap_or_default()
     }
 
-    fn all(&self, kind: &Column) -> impl Iterator<Item = (usize, &str)> {
-        self.cells.iter().filter(move |(column, ..)| column == kind).map(|(_, at, text)| (*at, text.as_str()))
+    fn all(&self, kind: Column) -> impl Iterator<Item = (usize, &str)> {
+        self.cells
+            .iter()
+            .filter(move |&&(column, ..)| column == kind)
+            .map(|(_, at, text)| (*at, text.as_str()))
     }
 
     fn addresses(&self) -> Vec<names::Address> {
-        self.all(&Column::Url).flat_map(|(_, text)| names::addresses(text)).collect()
+        let named = self.all(Column::Destination).filter(|(_, text)| names::is_address(text));
+        self.all(Column::Url).chain(named).flat_map(|(_, text)| names::addresses(text)).collect()
     }
 
     fn statement(&self, context: &Context<'_>, section: &Section, carried: &mut Carried) -> Statement {
         let (layout, scope, words) = (context.layout, context.scope, context.readings.words);
-        let has = |kind: &Column| self.cells.iter().any(|(column, ..)| column == kind);
+        let has = |kind: Column| self.cells.iter().any(|&(column, ..)| column == kind);
         let parties = section.parties.clone().or_else(|| scope.parties.clone()).unwrap_or_default();
-        let role = if has(&Column::Role) {
-            let own = self.text(&Column::Role);
+        let role = if has(Column::Role) {
+            let own = self.text(Column::Role);
             if own.is_empty() {
                 carried.role.clone()
             } else {
@@ -234,7 +261,7 @@ impl<'a> Cells<'a> {
             }
         } else if let Some(role) = &section.role {
             role.clone()
-        } else if has(&Column::Source) && has(&Column::Destination) {
+        } else if has(Column::Source) && has(Column::Destination) {
             scope.captioned_role.clone().unwrap_or_default()
         } else if scope.parties.is_some() || section.parties.is_some() {
             String::new()
@@ -242,7 +269,7 @@ impl<'a> Cells<'a> {
             scope.captioned_role.clone().or_else(|| scope.heading_role.clone()).unwrap_or_default()
         };
         let or = |own: String, other: &str| if own.is_empty() { other.to_owned() } else { own };
-        let flow = Folded::new(&self.text(&Column::Direction));
+        let flow = Folded::new(&self.text(Column::Direction));
         let stated = words.flow_cells.whole(flow.as_str());
         let stated = stated.into_iter().chain(
             stated
@@ -261,13 +288,20 @@ impl<'a> Cells<'a> {
             line: self.row.line,
             table: context.name.to_owned(),
             role,
-            service: self.text(&Column::Service),
-            source: or(self.text(&Column::Source), &parties.source),
-            destination: or(self.text(&Column::Destination), &parties.destination),
+            service: self.text(Column::Service),
+            source: or(self.text(Column::Source), &parties.source),
+            destination: or(self.text(Column::Destination), &parties.destination),
             direction: surroundings::direction_in(stated).or(column_direction),
-            application: self.text(&Column::Application),
+            application: self.text(Column::Application),
             ..Statement::default()
         };
+        if !statement.source.is_empty()
+            && !statement.destination.is_empty()
+            && !flow.as_str().is_empty()
+            && !flow.as_str().contains(char::is_alphabetic)
+        {
+            follow_arrow(&mut statement);
+        }
         self.qualify(&mut statement, context);
         statement
     }
@@ -315,15 +349,15 @@ impl<'a> Cells<'a> {
     fn groups(&self, context: &Context<'_>, import: &mut Import) -> Vec<Group> {
         let readings = context.readings;
         let protocol =
-            self.all(&Column::Protocol).map(|(_, text)| readings.protocols(text)).collect::<Vec<_>>();
+            self.all(Column::Protocol).map(|(_, text)| readings.protocols(text)).collect::<Vec<_>>();
         let mut groups: Vec<Group> = vec![];
-        for (_, text) in self.all(&Column::Ports) {
+        for (_, text) in self.all(Column::Ports) {
             let expression = readings.ports(text);
             groups.extend(with_protocols(
                 &expression,
                 text,
                 &protocol,
-                self.all(&Column::Protocol).next().map_or("", |(_, text)| text),
+                self.all(Column::Protocol).next().map_or("", |(_, text)| text),
                 context,
             ));
         }
@@ -343,11 +377,11 @@ impl<'a> Cells<'a> {
                 groups =
                     stated.into_iter().filter(|group| !group.ports.is_empty() || portless(group)).collect();
             } else {
-                groups.clear();
+                groups = if self.has_port_text { vec![] } else { self.portless(readings) };
             }
         }
         let sources: Vec<Rc<Expression>> =
-            self.all(&Column::SourcePorts).map(|(_, text)| readings.ports(text)).collect();
+            self.all(Column::SourcePorts).map(|(_, text)| readings.ports(text)).collect();
         for group in
             groups.iter_mut().filter(|group| group.protocols.is_empty() && group.applications.is_empty())
         {
@@ -369,12 +403,21 @@ impl<'a> Cells<'a> {
         groups
     }
 
+    /// What the row's text names where its columns of ports and protocols are blank: `VPN (ESP, IP protocol 50)`.
+    fn portless(&self, readings: &Readings) -> Vec<Group> {
+        let texts = [Column::Service, Column::Application].map(|kind| self.text(kind));
+        let named = texts.iter().flat_map(|text| readings.ports(text).protocols());
+        let protocols = super::expression::unique(named);
+        let portless = !protocols.is_empty() && protocols.iter().all(|protocol| protocol.is_portless());
+        if portless { vec![Group { protocols, ..Group::default() }] } else { vec![] }
+    }
+
     /// Columns for TCP and for UDP: ports, or marks beside a column of ports.
     fn by_transport(&self, context: &Context<'_>, groups: &mut Vec<Group>) {
         let words = context.readings.words;
         let mut marked = vec![];
         for (kind, protocol) in [(Column::TcpPorts, Protocol::Tcp), (Column::UdpPorts, Protocol::Udp)] {
-            for (_, text) in self.all(&kind) {
+            for (_, text) in self.all(kind) {
                 let expression = context.readings.ports(text);
                 if expression.has_ports() && expression.has_numbers()
                     || expression.has_ports() && groups.is_empty()
@@ -400,6 +443,16 @@ impl<'a> Cells<'a> {
     }
 }
 
+/// Between two ends an arrow tells which of them begins, and nothing about the role.
+fn follow_arrow(statement: &mut Statement) {
+    match statement.direction {
+        Some(Direction::Inbound) => std::mem::swap(&mut statement.source, &mut statement.destination),
+        Some(Direction::Outbound) => {}
+        _ => return,
+    }
+    statement.direction = None;
+}
+
 /// The groups of a port cell, with what the protocol cell says about them.
 fn with_protocols(
     ports: &Expression,
@@ -412,22 +465,49 @@ fn with_protocols(
     let lines: Vec<&str> = protocol_text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let paired =
         lines.len() > 1 && lines.len() == text.lines().filter(|line| !line.trim().is_empty()).count();
-    let mut groups = ports.groups.clone();
-    for group in &mut groups {
+    let mut groups = vec![];
+    for mut group in ports.groups.iter().cloned() {
         let stated: Vec<Rc<Expression>> = match lines.get(group.line) {
             Some(line) if paired => vec![context.readings.protocols(line)],
             _ => protocols.to_vec(),
         };
+        let column = super::expression::unique(stated.iter().flat_map(|expression| expression.protocols()));
+        // `22; 161/UDP` beside `TCP`: what names no protocol itself has the column's, if that is another one.
+        let differs = !column.is_empty() && !group.protocols.iter().any(|protocol| column.contains(protocol));
+        if differs && !group.protocols.is_empty() && !group.sharing.is_empty() {
+            let (bare, named) = group.ports.iter().partition(|ports| group.sharing.contains(ports));
+            groups.push(Group { ports: bare, protocols: column.clone(), ..Group::default() });
+            group.ports = named;
+            if group.ports.is_empty() {
+                continue;
+            }
+        }
         if group.protocols.is_empty() {
-            group.protocols =
-                super::expression::unique(stated.iter().flat_map(|expression| expression.protocols()));
+            group.protocols = column;
+            if stated.iter().any(|expression| expression.numbered) {
+                number_protocols(&mut group);
+            }
         }
         if group.applications.is_empty() {
             group.applications =
                 super::expression::unique(stated.iter().flat_map(|expression| expression.applications()));
         }
+        groups.push(group);
     }
     groups
+}
+
+/// `50` beside `IP protocol` is the number of a protocol that has no ports.
+fn number_protocols(group: &mut Group) {
+    let number = |ports: &Ports| {
+        let range = ports.range().filter(|range| range.width() == 1)?;
+        u8::try_from(range.lo()).ok().map(super::expression::by_number)
+    };
+    let numbers: Option<Vec<Protocol>> = group.ports.iter().map(number).collect();
+    if let Some(numbers) = numbers.filter(|numbers| numbers.iter().all(|protocol| protocol.is_portless())) {
+        group.protocols = numbers;
+        group.ports.clear();
+    }
 }
 
 /// `a/b (c)/TCP/443` by its columns; what is too much belongs to those in the middle.
@@ -443,7 +523,7 @@ fn unpack(text: &str, kinds: &[Column]) -> Vec<(Column, String)> {
     let mut at = 0;
     for (index, kind) in kinds.iter().enumerate() {
         let take = if index == middle { 1 + extra } else { 1 };
-        unpacked.push((kind.clone(), parts[at..at + take].join("/")));
+        unpacked.push((*kind, parts[at..at + take].join("/")));
         at += take;
     }
     unpacked

@@ -45,7 +45,7 @@ pub(crate) fn read(
         scope.titles.iter().take(2).any(|title| !readings.words.ipsec.find(&Folded::new(title)).is_empty());
     let layout = Layout::of(table, speaks_of_ipsec, readings)?;
     let mut scope = scope.clone();
-    if let Some(title) = &layout.title {
+    for title in &layout.titles {
         // A title row heads the table as a caption does.
         scope.direction = surroundings::direction(title, readings.words).or(scope.direction);
         scope.parties = surroundings::parties(title, readings.words).or(scope.parties);
@@ -163,7 +163,7 @@ fn label(text: &str, readings: &Readings) -> Section {
 /// A row of a table of addresses.
 fn name_row(row: &Row, layout: &Layout, import: &mut Import) {
     let at = layout
-        .position(&Column::Url)
+        .position(Column::Url)
         .or_else(|| row.cells.iter().position(|cell| names::is_address(&cell.text)));
     let cell = at.and_then(|at| row.cells.get(at));
     let purpose: Vec<String> = row

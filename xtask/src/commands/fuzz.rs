@@ -21,8 +21,8 @@ const FIXTURES: &str = "agent/tests/fixtures";
 const READERS: [&str; 4] = ["text", "html", "delimited", "encoding"];
 /// Longest input; what is slow for its length shows long before.
 const LONGEST: &str = "-max_len=16384";
-/// Seconds for one input, and megabytes for the whole process.
-const PATIENCE: &str = "-timeout=20";
+/// Seconds for one input on a busy machine (the properties bound its processor time), and megabytes for the process.
+const PATIENCE: &str = "-timeout=300";
 const MEMORY: &str = "-rss_limit_mb=2048";
 
 /// Fuzzes one target, or each in turn, for so many seconds.

@@ -4,6 +4,7 @@
 //! `portcullis import --format json` prints. They hold what the document says, not what a policy
 //! makes of it: nothing here knows of interfaces, addresses or the kernel.
 
+mod cells;
 mod columns;
 mod diagnostic;
 pub mod difference;
@@ -20,12 +21,14 @@ mod lists;
 mod matrix;
 mod names;
 mod outcome;
+mod pairing;
 mod reading;
 mod rows;
 mod settings;
 pub mod slug;
 mod split_ranges;
 mod statement;
+mod subject;
 mod surroundings;
 mod tables;
 mod unruled;

@@ -20,7 +20,7 @@ pub(crate) fn read(row: &Row, context: &Context<'_>, import: &mut Import) {
         context.layout.position(kind).and_then(|at| row.cells.get(at)).map(Cell::one_line).unwrap_or_default()
     };
     let (name, default) = (cell(Column::Parameter), cell(Column::Default));
-    let others = [Column::Service, Column::Role, Column::Feature, Column::Note].map(|kind| cell(kind));
+    let others = [Column::Service, Column::Role, Column::Feature, Column::Note].map(cell);
     let [service, role, ..] = &others;
     let describes = |text: &String| {
         readings.words.ports.find(&Folded::new(text)).iter().any(|found| found.meaning == PortWord::Port)

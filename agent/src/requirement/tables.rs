@@ -11,6 +11,7 @@ use super::import::Import;
 use super::names::{self, Name};
 use super::outcome::{Outcome, RowOutcome};
 use super::reading::Readings;
+use super::subject::Subject;
 use super::surroundings::{self, Parties, Scope};
 use super::{Diagnostic, ipsec, matrix, rows, settings};
 use crate::document::{Cell, Row, Table};
@@ -59,7 +60,7 @@ pub(crate) fn read(
         body.iter().map(|row| layout.columns.len() > 1 && footnotes.row(row, readings.words)).collect();
     let sections = sections(body, &notes, readings);
     let context = Context { name, layout: &layout, scope: &scope, footnotes: &footnotes, readings };
-    let subject = rows::Subject::of(body, &layout, readings);
+    let subject = Subject::of(body, &layout, readings);
     let mut section = Section::default();
     let mut carried = rows::Carried::default();
     let heads = &table.rows[..layout.header_rows];

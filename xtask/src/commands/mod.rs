@@ -5,5 +5,6 @@ pub(crate) mod check;
 pub(crate) mod debian;
 pub(crate) mod launch;
 pub(crate) mod setup;
+pub(crate) mod soak;
 pub(crate) mod test;
 pub(crate) mod vm;

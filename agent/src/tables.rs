@@ -84,25 +84,17 @@ impl More {
             return Err(Full);
         }
         let (rows, cells) = (number(self.rows.len())?, number(self.cells.len())?);
-        let (roots, nodes, leaves) = (
-            number(self.tries.roots.len())?,
-            number(self.tries.nodes.len())?,
-            number(self.tries.leaves.len())?,
-        );
+        let (entries, nodes) = (number(self.tries.entries.len())?, number(self.tries.nodes.len())?);
         self.rows.extend(other.rows.iter().map(|row| Row { base: row.base.wrapping_add(cells), ..*row }));
         let moved = |cell: &Cell| if *cell == EMPTY { EMPTY } else { *cell + (rows << 16) };
         self.cells.extend(other.cells.iter().map(moved));
-        let root = |root: &u32| if root & IS_CLASS == 0 { root + nodes } else { *root };
-        self.tries.roots.extend(other.tries.roots.iter().map(root));
-        self.tries.nodes.extend(other.tries.nodes.iter().map(|node| Node {
-            first_child: node.first_child + nodes,
-            first_leaf: node.first_leaf + leaves,
-            ..*node
-        }));
-        self.tries.leaves.extend(&other.tries.leaves);
+        let entry = |entry: &u32| if entry & IS_CLASS == 0 { entry + nodes } else { *entry };
+        self.tries.entries.extend(other.tries.entries.iter().map(entry));
+        let node = |node: &Node| Node { first: node.first + entries, ..*node };
+        self.tries.nodes.extend(other.tries.nodes.iter().map(node));
         let tries = |tries: FamilyTries| FamilyTries {
-            v4: tries.v4.map(|position| position + roots),
-            v6: tries.v6.map(|position| position + roots),
+            v4: tries.v4.map(|position| position + entries),
+            v6: tries.v6.map(|position| position + entries),
         };
         Ok(Self {
             source_classes: other.source_classes,

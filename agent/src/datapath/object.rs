@@ -92,8 +92,7 @@ impl Programs {
     ///
     /// Where the kernel refuses a program or a map, or a pinned map is of another build.
     pub fn load(tables: &Tables, options: &LoadOptions, pins: Option<&Pins>) -> Result<Self, DatapathError> {
-        let mut more = tables.more.clone();
-        let second = Second::new(&mut more, options.second.as_ref())?;
+        let (more, second) = Second::new(&tables.more, options.second.as_ref())?;
         let first = Constants::new(tables, &tables.more, options.drop, options.dhcp);
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let (tcp_timeout, udp_timeout) =

@@ -3,7 +3,7 @@
 //! Usually there is one set. One that is tried or has a shadow has a second, whose rows and tries stand
 //! behind those of the first in the same maps.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use aya::maps::{Map, MapData, PerCpuArray};
 use portcullis_common::{
@@ -125,33 +125,39 @@ pub(super) struct Second {
 }
 
 impl Second {
-    /// Puts the rows and tries of a second set behind those of the first, if there is one.
-    pub(super) fn new(first: &mut More, set: Option<&SecondSet>) -> Result<Self, DatapathError> {
+    /// Puts the rows and tries of a second set behind those of the first, if there is one; gives all
+    /// of them.
+    pub(super) fn new<'a>(
+        first: &'a More,
+        set: Option<&SecondSet>,
+    ) -> Result<(Cow<'a, More>, Self), DatapathError> {
         let Some(SecondSet { tables, drop, dhcp, role }) = set else {
             let none = Tables { classes: Vec::new(), more: More::default() };
-            return Ok(Self {
+            let second = Self {
                 constants: Constants::new(&none, &none.more, Action::Drop, false),
                 classes: none.classes,
                 what: abi::second::NONE,
                 deadline: 0,
                 chunks: 1,
                 differences: 1,
-            });
+            };
+            return Ok((Cow::Borrowed(first), second));
         };
-        let rows = first.rows.len();
+        let (mut first, rows) = (first.clone(), first.rows.len());
         let full = |error: crate::tables::Full| DatapathError::bpf("load two sets of rules", &error);
         let more = first.append(&tables.more).map_err(full)?;
         let (what, deadline, differences) = match *role {
             Role::After(deadline) => (abi::second::TRIAL, deadline, 1),
             Role::Shadow(slots) => (abi::second::SHADOW, 0, slots.max(1)),
         };
-        Ok(Self {
+        let second = Self {
             constants: Constants::new(tables, &more, *drop, *dhcp),
             classes: tables.moved_by(rows),
             what,
             deadline,
             chunks: entries(CHUNKS),
             differences,
-        })
+        };
+        Ok((Cow::Owned(first), second))
     }
 }

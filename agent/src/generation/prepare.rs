@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{
     ApplyError,
-    beside::{has_kernels_clock, now},
+    beside::{Pending, Stage, has_kernels_clock, now, settle},
     candidate::Candidate,
     manifest::{Beside, Manifest, SCHEMA},
     store::{Lock, Roots},
@@ -94,11 +94,12 @@ pub(super) struct Generation {
     pub(super) held: Option<Held>,
 }
 
-/// Compiles and loads `policy`; nothing changes yet. `text` is what the policy was read from.
+/// Compiles and loads `policy`; nothing changes yet but that a trial is tidied up that has ended. `text`
+/// is what the policy was read from.
 ///
 /// # Errors
 ///
-/// Where an interface's rules cannot be compiled, or the kernel refuses them.
+/// Where a trial or a shadow is running on one of its interfaces, where an interface's rules cannot be compiled, or the kernel refuses them.
 pub fn prepare<'a>(
     roots: &'a Roots,
     lock: &Lock,
@@ -107,7 +108,18 @@ pub fn prepare<'a>(
     catalog: &Catalog,
     options: ApplyOptions,
 ) -> Result<Prepared<'a>, ApplyError> {
-    prepare_wanted(roots, lock, Wanted::of(policy, text, catalog), options)
+    let wanted = Wanted::of(policy, text, catalog);
+    let pending = Pending::now(roots)?;
+    match pending.stage()? {
+        None => {}
+        Some(Stage::Ended) => drop(settle(roots, lock)?),
+        // Whoever tries a policy decides what becomes of it.
+        Some(stage) if pending.manifests.iter().any(|manifest| wanted.names(&manifest.interface)) => {
+            return Err(ApplyError::Pending(if stage == Stage::Shadow { "a shadow" } else { "a trial" }));
+        }
+        Some(_) => {}
+    }
+    prepare_wanted(roots, lock, wanted, options)
 }
 
 /// Compiles and loads what is wanted; nothing changes yet.

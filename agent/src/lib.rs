@@ -25,6 +25,7 @@ pub mod probe;
 
 pub mod counters;
 pub mod findings;
+pub mod shadow;
 
 pub mod cli;
 pub mod daemon;

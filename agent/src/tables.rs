@@ -6,9 +6,9 @@
 use portcullis_common::{
     abi::feature,
     class,
-    more::{Cell, Row},
+    more::{Cell, EMPTY, Row},
     slot::Reason,
-    trie::Node,
+    trie::{IS_CLASS, Node},
 };
 
 /// Everything that a generation's programs look up.
@@ -71,7 +71,54 @@ const ALWAYS: &[(usize, std::ops::RangeInclusive<usize>, Reason)] = &[
     (class::ICMP6, 143..=143, Reason::MulticastListener),
 ];
 
+impl More {
+    /// Puts the rows and tries of another set of rules behind these, in the same arrays, and gives how
+    /// that set is looked up there. Its classes must be moved as well ([`Tables::moved_by`]).
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] where both together have more rows than there are numbers.
+    pub fn append(&mut self, other: &Self) -> Result<Self, Full> {
+        let number = |length: usize| u32::try_from(length).map_err(|_| Full);
+        if self.rows.len() + other.rows.len() > class::MAX_ROWS {
+            return Err(Full);
+        }
+        let (rows, cells) = (number(self.rows.len())?, number(self.cells.len())?);
+        let (entries, nodes) = (number(self.tries.entries.len())?, number(self.tries.nodes.len())?);
+        self.rows.extend(other.rows.iter().map(|row| Row { base: row.base.wrapping_add(cells), ..*row }));
+        let moved = |cell: &Cell| if *cell == EMPTY { EMPTY } else { *cell + (rows << 16) };
+        self.cells.extend(other.cells.iter().map(moved));
+        let entry = |entry: &u32| if entry & IS_CLASS == 0 { entry + nodes } else { *entry };
+        self.tries.entries.extend(other.tries.entries.iter().map(entry));
+        let node = |node: &Node| Node { first: node.first + entries, ..*node };
+        self.tries.nodes.extend(other.tries.nodes.iter().map(node));
+        let tries = |tries: FamilyTries| FamilyTries {
+            v4: tries.v4.map(|position| position + entries),
+            v6: tries.v6.map(|position| position + entries),
+        };
+        Ok(Self {
+            source_classes: other.source_classes,
+            sources: tries(other.sources),
+            addresses: tries(other.addresses),
+            ..Self::default()
+        })
+    }
+}
+
+/// Two sets of rules do not fit into one program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("two sets of rules with so many sources do not fit beside each other: apply the policy directly")]
+pub struct Full;
+
 impl Tables {
+    /// The classes, their rows moved by a number of other rows before them.
+    #[must_use]
+    pub fn moved_by(&self, rows: usize) -> Vec<u16> {
+        let rows = u16::try_from(rows).expect("rows are numbered below 32,768");
+        let moved = |class: &u16| if class & class::MORE == 0 { *class } else { class + rows };
+        self.classes.iter().map(moved).collect()
+    }
+
     /// The tables of a policy without rules: only what keeps the host on its link is accepted.
     #[must_use]
     pub fn deny_all() -> Self {

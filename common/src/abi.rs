@@ -27,6 +27,24 @@ pub mod constant {
     pub const ADDRESSES4: &str = "ADDRESSES4";
     /// `u32`: likewise for local IPv6 addresses.
     pub const ADDRESSES6: &str = "ADDRESSES6";
+    /// `u32`: what the second set of rules is for, [`super::second`].
+    pub const SECOND: &str = "SECOND";
+    /// `u64`: from when on the second set decides, `bpf_ktime_get_coarse_ns`.
+    pub const DEADLINE: &str = "DEADLINE";
+    /// The constants of the second set; see those of the first.
+    pub const SECOND_FEATURES: &str = "SECOND_FEATURES";
+    /// See [`DROP_ACTION`].
+    pub const SECOND_DROP_ACTION: &str = "SECOND_DROP_ACTION";
+    /// See [`SOURCE_CLASSES`].
+    pub const SECOND_SOURCE_CLASSES: &str = "SECOND_SOURCE_CLASSES";
+    /// See [`SOURCES4`].
+    pub const SECOND_SOURCES4: &str = "SECOND_SOURCES4";
+    /// See [`SOURCES6`].
+    pub const SECOND_SOURCES6: &str = "SECOND_SOURCES6";
+    /// See [`ADDRESSES4`].
+    pub const SECOND_ADDRESSES4: &str = "SECOND_ADDRESSES4";
+    /// See [`ADDRESSES6`].
+    pub const SECOND_ADDRESSES6: &str = "SECOND_ADDRESSES6";
     /// `u64`: nanoseconds after which an idle TCP flow no longer admits replies.
     pub const TCP_TIMEOUT: &str = "TCP_TIMEOUT";
     /// `u64`: nanoseconds after which an idle UDP or ICMP echo flow no longer admits replies.
@@ -38,6 +56,16 @@ pub const NO_TRIE: u32 = u32::MAX;
 
 /// Values of an element of the arrays of `u32`: the kernel rounds each element up to eight bytes.
 pub const PACK: usize = 16;
+
+/// Values of the constant `SECOND`: what a second set of rules is for.
+pub mod second {
+    /// There is none.
+    pub const NONE: u32 = 0;
+    /// It decides from a deadline on.
+    pub const TRIAL: u32 = 1;
+    /// It is evaluated beside the first, and what would differ is counted.
+    pub const SHADOW: u32 = 2;
+}
 
 /// Bits of the constant `FEATURES`. What a policy does not need is removed by the verifier.
 pub mod feature {
@@ -62,6 +90,12 @@ pub mod map {
     /// uses the local port, so that a packet to any other needs no flow look-up. Egress writes,
     /// ingress reads. Pinned with the flows.
     pub const FLOW_PORTS: &str = "FLOW_PORTS";
+    /// Array of [`crate::second::CHUNK`] x `u16`: the class table of a second set of rules; one element
+    /// where there is none. Private to a generation.
+    pub const SECOND_CLASSES: &str = "SECOND_CLASSES";
+    /// Per-CPU array, slot -> [`crate::second::Difference`]; one element where there is no shadow.
+    /// Ingress writes, userspace reads. Pinned as long as there is a shadow.
+    pub const DIFFERENCES: &str = "DIFFERENCES";
     /// Array of [`crate::more::Row`]. Private to a generation, like all that follow; userspace maps
     /// them into memory to fill them.
     pub const MORE_ROWS: &str = "MORE_ROWS";

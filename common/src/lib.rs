@@ -11,5 +11,6 @@ pub mod class;
 pub mod counter;
 pub mod flow;
 pub mod more;
+pub mod second;
 pub mod slot;
 pub mod trie;

@@ -14,32 +14,32 @@ use crate::{
     parse::{self, Common},
 };
 
-/// The slot in which a packet ends, and with it the verdict.
+/// The slot in which a packet ends by a set of rules, and with it the verdict.
 #[inline(always)]
-pub(crate) fn slot(packet: &Packet) -> Slot {
+pub(crate) fn slot<const SET: bool>(packet: &Packet) -> Slot {
     let (headers, class) = match parse::common(packet) {
         Some(common) => {
-            let class = config::class(common.index);
-            if decides(class, &common) {
+            let class = config::class::<SET>(common.index);
+            if decides::<SET>(class, &common) {
                 return class;
             }
             (common.headers(), class)
         }
         None => match parse::headers(packet) {
             Ok(headers) => {
-                let class = config::class(headers.index);
+                let class = config::class::<SET>(headers.index);
                 (headers, class)
             }
             Err(reason) => return reason.slot(),
         },
     };
-    judge(packet, &headers, class)
+    judge::<SET>(packet, &headers, class)
 }
 
 /// Whether a packet's class alone decides: neither its source, its local address nor a flow matters.
 #[inline(always)]
-fn decides(class: u16, common: &Common) -> bool {
-    if config::has(feature::MORE) && class & class::MORE != 0 {
+fn decides<const SET: bool>(class: u16, common: &Common) -> bool {
+    if config::has::<SET>(feature::MORE) && class & class::MORE != 0 {
         return false;
     }
     // Whatever the verdict, the same loads and one branch, which goes one way unless a flow uses the
@@ -49,9 +49,9 @@ fn decides(class: u16, common: &Common) -> bool {
 
 /// The slot of any packet whose headers could be read: rule first, then flow, then drop.
 #[inline(always)]
-fn judge(packet: &Packet, headers: &Headers, class: u16) -> Slot {
-    let slot = if config::has(feature::MORE) && class & class::MORE != 0 {
-        more::slot(packet, headers, class & !class::MORE)
+pub(crate) fn judge<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> Slot {
+    let slot = if config::has::<SET>(feature::MORE) && class & class::MORE != 0 {
+        more::slot::<SET>(packet, headers, class & !class::MORE)
     } else {
         class
     };
@@ -59,7 +59,7 @@ fn judge(packet: &Packet, headers: &Headers, class: u16) -> Slot {
     if headers.kind == Kind::Syn || accepts(slot) {
         return slot;
     }
-    match flow::reply(packet, headers) {
+    match flow::reply::<SET>(packet, headers) {
         Some(reason) => reason.slot(),
         None => slot,
     }

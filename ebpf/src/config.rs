@@ -3,11 +3,22 @@
 //! The scalars are frozen before the verifier runs, so that a branch on one costs nothing: the dead
 //! side is removed. The class table lies in the same section at a direct address: reading a class is
 //! one load, without a helper call or a null check.
+//!
+//! A set of rules is told by a constant parameter, so that the code of the first set is as if there were
+//! no second one. The second one's class table lies in a map, because the section has the same size
+//! whether or not there is one.
 
-use aya_ebpf::{Global, bindings::xdp_action};
+use aya_ebpf::{
+    Global,
+    bindings::{BPF_F_MMAPABLE, xdp_action},
+    macros::map,
+    maps::Array,
+};
 use portcullis_common::{
-    abi::{NO_TRIE, feature},
+    abi::{self, NO_TRIE, feature},
     class,
+    second::CHUNK,
+    slot::Reason,
 };
 
 use crate::header::Version;
@@ -27,45 +38,88 @@ static ADDRESSES4: Global<u32> = Global::new(NO_TRIE);
 #[unsafe(no_mangle)]
 static ADDRESSES6: Global<u32> = Global::new(NO_TRIE);
 #[unsafe(no_mangle)]
+static SECOND: Global<u32> = Global::new(abi::second::NONE);
+#[unsafe(no_mangle)]
+static DEADLINE: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static SECOND_FEATURES: Global<u32> = Global::new(feature::FLOWS);
+#[unsafe(no_mangle)]
+static SECOND_DROP_ACTION: Global<u32> = Global::new(xdp_action::XDP_DROP);
+#[unsafe(no_mangle)]
+static SECOND_SOURCE_CLASSES: Global<u32> = Global::new(1);
+#[unsafe(no_mangle)]
+static SECOND_SOURCES4: Global<u32> = Global::new(NO_TRIE);
+#[unsafe(no_mangle)]
+static SECOND_SOURCES6: Global<u32> = Global::new(NO_TRIE);
+#[unsafe(no_mangle)]
+static SECOND_ADDRESSES4: Global<u32> = Global::new(NO_TRIE);
+#[unsafe(no_mangle)]
+static SECOND_ADDRESSES6: Global<u32> = Global::new(NO_TRIE);
+#[unsafe(no_mangle)]
 static TCP_TIMEOUT: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 static UDP_TIMEOUT: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 static CLASSES: [u16; class::COUNT] = [0; class::COUNT];
 
-/// Whether the policy needs a feature.
+/// The class table of the second set. Userspace sets the size and fills it before the program is
+/// attached.
+#[map]
+static SECOND_CLASSES: Array<[u16; CHUNK]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The first set of rules, and the second.
+pub(crate) const FIRST: bool = false;
+pub(crate) const SECOND_SET: bool = true;
+
+/// Whether the second set is for this ([`abi::second`]).
 #[inline(always)]
-pub(crate) fn has(feature: u32) -> bool {
-    FEATURES.load() & feature != 0
+pub(crate) fn second_is(what: u32) -> bool {
+    SECOND.load() == what
+}
+
+/// From when on the second set decides.
+#[inline(always)]
+pub(crate) fn deadline() -> u64 {
+    DEADLINE.load()
+}
+
+/// Whether a set needs a feature.
+#[inline(always)]
+pub(crate) fn has<const SET: bool>(feature: u32) -> bool {
+    (if SET { SECOND_FEATURES.load() } else { FEATURES.load() }) & feature != 0
 }
 
 /// Whether packets with a drop verdict pass: the mode is observe.
 #[inline(always)]
-pub(crate) fn observes() -> bool {
-    DROP_ACTION.load() == xdp_action::XDP_PASS
+pub(crate) fn observes<const SET: bool>() -> bool {
+    (if SET { SECOND_DROP_ACTION.load() } else { DROP_ACTION.load() }) == xdp_action::XDP_PASS
 }
 
 /// Number of source classes.
 #[inline(always)]
-pub(crate) fn source_classes() -> u32 {
-    SOURCE_CLASSES.load()
+pub(crate) fn source_classes<const SET: bool>() -> u32 {
+    if SET { SECOND_SOURCE_CLASSES.load() } else { SOURCE_CLASSES.load() }
 }
 
 /// Position of the trie of sources.
 #[inline(always)]
-pub(crate) fn sources(version: Version) -> u32 {
-    match version {
-        Version::V4 => SOURCES4.load(),
-        Version::V6 => SOURCES6.load(),
+pub(crate) fn sources<const SET: bool>(version: Version) -> u32 {
+    match (SET, version) {
+        (FIRST, Version::V4) => SOURCES4.load(),
+        (FIRST, Version::V6) => SOURCES6.load(),
+        (SECOND_SET, Version::V4) => SECOND_SOURCES4.load(),
+        (SECOND_SET, Version::V6) => SECOND_SOURCES6.load(),
     }
 }
 
 /// Position of the trie of local addresses.
 #[inline(always)]
-pub(crate) fn addresses(version: Version) -> u32 {
-    match version {
-        Version::V4 => ADDRESSES4.load(),
-        Version::V6 => ADDRESSES6.load(),
+pub(crate) fn addresses<const SET: bool>(version: Version) -> u32 {
+    match (SET, version) {
+        (FIRST, Version::V4) => ADDRESSES4.load(),
+        (FIRST, Version::V6) => ADDRESSES6.load(),
+        (SECOND_SET, Version::V4) => SECOND_ADDRESSES4.load(),
+        (SECOND_SET, Version::V6) => SECOND_ADDRESSES6.load(),
     }
 }
 
@@ -84,11 +138,23 @@ pub(crate) fn udp_timeout() -> u64 {
 /// The class at `index`, which is below [`class::COUNT`] by construction of
 /// [`crate::header::Headers`].
 #[inline(always)]
-pub(crate) fn class(index: usize) -> u16 {
+pub(crate) fn class<const SET: bool>(index: usize) -> u16 {
     if index >= class::COUNT {
         return 0;
+    }
+    if SET {
+        return second_class(index);
     }
     // SAFETY: `index` is inside the table, as just checked. Volatile, because userspace replaced the
     // zeros that the compiler sees.
     unsafe { (&raw const CLASSES).cast::<u16>().add(index).read_volatile() }
+}
+
+#[inline(always)]
+fn second_class(index: usize) -> u16 {
+    let Some(chunk) = SECOND_CLASSES.get_ptr((index / CHUNK) as u32) else {
+        return Reason::Internal.slot();
+    };
+    // SAFETY: the map handed out an element of `CHUNK` classes, and the remainder is below that.
+    unsafe { chunk.cast::<u16>().add(index % CHUNK).read() }
 }

@@ -11,14 +11,14 @@ use aya_ebpf::{
     maps::{Array, LruHashMap},
 };
 use portcullis_common::{
-    abi::feature,
+    abi::{self, feature},
     class,
     flow::{Flow, FlowKey4, FlowKey6, PORTS},
     slot::{Reason, accepts},
 };
 
 use crate::{
-    config,
+    config::{self, FIRST, SECOND_SET},
     header::{Headers, Kind, Version, protocol, tcp_index, udp_index},
     packet::{Packet, Window},
     parse,
@@ -60,7 +60,7 @@ pub(crate) fn learn(packet: &Packet) {
     match headers.kind {
         Kind::Syn => {}
         // A datagram from a port that a rule opens: what comes back is admitted by that rule.
-        Kind::Datagram if accepts_all(config::class(udp_index(ports.local))) => return,
+        Kind::Datagram if is_open_to_all(udp_index(ports.local)) => return,
         Kind::Datagram | Kind::EchoRequest => {}
         Kind::Segment | Kind::EchoReply | Kind::Other => return,
     }
@@ -87,7 +87,7 @@ pub(crate) fn learn(packet: &Packet) {
 /// The reason to accept an arriving packet that no rule admits: it replies to a conversation that
 /// this host began, or to its DHCP client.
 #[inline(always)]
-pub(crate) fn reply(packet: &Packet, headers: &Headers) -> Option<Reason> {
+pub(crate) fn reply<const SET: bool>(packet: &Packet, headers: &Headers) -> Option<Reason> {
     let (reason, timeout) = match headers.kind {
         Kind::Segment => (Reason::FlowTcp, config::tcp_timeout()),
         Kind::Datagram => (Reason::FlowUdp, config::udp_timeout()),
@@ -98,7 +98,10 @@ pub(crate) fn reply(packet: &Packet, headers: &Headers) -> Option<Reason> {
         return None;
     }
     let ports = ports(packet, headers, Side::Destination)?;
-    if config::has(feature::DHCP) && headers.kind == Kind::Datagram && is_dhcp_reply(ports, headers.version) {
+    if config::has::<SET>(feature::DHCP)
+        && headers.kind == Kind::Datagram
+        && is_dhcp_reply(ports, headers.version)
+    {
         return Some(Reason::Dhcp);
     }
     let flow = match headers.version {
@@ -163,6 +166,13 @@ fn key6(packet: &Packet, headers: &Headers, ports: Ports, side: Side) -> Option<
     };
     let protocol = headers.kind.protocol()?.into();
     Some(FlowKey6 { local, remote, local_port: ports.local, remote_port: ports.remote, protocol })
+}
+
+/// Whether every set of rules accepts every packet to the class index.
+#[inline(always)]
+fn is_open_to_all(index: usize) -> bool {
+    let second = config::second_is(abi::second::NONE) || accepts_all(config::class::<SECOND_SET>(index));
+    second && accepts_all(config::class::<FIRST>(index))
 }
 
 /// Whether a class accepts every packet, whatever its source and local address.

@@ -5,6 +5,8 @@
 //! ([`record`]). `egress` (TCX) records the conversations that this host begins ([`flow`]), so that
 //! ingress accepts their replies.
 //!
+//! A second set of rules ([`second`]) may decide from a deadline on, or be compared with the first.
+//!
 //! All look-ups are constant-time whatever the number of rules, and what a policy does not need is
 //! removed when it is loaded: the constants of [`config`] are known to the verifier.
 #![no_std]
@@ -23,17 +25,26 @@ mod more;
 mod packet;
 mod parse;
 mod record;
+mod second;
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 
-use crate::packet::{Packet, SkBuff};
+use crate::{
+    config::{FIRST, SECOND_SET},
+    packet::{Packet, SkBuff},
+};
 
 /// Judges each arriving packet.
 #[xdp(frags)]
 fn ingress(ctx: XdpContext) -> u32 {
     let packet = Packet::arriving(&ctx);
-    let slot = classify::slot(&packet);
-    record::verdict(&ctx, &packet, slot)
+    if second::decides() {
+        let slot = classify::slot::<SECOND_SET>(&packet);
+        return record::verdict::<SECOND_SET>(&ctx, &packet, slot);
+    }
+    let slot = classify::slot::<FIRST>(&packet);
+    let slot = second::compare(&ctx, slot);
+    record::verdict::<FIRST>(&ctx, &packet, slot)
 }
 
 /// What `egress` answers: let the next program, then the stack, go on (`TCX_NEXT` of

@@ -34,8 +34,8 @@ const NO_CLASS: u32 = u32::MAX;
 
 /// The slot of a row's destination for a packet's source and local address.
 #[inline(always)]
-pub(crate) fn slot(packet: &Packet, headers: &Headers, row: u16) -> Slot {
-    column(packet, headers).and_then(|column| cell(row, column)).unwrap_or(Reason::Internal.slot())
+pub(crate) fn slot<const SET: bool>(packet: &Packet, headers: &Headers, row: u16) -> Slot {
+    column::<SET>(packet, headers).and_then(|column| cell(row, column)).unwrap_or(Reason::Internal.slot())
 }
 
 /// The slot of a row in a column.
@@ -48,9 +48,9 @@ fn cell(number: u16, column: u32) -> Option<Slot> {
 
 /// The column of a packet: its local address's class and its source's.
 #[inline(always)]
-fn column(packet: &Packet, headers: &Headers) -> Option<u32> {
+fn column<const SET: bool>(packet: &Packet, headers: &Headers) -> Option<u32> {
     let version = headers.version;
-    let (sources, addresses) = (config::sources(version), config::addresses(version));
+    let (sources, addresses) = (config::sources::<SET>(version), config::addresses::<SET>(version));
     let (source, address) = match version {
         Version::V4 => {
             let header: &Window<20> = packet.window(headers.network)?;
@@ -63,7 +63,7 @@ fn column(packet: &Packet, headers: &Headers) -> Option<u32> {
             (class6(sources, source)?, class6(addresses, address)?)
         }
     };
-    Some(address * config::source_classes() + source)
+    Some(address * config::source_classes::<SET>() + source)
 }
 
 /// The class of an IPv4 address as it stands in the packet. `None` only if the trie is not one.

@@ -33,6 +33,17 @@ impl Packet {
         Self { start: ctx.data(), end: ctx.data_end() }
     }
 
+    /// The same, without anything that the verifier or the compiler knows of it already.
+    #[inline(always)]
+    pub(crate) fn arriving_again(ctx: &XdpContext) -> Self {
+        // SAFETY: the context is the kernel's and lives as long as the program runs; volatile, so that
+        // it is read again.
+        let (start, end) = unsafe {
+            ((&raw const (*ctx.ctx).data).read_volatile(), (&raw const (*ctx.ctx).data_end).read_volatile())
+        };
+        Self { start: start as usize, end: end as usize }
+    }
+
     /// A packet that leaves through an interface.
     #[inline(always)]
     pub(crate) fn leaving(buffer: &SkBuff) -> Self {

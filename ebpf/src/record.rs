@@ -19,7 +19,7 @@ static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(slot::COUN
 
 /// Counts the packet in its slot, once, and gives the action that the slot stands for.
 #[inline(always)]
-pub(crate) fn verdict(ctx: &XdpContext, packet: &Packet, slot: Slot) -> u32 {
+pub(crate) fn verdict<const SET: bool>(ctx: &XdpContext, packet: &Packet, slot: Slot) -> u32 {
     if let Some(counter) = COUNTERS.get_ptr_mut(slot.into()) {
         // SAFETY: the map handed out this CPU's own element, and nothing preempts the program.
         let counter = unsafe { &mut *counter };
@@ -28,5 +28,5 @@ pub(crate) fn verdict(ctx: &XdpContext, packet: &Packet, slot: Slot) -> u32 {
     }
     // Off unless userspace raises the level when it loads; then the verifier removes it.
     debug!(ctx, "slot {} bytes {}", slot, packet.len());
-    if config::observes() { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP + accept_bit(slot) }
+    if config::observes::<SET>() { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP + accept_bit(slot) }
 }

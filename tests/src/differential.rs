@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use anyhow::{Context as _, Result};
 use portcullis::{
-    datapath::{Action, LoadOptions},
+    compile::compile,
+    datapath::{Action, LoadOptions, Role, SecondSet},
     evaluate::{Evaluator, Verdict},
     ruleset::RuleSet,
 };
@@ -90,11 +91,25 @@ pub fn run(plan: Plan) -> Result<Result<Statistics, Box<Difference>>> {
     Ok(Ok(statistics))
 }
 
+/// For half of the policies another set of rules in the same programs, which decides never or, in the
+/// place of the first, always.
+fn other(random: &mut Random) -> Result<Option<SecondSet>> {
+    let role = match random.below(4) {
+        0 => Role::After(0),
+        1 => Role::After(u64::MAX),
+        _ => return Ok(None),
+    };
+    let rules = rules(random);
+    let tables = compile(&rules, &judge::slots(&rules)).context("cannot compile the other rules")?.tables;
+    Ok(Some(SecondSet { tables, drop: Action::Drop, dhcp: random.percent(50), role }))
+}
+
 /// Compares packets under one random rule set; gives the first on which the judges differ.
 fn one_policy(random: &mut Random, packets: u64, statistics: &mut Statistics) -> Result<Option<Scenario>> {
     let rules = rules(random);
     let drop = if random.percent(10) { Action::Pass } else { Action::Drop };
-    let options = LoadOptions { drop, dhcp: random.percent(50), ..judge::options() };
+    let second = other(random)?;
+    let options = LoadOptions { drop, dhcp: random.percent(50), second, ..judge::options() };
     let mut kernel = Judge::new(&rules, &options)?;
     let mut model = Evaluator::new(&rules, judge::evaluate_options(&options));
     let mut begun: Vec<Shape> = Vec::new();

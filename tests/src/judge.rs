@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::{Context as _, Result, ensure};
 use portcullis::{
     compile,
-    datapath::{Action, Flows, LoadOptions, Programs},
+    datapath::{Action, Flows, LoadOptions, Programs, Role, SecondSet},
     evaluate::{EvaluateOptions, Verdict},
     ruleset::RuleSet,
 };
@@ -72,14 +72,26 @@ pub fn slot_of(verdict: Verdict) -> Slot {
 }
 
 impl Judge {
-    /// Compiles and loads rules.
+    /// Compiles and loads rules. With a second set that decides from the beginning of time on, these
+    /// rules take its place, and its own tables that of the first set: whichever stands first, the other
+    /// must make no difference.
     ///
     /// # Errors
     ///
     /// Where the rules do not compile or the kernel refuses the programs.
     pub fn new(rules: &RuleSet, options: &LoadOptions) -> Result<Self> {
         let compiled = compile::compile(rules, &slots(rules)).context("cannot compile the rules")?;
-        let programs = Programs::load(&compiled.tables, options, None)?;
+        let programs = match &options.second {
+            Some(SecondSet { tables: other, role: Role::After(0), .. }) => {
+                let LoadOptions { drop, dhcp, .. } = *options;
+                let second = SecondSet { tables: compiled.tables, drop, dhcp, role: Role::After(0) };
+                // What the first set would do differently in any case.
+                let drop = if drop == Action::Drop { Action::Pass } else { Action::Drop };
+                let turned = LoadOptions { drop, dhcp: !dhcp, second: Some(second), ..options.clone() };
+                Programs::load(other, &turned, None)?
+            }
+            _ => Programs::load(&compiled.tables, options, None)?,
+        };
         Ok(Self { programs, drop: options.drop, expected: vec![Counter::default(); slot::COUNT as usize] })
     }
 

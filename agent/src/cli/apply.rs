@@ -5,10 +5,15 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Result;
 use clap::Args;
 
-use super::{Outcome, duration::duration, enforce::Enforcing, policy};
+use super::{
+    Outcome,
+    duration::duration,
+    enforce::{Detach, Enforcing, Guard, Step},
+    policy,
+};
 use crate::{
     datapath::ensure_permission,
-    generation::{ApplyOptions, Roots, Wanted},
+    generation::{ApplyError, ApplyOptions, ApplyStage, Pending, Roots, Stage, Wanted},
 };
 
 /// Arguments of `apply`.
@@ -22,6 +27,11 @@ Before that, the new programs are asked about what this host is doing. A policy 
 own session, name servers, gateways or DHCP is refused, with the lines that are missing in it. What \
 this host began before an interface was first enforced goes on.
 
+With --confirm the policy is only tried. The kernel itself goes back to the policy before when the time is \
+over, whatever became of this command, of the agent and of your session; `portcullis confirm` keeps the \
+policy, `portcullis rollback` ends the trial at once. With --shadow nothing changes but that the policy is \
+evaluated beside the active one, and counted where it would decide otherwise (`portcullis shadow`).
+
 Exit codes: 0 enforced, 1 refused by the kernel or because it would lock you out (what was enforced \
 before still is), 2 the policy cannot be read or is not valid.")]
 pub(super) struct Apply {
@@ -30,6 +40,12 @@ pub(super) struct Apply {
     /// Count what would be dropped and drop nothing, whatever the policy says
     #[arg(long)]
     observe: bool,
+    /// Try it for so long, as 60s or 5m, unless it is confirmed
+    #[arg(long, value_name = "DURATION", value_parser = trial, conflicts_with = "shadow")]
+    confirm: Option<Duration>,
+    /// Only evaluate it, beside the policy that is enforced
+    #[arg(long, conflicts_with = "observe")]
+    shadow: bool,
     /// Apply it even if it locks you out
     #[arg(long)]
     force: bool,
@@ -47,12 +63,51 @@ fn learning(text: &str) -> Result<Duration, String> {
     if time <= LONGEST { Ok(time) } else { Err(format!("`{text}` is more than a minute")) }
 }
 
+/// Shortest and longest trial.
+const TRIALS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(24 * 3600)];
+
+fn trial(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    let [shortest, longest] = TRIALS;
+    if (shortest..=longest).contains(&time) {
+        Ok(time)
+    } else {
+        Err(format!("`{text}` is no time to try a policy in: write 3s to 24h"))
+    }
+}
+
 impl Apply {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
         ensure_permission("applying a policy")?;
         let Some(source) = policy::read(&self.policy) else { return Ok(Outcome::BadInput) };
-        let options = ApplyOptions { observe: self.observe, learn: self.learn, ..ApplyOptions::default() };
+        let stage = match self.confirm {
+            Some(time) => ApplyStage::trial(time)?,
+            None if self.shadow => ApplyStage::Shadow,
+            None => ApplyStage::Enforce,
+        };
+        let options =
+            ApplyOptions { observe: self.observe, learn: self.learn, stage, ..ApplyOptions::default() };
         let wanted = Wanted::of(&source.policy, &source.text, &source.catalog);
-        Enforcing { roots, options, force: self.force }.run(|_| Ok(wanted))
+        let outcome = Enforcing { roots, options, guard: Guard::forced(self.force) }.run(|_| {
+            match Pending::now(roots)?.stage()? {
+                Some(Stage::Shadow) => return Err(ApplyError::Pending("a shadow").into()),
+                Some(_) => return Err(ApplyError::Pending("a trial").into()),
+                None => {}
+            }
+            Ok(Some(Step { wanted, not_after: None, detach: Detach::Others }))
+        })?;
+        if let (Outcome::Done, Some(time)) = (outcome, self.confirm) {
+            let time = humane(time);
+            println!("the policy before comes back in {time}; `portcullis confirm` keeps this one");
+        }
+        Ok(outcome)
+    }
+}
+
+/// A time as a person says it.
+fn humane(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds < 120 => format!("{seconds} seconds"),
+        seconds => format!("{} minutes", seconds / 60),
     }
 }

@@ -10,7 +10,10 @@ use anyhow::Result;
 use super::{Outcome, table::counted};
 use crate::{
     datapath::{Mode, ensure_bpffs},
-    generation::{Applied, ApplyOptions, Lock, Prepared, Roots, Wanted, detach_others, prepare_wanted},
+    generation::{
+        Applied, ApplyOptions, ApplyStage, Beside, Prepared, Roots, Wanted, detach, detach_others,
+        prepare_wanted, settle,
+    },
     guard::{Cut, Seen, cuts},
     policy::Enforcement,
 };
@@ -19,17 +22,51 @@ use crate::{
 pub(super) struct Enforcing<'a> {
     pub(super) roots: &'a Roots,
     pub(super) options: ApplyOptions,
-    /// Whether it is enforced even if it locks the operator out.
-    pub(super) force: bool,
+    pub(super) guard: Guard,
+}
+
+/// What the guard may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guard {
+    /// Refuse.
+    Refuses,
+    /// Tell.
+    Warns,
+    /// It is not asked: nothing is cut that was not cut before.
+    Sleeps,
+}
+
+impl Guard {
+    /// The guard of a command that may be forced.
+    pub(super) fn forced(force: bool) -> Self {
+        if force { Self::Warns } else { Self::Refuses }
+    }
+}
+
+/// What is to be done under the lock.
+pub(super) struct Step {
+    pub(super) wanted: Wanted,
+    /// Moment after which it is too late, on the kernel's clock.
+    pub(super) not_after: Option<u64>,
+    pub(super) detach: Detach,
+}
+
+/// Which interfaces are not enforced any more afterwards.
+pub(super) enum Detach {
+    /// Those that are not wanted.
+    Others,
+    /// These.
+    Only(Vec<String>),
 }
 
 impl Enforcing<'_> {
-    /// Enforces what `wanted` gives under the lock, and tells.
-    pub(super) fn run(&self, wanted: impl FnOnce(&Lock) -> Result<Wanted>) -> Result<Outcome> {
+    /// Does what `step` says under the lock, and tells. It is told whether a trial that had ended was
+    /// tidied up first; nothing is left to do where it gives nothing.
+    pub(super) fn run(&self, step: impl FnOnce(bool) -> Result<Option<Step>>) -> Result<Outcome> {
         let start = Instant::now();
         // Said when everything is done: a reader who is gone must not stop it halfway.
         let mut said = Vec::new();
-        let outcome = self.enforce(wanted, &mut said);
+        let outcome = self.enforce(step, &mut said);
         if matches!(outcome, Ok(Outcome::Done)) {
             writeln!(said, "done in {} ms", start.elapsed().as_millis())?;
         }
@@ -39,36 +76,61 @@ impl Enforcing<'_> {
         Ok(outcome)
     }
 
-    fn enforce(&self, wanted: impl FnOnce(&Lock) -> Result<Wanted>, out: &mut Vec<u8>) -> Result<Outcome> {
-        if ensure_bpffs(&self.roots.bpffs)? {
-            writeln!(out, "mounted a BPF file system at {}", self.roots.bpffs.display())?;
+    fn enforce(&self, step: impl FnOnce(bool) -> Result<Option<Step>>, out: &mut Vec<u8>) -> Result<Outcome> {
+        let Self { roots, mut options, .. } = *self;
+        if ensure_bpffs(&roots.bpffs)? {
+            writeln!(out, "mounted a BPF file system at {}", roots.bpffs.display())?;
         }
-        let lock = self.roots.lock()?;
-        let wanted = wanted(&lock)?;
-        let prepared = prepare_wanted(self.roots, &lock, wanted.clone(), self.options)?;
+        let lock = roots.lock()?;
+        let settled = settle(roots, &lock)?;
+        for interface in &settled {
+            writeln!(out, "{interface}: a trial had ended unconfirmed; what was before it is in place")?;
+        }
+        let Some(Step { wanted, not_after, detach: gone }) = step(!settled.is_empty())? else {
+            return Ok(Outcome::Done);
+        };
+        options.not_after = not_after;
+        let prepared = prepare_wanted(roots, &lock, wanted.clone(), options)?;
         if !self.may(&prepared)? {
             prepared.abandon();
             return Ok(Outcome::Failed);
         }
         let (applied, error) = prepared.commit();
         for generation in &applied {
-            describe(out, generation)?;
+            describe(out, generation, options.stage)?;
         }
         if let Some(error) = error {
             return Err(error.into());
         }
-        for interface in detach_others(self.roots, &lock, &wanted)? {
-            writeln!(out, "{interface}: detached, as the policy does not name it any more")?;
+        match gone {
+            // What a trial or a shadow does not name is decided when it is confirmed.
+            Detach::Others if options.stage != ApplyStage::Enforce => {}
+            Detach::Others => {
+                for interface in detach_others(roots, &lock, &wanted)? {
+                    writeln!(out, "{interface}: detached, as the policy does not name it any more")?;
+                }
+            }
+            Detach::Only(interfaces) => {
+                for interface in interfaces {
+                    detach(roots, &lock, &interface)?;
+                    writeln!(out, "{interface}: detached, as nothing was enforced there before")?;
+                }
+            }
         }
         Ok(Outcome::Done)
     }
 
     /// Asks the guard; tells what would be cut.
     fn may(&self, prepared: &Prepared<'_>) -> Result<bool> {
+        // A shadow decides nothing.
+        if self.guard == Guard::Sleeps || self.options.stage == ApplyStage::Shadow {
+            return Ok(true);
+        }
+        let is_forced = self.guard == Guard::Warns;
         let found = Seen::now().and_then(|seen| cuts(prepared.candidates(), &seen));
         let found = match found {
             Ok(found) => found,
-            Err(error) if self.force => {
+            Err(error) if is_forced => {
                 eprintln!("portcullis: forced: {error}");
                 return Ok(true);
             }
@@ -77,8 +139,8 @@ impl Enforcing<'_> {
                 return Ok(false);
             }
         };
-        let may = self.force || !found.iter().any(|cut| cut.vital);
-        warn(&found, if self.force { "forced" } else { "warning" });
+        let may = is_forced || !found.iter().any(|cut| cut.vital);
+        warn(&found, if is_forced { "forced" } else { "warning" });
         if !may {
             eprintln!("portcullis: refused; nothing has changed (--force applies it all the same)");
         }
@@ -97,31 +159,32 @@ pub(super) fn warn(cuts: &[Cut], vital: &str) {
     }
 }
 
-fn describe(out: &mut impl Write, applied: &Applied) -> io::Result<()> {
+fn describe(out: &mut impl Write, applied: &Applied, stage: ApplyStage) -> io::Result<()> {
     let Applied { manifest, replaced, adopted, .. } = applied;
-    let verb = match manifest.mode {
-        Enforcement::Enforce => "enforcing",
-        Enforcement::Observe => "observing (nothing is dropped)",
+    let interface = &manifest.interface;
+    let verb = match (stage, manifest.mode) {
+        (ApplyStage::Trial { .. }, _) => "trying",
+        (ApplyStage::Shadow, _) => "going on with",
+        (ApplyStage::Enforce, Enforcement::Enforce) => "enforcing",
+        (ApplyStage::Enforce, Enforcement::Observe) => "observing (nothing is dropped)",
     };
     let how = match manifest.xdp {
         Mode::Native => "native XDP",
         Mode::Generic => "generic XDP",
     };
     let swapped = if *replaced { ", swapped in" } else { "" };
-    let interface = &manifest.interface;
-    writeln!(
-        out,
-        "{interface}: {verb} {}, generation {}, {how}{swapped}",
-        counted(manifest.rules.len(), "rule"),
-        manifest.generation
-    )?;
+    let rules = counted(manifest.rules.len(), "rule");
+    writeln!(out, "{interface}: {verb} {rules}, generation {}, {how}{swapped}", manifest.generation)?;
+    if let Some(Beside::Shadow { candidate }) = &manifest.beside {
+        let rules = counted(candidate.rules.len(), "rule");
+        writeln!(out, "{interface}: {rules} evaluated beside; `portcullis shadow` tells what would differ")?;
+    }
     match adopted {
         Ok(0) => {}
-        Ok(count) => writeln!(
-            out,
-            "{interface}: adopted {} that this host had begun",
-            counted(*count, "conversation")
-        )?,
+        Ok(count) => {
+            let conversations = counted(*count, "conversation");
+            writeln!(out, "{interface}: adopted {conversations} that this host had begun")?;
+        }
         Err(error) => eprintln!(
             "portcullis: {interface}: {error}: conversations that this host began before are not recognised"
         ),

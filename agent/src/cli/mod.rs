@@ -8,6 +8,7 @@ mod agent;
 mod apply;
 mod catalog;
 mod check;
+mod confirm;
 mod counters;
 mod detach;
 mod diff;
@@ -18,6 +19,7 @@ mod import;
 mod plan;
 mod policy;
 mod rollback;
+mod shadow;
 mod status;
 mod table;
 
@@ -90,8 +92,12 @@ enum Command {
     Plan(plan::Plan),
     /// Enforce a policy: compile, load and verify it, then swap it in atomically
     Apply(apply::Apply),
+    /// Keep the policy that is tried, or enforce the one that is a shadow
+    Confirm(confirm::Confirm),
     /// Put back the policy that was enforced before the active one
     Rollback(rollback::Rollback),
+    /// Show what a policy that is evaluated as a shadow would decide otherwise
+    Shadow(shadow::Shadow),
     /// Show what is enforced on which interface
     Status(status::Status),
     /// Show what each documented row has accepted and what was dropped, and why
@@ -134,7 +140,9 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Plan(plan) => plan.run(&roots),
         Command::Apply(apply) => apply.run(&roots),
+        Command::Confirm(confirm) => confirm.run(&roots),
         Command::Rollback(rollback) => rollback.run(&roots),
+        Command::Shadow(shadow) => shadow.run(&roots),
         Command::Status(status) => status.run(&roots),
         Command::Counters(counters) => counters.run(&roots),
         Command::Detach(detach) => detach.run(&roots),

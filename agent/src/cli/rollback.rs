@@ -5,17 +5,22 @@ use std::io::{Write as _, stdout};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::{Outcome, enforce::Enforcing, table::table};
+use super::{
+    Outcome,
+    enforce::{Detach, Enforcing, Guard, Step},
+    table::table,
+};
 use crate::{
     cli::table::lines,
     datapath::ensure_permission,
-    generation::{ApplyOptions, KEPT, Revision, Roots, Wanted},
+    generation::{ApplyOptions, Back, KEPT, Pending, Revision, Roots, Wanted},
 };
 
 /// Arguments of `rollback`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is put back is what was enforced, rule by rule, whatever became of the policy file, its catalogs \
+A trial or a shadow that runs is ended, and that is all. Otherwise the policy before the active one is put \
+back: what was enforced, rule by rule, whatever became of the policy file, its catalogs \
 and documents since. The policy file itself is not changed: mend it before you apply it again.
 
 Exit codes: 0 done, 1 there is no earlier policy, or it was refused as by `apply`.")]
@@ -37,8 +42,19 @@ impl Rollback {
             return self.list(roots);
         }
         ensure_permission("putting back a policy")?;
-        let enforcing = Enforcing { roots, options: ApplyOptions::default(), force: self.force };
-        enforcing.run(|_| earlier(roots))
+        let enforcing =
+            Enforcing { roots, options: ApplyOptions::default(), guard: Guard::forced(self.force) };
+        enforcing.run(|settled| {
+            // The trial that was to be ended had ended by itself.
+            if settled {
+                return Ok(None);
+            }
+            let (wanted, detach) = match Pending::now(roots)?.back() {
+                Some(Back { wanted, fresh }) => (wanted, Detach::Only(fresh)),
+                None => (earlier(roots)?, Detach::Others),
+            };
+            Ok(Some(Step { wanted, not_after: None, detach }))
+        })
     }
 
     fn list(&self, roots: &Roots) -> Result<Outcome> {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     counters::Report,
     datapath::Mode,
-    generation::{Known, Roots, known},
+    generation::{Beside, Known, Manifest, Pending, Roots, Stage, known},
     policy::Enforcement,
 };
 
@@ -59,7 +59,8 @@ impl Status {
                         "fallback": manifest.fallback, "generation": manifest.generation,
                         "program": program, "policy": manifest.policy,
                         "policy_sha256": manifest.policy_sha256, "applied": manifest.applied,
-                        "rules": manifest.rules.len(),
+                        "rules": manifest.rules.len(), "revision": manifest.revision,
+                        "pending": pending_json(manifest),
                         "accepted": report.accepted, "dropped": report.dropped, "total": report.total,
                     })
                 })
@@ -80,9 +81,11 @@ impl Status {
                 ["INTERFACE", "MODE", "XDP", "GENERATION", "RULES", "ACCEPTED", "DROPPED", "BYTES", "POLICY"];
             let mut table = table(&header, &[3, 4, 5, 6, 7]);
             for (_, manifest, report) in &rows {
-                let mode = match manifest.mode {
-                    Enforcement::Enforce => "enforce",
-                    Enforcement::Observe => "observe",
+                let mode = match (manifest.mode, &manifest.beside) {
+                    (_, Some(Beside::Trial { .. })) => "trial",
+                    (_, Some(Beside::Shadow { .. })) => "shadow",
+                    (Enforcement::Enforce, _) => "enforce",
+                    (Enforcement::Observe, _) => "observe",
                 };
                 let xdp = match manifest.xdp {
                     Mode::Native => "native",
@@ -102,9 +105,61 @@ impl Status {
             }
             out.write_all(lines(&table).as_bytes())?;
         }
+        for (_, manifest, _) in &rows {
+            if let Some(sentence) = pending_sentence(manifest) {
+                writeln!(out, "{}: {sentence}", manifest.interface)?;
+            }
+        }
         for trouble in troubles {
             writeln!(out, "{trouble}")?;
         }
         Ok(Outcome::Done)
+    }
+}
+
+/// How a trial or a shadow stands, for programs; null where there is none.
+fn pending_json(manifest: &Manifest) -> serde_json::Value {
+    match &manifest.beside {
+        None => serde_json::Value::Null,
+        Some(Beside::Trial { .. }) => serde_json::json!({
+            "stage": "trial", "revision": manifest.revision,
+            "seconds_left": left(manifest).map(|left| left.as_secs_f64()),
+        }),
+        Some(Beside::Ended { revision, before }) => serde_json::json!({
+            "stage": "ended", "revision": revision, "enforced_before": before.is_some(),
+        }),
+        Some(Beside::Shadow { candidate }) => {
+            serde_json::json!({ "stage": "shadow", "revision": candidate.revision })
+        }
+    }
+}
+
+/// How a trial or a shadow stands, for people.
+fn pending_sentence(manifest: &Manifest) -> Option<String> {
+    Some(match manifest.beside.as_ref()? {
+        Beside::Trial { .. } => {
+            let left = left(manifest)?.as_secs();
+            format!(
+                "tried for {left} more seconds; `portcullis confirm` keeps it, `portcullis rollback` ends it"
+            )
+        }
+        Beside::Ended { revision, before: Some(_) } => {
+            format!("the trial of revision {revision} has ended unconfirmed; the policy before it holds")
+        }
+        Beside::Ended { revision, before: None } => format!(
+            "the trial of revision {revision} has ended unconfirmed; nothing is dropped, as before it"
+        ),
+        Beside::Shadow { candidate } => format!(
+            "revision {} is evaluated beside; `portcullis shadow` tells what would differ",
+            candidate.revision
+        ),
+    })
+}
+
+fn left(manifest: &Manifest) -> Option<std::time::Duration> {
+    let pending = Pending { manifests: vec![manifest.clone()] };
+    match pending.stage().ok()?? {
+        Stage::Trial { left, .. } => Some(left),
+        Stage::Ended | Stage::Shadow => None,
     }
 }

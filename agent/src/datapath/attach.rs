@@ -34,6 +34,7 @@ use super::{
     link::Link,
     object::{Programs, program},
     pins::Pins,
+    second::{self, Differing},
 };
 
 /// How XDP is attached.
@@ -188,6 +189,30 @@ impl Attachment {
         let failed = |error: aya::maps::MapError| DatapathError::bpf("open the counters", &error);
         let map = MapData::from_pin(&path).map_err(failed)?;
         Counters::open(Map::PerCpuArray(map))?.totals(end).map(Some)
+    }
+
+    /// What a shadow would decide otherwise, by slot, for those below `end` that saw a difference; `None`
+    /// where there is no shadow.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be read.
+    pub fn differences(&self, end: u32) -> Result<Option<Vec<Differing>>, DatapathError> {
+        let path = self.pins.map(map::DIFFERENCES);
+        if !exists(&path)? {
+            return Ok(None);
+        }
+        second::differences(&path, end).map(Some)
+    }
+
+    /// Removes what is only there for a shadow. Called when no program that counts there is attached.
+    ///
+    /// # Errors
+    ///
+    /// Where the BPF file system refuses.
+    pub fn forget_shadow(&self) -> Result<(), DatapathError> {
+        let path = self.pins.map(map::DIFFERENCES);
+        if exists(&path)? { remove(&path) } else { Ok(()) }
     }
 
     /// How XDP is attached now, if it is, where nobody knows any more. Changes nothing: the kernel

@@ -32,6 +32,11 @@ pub(super) fn more(ebpf: &mut Ebpf, more: &More) -> Result<(), DatapathError> {
     fill(ebpf, map::TRIE_NODES, &more.tries.nodes)
 }
 
+/// Fills the class table of a second set of rules.
+pub(super) fn second(ebpf: &mut Ebpf, classes: &[u16]) -> Result<(), DatapathError> {
+    fill(ebpf, map::SECOND_CLASSES, classes)
+}
+
 /// Writes the first values of an array that the kernel lets userspace map (`BPF_F_MMAPABLE`).
 fn fill<T: Pod>(ebpf: &mut Ebpf, name: &'static str, values: &[T]) -> Result<(), DatapathError> {
     if values.is_empty() {

@@ -13,6 +13,7 @@ mod link;
 mod object;
 mod permission;
 mod pins;
+mod second;
 
 pub use attach::{Attached, Attachment, Begun, Mode, Standing, interfaces};
 pub use counters::Totals;
@@ -22,3 +23,4 @@ pub use held::Held;
 pub use object::{Action, Flows, LoadOptions, Programs};
 pub use permission::ensure_permission;
 pub use pins::{Pins, ensure_bpffs};
+pub use second::{Differing, Role, SecondSet};

@@ -7,7 +7,7 @@ use aya::{
     programs::{ProgramError, SchedClassifier, TestRunOptions, Xdp},
 };
 use portcullis_common::{
-    abi::{self, constant, feature, map},
+    abi::{self, constant, map},
     counter::Counter,
     slot::Slot,
 };
@@ -18,6 +18,7 @@ use super::{
     error::chain,
     fill::{self, entries, packed},
     pins::Pins,
+    second::{Constants, Second, SecondSet},
 };
 use crate::tables::Tables;
 
@@ -33,6 +34,8 @@ pub struct LoadOptions {
     pub flows: Flows,
     /// Whether replies to this host's DHCP client are accepted.
     pub dhcp: bool,
+    /// A second set of rules; `None` where one set decides alone.
+    pub second: Option<SecondSet>,
     /// Level of the program's own diagnostics, 0 (off) to 5 (trace).
     pub log_level: u8,
 }
@@ -71,7 +74,7 @@ impl Default for Flows {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { drop: Action::Drop, flows: Flows::default(), dhcp: true, log_level: 0 }
+        Self { drop: Action::Drop, flows: Flows::default(), dhcp: true, second: None, log_level: 0 }
     }
 }
 
@@ -89,33 +92,36 @@ impl Programs {
     ///
     /// Where the kernel refuses a program or a map, or a pinned map is of another build.
     pub fn load(tables: &Tables, options: &LoadOptions, pins: Option<&Pins>) -> Result<Self, DatapathError> {
-        let features = tables.features() | if options.dhcp { feature::DHCP } else { 0 };
-        let trie = |position: Option<u32>| position.unwrap_or(abi::NO_TRIE);
-        let more = &tables.more;
-        let (sources4, sources6) = (trie(more.sources.v4), trie(more.sources.v6));
-        let (addresses4, addresses6) = (trie(more.addresses.v4), trie(more.addresses.v6));
+        let (more, second) = Second::new(&tables.more, options.second.as_ref())?;
+        let first = Constants::new(tables, &tables.more, options.drop, options.dhcp);
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let (tcp_timeout, udp_timeout) =
             (nanoseconds(options.flows.tcp_timeout), nanoseconds(options.flows.udp_timeout));
-        // XDP_DROP and XDP_PASS of include/uapi/linux/bpf.h.
-        let drop_action: u32 = match options.drop {
-            Action::Drop => 1,
-            Action::Pass => 2,
-        };
 
         let mut loader = EbpfLoader::new();
         loader
             .override_global(constant::CLASSES, tables.classes.as_slice(), true)
-            .override_global(constant::FEATURES, &features, true)
-            .override_global(constant::DROP_ACTION, &drop_action, true)
-            .override_global(constant::SOURCE_CLASSES, &more.source_classes, true)
-            .override_global(constant::SOURCES4, &sources4, true)
-            .override_global(constant::SOURCES6, &sources6, true)
-            .override_global(constant::ADDRESSES4, &addresses4, true)
-            .override_global(constant::ADDRESSES6, &addresses6, true)
+            .override_global(constant::FEATURES, &first.features, true)
+            .override_global(constant::DROP_ACTION, &first.drop_action, true)
+            .override_global(constant::SOURCE_CLASSES, &first.source_classes, true)
+            .override_global(constant::SOURCES4, &first.sources.v4, true)
+            .override_global(constant::SOURCES6, &first.sources.v6, true)
+            .override_global(constant::ADDRESSES4, &first.addresses.v4, true)
+            .override_global(constant::ADDRESSES6, &first.addresses.v6, true)
+            .override_global(constant::SECOND, &second.what, true)
+            .override_global(constant::DEADLINE, &second.deadline, true)
+            .override_global(constant::SECOND_FEATURES, &second.constants.features, true)
+            .override_global(constant::SECOND_DROP_ACTION, &second.constants.drop_action, true)
+            .override_global(constant::SECOND_SOURCE_CLASSES, &second.constants.source_classes, true)
+            .override_global(constant::SECOND_SOURCES4, &second.constants.sources.v4, true)
+            .override_global(constant::SECOND_SOURCES6, &second.constants.sources.v6, true)
+            .override_global(constant::SECOND_ADDRESSES4, &second.constants.addresses.v4, true)
+            .override_global(constant::SECOND_ADDRESSES6, &second.constants.addresses.v6, true)
             .override_global(constant::TCP_TIMEOUT, &tcp_timeout, true)
             .override_global(constant::UDP_TIMEOUT, &udp_timeout, true)
             .override_global(aya_log::LEVEL, &options.log_level, false)
+            .map_max_entries(map::SECOND_CLASSES, second.chunks)
+            .map_max_entries(map::DIFFERENCES, second.differences)
             .map_max_entries(map::MORE_ROWS, entries(more.rows.len()))
             .map_max_entries(map::MORE_CELLS, packed(more.cells.len()))
             .map_max_entries(map::TRIE_ENTRIES, packed(more.tries.entries.len()))
@@ -126,9 +132,13 @@ impl Programs {
             for name in Pins::SHARED_MAPS {
                 loader.map_pin_path(name, Cow::Owned(pins.map(name)));
             }
+            if second.what == abi::second::SHADOW {
+                loader.map_pin_path(map::DIFFERENCES, Cow::Owned(pins.map(map::DIFFERENCES)));
+            }
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| load_error(&error))?;
-        fill::more(&mut ebpf, more)?;
+        fill::more(&mut ebpf, &more)?;
+        fill::second(&mut ebpf, &second.classes)?;
         program::<Xdp>(&mut ebpf, abi::INGRESS_PROGRAM)?
             .load()
             .map_err(|error| refused(abi::INGRESS_PROGRAM, &error))?;

@@ -3,6 +3,7 @@
 //! ```text
 //! <bpffs>/portcullis/v1/FLOWS4, FLOWS6, FLOW_PORTS            shared by all interfaces
 //! <bpffs>/portcullis/v1/<interface>/COUNTERS, ingress, egress  one interface's counters and links
+//! <bpffs>/portcullis/v1/<interface>/DIFFERENCES                 where it has a shadow
 //! ```
 //!
 //! The directory carries the ABI version: another build never opens maps that it would misread.
@@ -74,7 +75,11 @@ impl Pins {
 
     /// The pin of a map.
     pub(super) fn map(&self, name: &str) -> PathBuf {
-        if name == map::COUNTERS { self.own.join(name) } else { self.shared.join(name) }
+        if matches!(name, map::COUNTERS | map::DIFFERENCES) {
+            self.own.join(name)
+        } else {
+            self.shared.join(name)
+        }
     }
 
     /// The pin of the ingress link.
@@ -103,7 +108,7 @@ impl Pins {
 
     /// Removes every pin of the interface, and the shared ones with the last interface.
     pub(super) fn remove(&self) -> Result<(), DatapathError> {
-        for path in [self.ingress(), self.egress(), self.map(map::COUNTERS)] {
+        for path in [self.ingress(), self.egress(), self.map(map::COUNTERS), self.map(map::DIFFERENCES)] {
             remove_file(&path)?;
         }
         remove_directory(&self.own)?;

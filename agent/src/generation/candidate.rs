@@ -1,20 +1,21 @@
 //! What is wanted on an interface, and what was there before -> compiled tables with their slots. Nothing
 //! is loaded yet.
 
-use portcullis_common::slot::Slot;
+use portcullis_common::slot::{FIRST_RULE, Slot};
 
 use super::{
     ApplyError,
     manifest::{Manifest, Slotted},
-    prepare::ApplyOptions,
+    prepare::{ApplyOptions, ApplyStage},
     slots::{Assignment, assign},
     store::{Roots, active},
     wanted::WantedInterface,
 };
 use crate::{
     compile::{Compiled, compile},
-    datapath::{Action, DatapathError, Flows, LoadOptions, Programs},
+    datapath::{Action, DatapathError, Flows, LoadOptions, Programs, Role, SecondSet},
     policy::Enforcement,
+    ruleset::RuleSet,
     tables::Tables,
 };
 
@@ -54,15 +55,50 @@ impl Candidate {
         let previous = active(roots, name)?;
         let Assignment { slots, retired, reused } = assign(&wanted.rules.rules, previous.as_ref())
             .map_err(|source| ApplyError::Slots { interface: name.clone(), source })?;
-        let Compiled { tables, reachable } = compile(&wanted.rules, &slots)
-            .map_err(|source| ApplyError::Compile { interface: name.clone(), source })?;
+        let Compiled { tables, reachable } = compiled(name, &wanted.rules, &slots)?;
         let load = LoadOptions {
-            drop: if wanted.mode == Enforcement::Observe { Action::Pass } else { Action::Drop },
+            drop: action(wanted.mode),
             dhcp: wanted.dhcp,
             log_level: options.log_level,
             ..LoadOptions::default()
         };
-        Ok(Self { wanted: wanted.clone(), tables, load, previous, slots, reachable, retired, reused })
+        let mut candidate =
+            Self { wanted: wanted.clone(), tables, load, previous, slots, reachable, retired, reused };
+        match options.stage {
+            ApplyStage::Enforce => {}
+            ApplyStage::Trial { deadline } => candidate.tries_until(deadline)?,
+            ApplyStage::Shadow => candidate.steps_aside()?,
+        }
+        Ok(candidate)
+    }
+
+    /// The rules before hold again from a deadline on.
+    fn tries_until(&mut self, deadline: u64) -> Result<(), ApplyError> {
+        let second = match &self.previous {
+            Some(previous) => set_of(previous)?,
+            // Nothing was enforced: the same verdicts are counted, and everything passes.
+            None => (self.tables.clone(), Action::Pass, self.load.dhcp),
+        };
+        let (tables, drop, dhcp) = second;
+        self.load.second = Some(SecondSet { tables, drop, dhcp, role: Role::After(deadline) });
+        Ok(())
+    }
+
+    /// The active rules go on to decide; these are only evaluated.
+    fn steps_aside(&mut self) -> Result<(), ApplyError> {
+        let Some(previous) = &self.previous else {
+            return Err(ApplyError::NothingToShadow(self.wanted.name.clone()));
+        };
+        let (tables, drop, dhcp) = set_of(previous)?;
+        let highest = self.slots.iter().copied().chain(previous.rules.iter().map(|rule| rule.slot)).max();
+        let role = Role::Shadow(u32::from(highest.unwrap_or(FIRST_RULE)) + 1);
+        self.load.second = Some(SecondSet {
+            tables: std::mem::replace(&mut self.tables, tables),
+            drop: std::mem::replace(&mut self.load.drop, drop),
+            dhcp: std::mem::replace(&mut self.load.dhcp, dhcp),
+            role,
+        });
+        Ok(())
     }
 
     /// Loads it with counters and flows of its own, which vanish with it: what it is asked is counted
@@ -73,7 +109,7 @@ impl Candidate {
     /// Where the kernel refuses.
     pub fn load_alone(&self) -> Result<Programs, DatapathError> {
         let flows = Flows { entries: FLOWS_ALONE, ..self.load.flows };
-        Programs::load(&self.tables, &LoadOptions { flows, ..self.load.clone() }, None)
+        Programs::load(&self.tables, &LoadOptions { flows, second: None, ..self.load.clone() }, None)
     }
 
     /// The rules with their slots.
@@ -84,5 +120,24 @@ impl Candidate {
             .zip(&self.reachable)
             .map(|((rule, slot), reachable)| Slotted { slot: *slot, reachable: *reachable, rule })
             .collect()
+    }
+}
+
+/// What a generation's programs were loaded with.
+fn set_of(manifest: &Manifest) -> Result<(Tables, Action, bool), ApplyError> {
+    let rules = WantedInterface::from(manifest).rules;
+    let slots: Vec<Slot> = manifest.rules.iter().map(|rule| rule.slot).collect();
+    let Compiled { tables, .. } = compiled(&manifest.interface, &rules, &slots)?;
+    Ok((tables, action(manifest.mode), manifest.dhcp))
+}
+
+fn compiled(interface: &str, rules: &RuleSet, slots: &[Slot]) -> Result<Compiled, ApplyError> {
+    compile(rules, slots).map_err(|source| ApplyError::Compile { interface: interface.to_owned(), source })
+}
+
+fn action(mode: Enforcement) -> Action {
+    match mode {
+        Enforcement::Enforce => Action::Drop,
+        Enforcement::Observe => Action::Pass,
     }
 }

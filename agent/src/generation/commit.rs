@@ -3,7 +3,8 @@
 use super::{
     ApplyError,
     adopt::{Listening, adopt},
-    manifest::Manifest,
+    beside::now,
+    manifest::{Beside, Manifest},
     prepare::{Generation, Prepared},
     store::{Lock, Roots},
     wanted::Wanted,
@@ -62,12 +63,17 @@ impl Prepared<'_> {
             .generations
             .into_iter()
             .map(|mut generation| {
-                generation.manifest.revision = number;
+                match &mut generation.manifest.beside {
+                    Some(Beside::Shadow { candidate }) => candidate.revision = number,
+                    _ => generation.manifest.revision = number,
+                }
                 Entering { generation, begun: None, adopted: Ok(0), attached: None }
             })
             .collect();
+        let not_after = self.options.not_after;
         let swapped = write_manifests(roots, &mut entering)
             .and_then(|()| adopt_conversations(&mut entering, learn))
+            .and_then(|()| on_time(not_after))
             .and_then(|()| entering.iter_mut().try_for_each(Entering::swap));
         match swapped {
             Ok(()) => {
@@ -92,6 +98,15 @@ impl Prepared<'_> {
     }
 }
 
+/// Refuses what comes too late: the swap of all interfaces takes less than a second.
+fn on_time(not_after: Option<u64>) -> Result<(), ApplyError> {
+    const MARGIN: u64 = 1_000_000_000;
+    match not_after {
+        Some(end) if now()?.saturating_add(MARGIN) >= end => Err(ApplyError::TooLate),
+        _ => Ok(()),
+    }
+}
+
 /// Before anything is swapped, so that whoever reads a link right after it finds the manifest.
 fn write_manifests(roots: &Roots, entering: &mut [Entering]) -> Result<(), ApplyError> {
     for Entering { generation, .. } in entering {
@@ -102,6 +117,9 @@ fn write_manifests(roots: &Roots, entering: &mut [Entering]) -> Result<(), Apply
                 mode.map_err(|source| ApplyError::at(&generation.manifest.interface, source))?;
         }
         roots.write(generation.program, &generation.manifest)?;
+        if let Some(Beside::Shadow { candidate }) = &generation.manifest.beside {
+            roots.add_candidate(candidate)?;
+        }
     }
     Ok(())
 }
@@ -135,7 +153,10 @@ impl Entering {
 
     /// Writes what is only known now, and removes the manifests of earlier generations.
     fn settle(&mut self, roots: &Roots) -> Result<(), ApplyError> {
-        let Generation { program, manifest, .. } = &mut self.generation;
+        let Generation { program, manifest, attachment, .. } = &mut self.generation;
+        if !matches!(manifest.beside, Some(Beside::Shadow { .. })) {
+            attachment.forget_shadow().map_err(|source| ApplyError::at(&manifest.interface, source))?;
+        }
         if let Some(Attached::New { mode, fallback }) = &self.attached
             && (*mode, fallback) != (manifest.xdp, &manifest.fallback)
         {

@@ -22,6 +22,20 @@ pub enum ApplyError {
         /// Why.
         source: SlotError,
     },
+    /// A trial or a shadow is already there.
+    #[error("{0} is running: `portcullis confirm` or `portcullis rollback` ends it")]
+    Pending(&'static str),
+    /// A shadow stands beside what is enforced.
+    #[error(
+        "{0}: nothing is enforced there, so nothing can be compared: apply the policy with --observe instead"
+    )]
+    NothingToShadow(String),
+    /// The trial ends before it can be confirmed.
+    #[error("the trial ends within a second: it is too late to confirm it")]
+    TooLate,
+    /// The process has a clock of its own.
+    #[error("a trial is not possible in a time namespace of its own: the kernel's clock is another one")]
+    OtherClock,
     /// The state folder refuses.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -41,6 +41,36 @@ pub struct Manifest {
     /// Rules of earlier generations whose counters still stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<Slotted>,
+    /// Another set of rules that its programs carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Beside>,
+}
+
+/// What stands in a generation's programs beside its rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all = "lowercase")]
+pub enum Beside {
+    /// The rules are tried until a deadline; then those before them hold again.
+    Trial {
+        /// Nanoseconds on the kernel's monotonic clock.
+        deadline: u64,
+        /// What holds afterwards; `None` where nothing was enforced: then nothing is dropped.
+        before: Option<Box<Manifest>>,
+    },
+    /// Rules are evaluated beside those that decide, and what would differ is counted.
+    Shadow {
+        /// The generation that they would be.
+        candidate: Box<Manifest>,
+    },
+    /// A trial that nobody confirmed: its programs are still there, but the rules before hold, which are
+    /// those of this manifest. Never written.
+    #[serde(skip)]
+    Ended {
+        /// The revision that was tried.
+        revision: u64,
+        /// What holds; `None` where nothing was enforced before.
+        before: Option<Box<Manifest>>,
+    },
 }
 
 /// What a policy means that does not say otherwise.

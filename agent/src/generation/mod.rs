@@ -6,6 +6,7 @@
 //! was applied on all its interfaces is a revision; earlier ones are kept, to be put back.
 
 mod adopt;
+mod beside;
 mod candidate;
 mod commit;
 mod error;
@@ -16,11 +17,12 @@ mod slots;
 mod store;
 mod wanted;
 
+pub use beside::{Back, Pending, Stage, settle};
 pub use candidate::Candidate;
 pub use commit::{Applied, detach, detach_others, detach_unnamed};
 pub use error::ApplyError;
-pub use manifest::{Manifest, SlotMeaning, Slotted};
-pub use prepare::{ApplyOptions, Prepared, prepare, prepare_wanted};
+pub use manifest::{Beside, Manifest, SlotMeaning, Slotted};
+pub use prepare::{ApplyOptions, ApplyStage, Prepared, prepare, prepare_wanted};
 pub use revision::{KEPT, Revision};
 pub use slots::{SlotError, assign};
 pub use store::{Known, Lock, Roots, StoreError, active, known};

@@ -4,8 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{
     ApplyError,
+    beside::{Pending, Stage, has_kernels_clock, now, settle},
     candidate::Candidate,
-    manifest::{Manifest, SCHEMA},
+    manifest::{Beside, Manifest, SCHEMA},
     store::{Lock, Roots},
     wanted::{Wanted, WantedInterface},
 };
@@ -23,13 +24,54 @@ pub struct ApplyOptions {
     /// How long the egress program of an interface that nothing was attached to listens before ingress
     /// judges, where a socket may be waiting for datagrams from somebody whom the kernel does not know.
     pub learn: Duration,
+    /// Whether it is enforced for good.
+    pub stage: ApplyStage,
+    /// The moment after which nothing may change any more, on the kernel's monotonic clock.
+    pub not_after: Option<u64>,
     /// Level of the program's own diagnostics, 0 (off) to 5 (trace).
     pub log_level: u8,
 }
 
+/// Whether a policy is enforced for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ApplyStage {
+    /// It is.
+    #[default]
+    Enforce,
+    /// It is tried until a deadline, nanoseconds on the kernel's monotonic clock; then what was before
+    /// holds again.
+    Trial {
+        /// The deadline.
+        deadline: u64,
+    },
+    /// It is only evaluated beside what is enforced.
+    Shadow,
+}
+
+impl ApplyStage {
+    /// A trial of this length from now on.
+    ///
+    /// # Errors
+    ///
+    /// Where this process's clock is not the kernel's.
+    pub fn trial(length: Duration) -> Result<Self, ApplyError> {
+        if !has_kernels_clock() {
+            return Err(ApplyError::OtherClock);
+        }
+        let length = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+        Ok(Self::Trial { deadline: now()?.saturating_add(length) })
+    }
+}
+
 impl Default for ApplyOptions {
     fn default() -> Self {
-        Self { observe: false, learn: Duration::from_secs(1), log_level: 0 }
+        Self {
+            observe: false,
+            learn: Duration::from_secs(1),
+            stage: ApplyStage::Enforce,
+            not_after: None,
+            log_level: 0,
+        }
     }
 }
 
@@ -52,11 +94,12 @@ pub(super) struct Generation {
     pub(super) held: Option<Held>,
 }
 
-/// Compiles and loads `policy`; nothing changes yet. `text` is what the policy was read from.
+/// Compiles and loads `policy`; nothing changes yet but that a trial is tidied up that has ended. `text`
+/// is what the policy was read from.
 ///
 /// # Errors
 ///
-/// Where an interface's rules cannot be compiled, or the kernel refuses them.
+/// Where a trial or a shadow is running on one of its interfaces, where an interface's rules cannot be compiled, or the kernel refuses them.
 pub fn prepare<'a>(
     roots: &'a Roots,
     lock: &Lock,
@@ -65,7 +108,18 @@ pub fn prepare<'a>(
     catalog: &Catalog,
     options: ApplyOptions,
 ) -> Result<Prepared<'a>, ApplyError> {
-    prepare_wanted(roots, lock, Wanted::of(policy, text, catalog), options)
+    let wanted = Wanted::of(policy, text, catalog);
+    let pending = Pending::now(roots)?;
+    match pending.stage()? {
+        None => {}
+        Some(Stage::Ended) => drop(settle(roots, lock)?),
+        // Whoever tries a policy decides what becomes of it.
+        Some(stage) if pending.manifests.iter().any(|manifest| wanted.names(&manifest.interface)) => {
+            return Err(ApplyError::Pending(if stage == Stage::Shadow { "a shadow" } else { "a trial" }));
+        }
+        Some(_) => {}
+    }
+    prepare_wanted(roots, lock, wanted, options)
 }
 
 /// Compiles and loads what is wanted; nothing changes yet.
@@ -108,6 +162,10 @@ fn generation(
     let attachment = roots.attachment(name);
     let held = attachment.held().map_err(|source| ApplyError::at(name, source))?;
     attachment.prepare(previous.is_some()).map_err(|source| ApplyError::at(name, source))?;
+    if options.stage == ApplyStage::Shadow {
+        // No shadow is active: what is there was left by one that was interrupted.
+        attachment.forget_shadow().map_err(|source| ApplyError::at(name, source))?;
+    }
     let loaded = Programs::load(&candidate.tables, &candidate.load, Some(attachment.pins()));
     let (programs, program) = loaded
         .and_then(|mut programs| programs.id().map(|id| (programs, id)))
@@ -123,12 +181,30 @@ fn generation(
         xdp: previous.map_or(Mode::Native, |old| old.xdp),
         fallback: previous.and_then(|old| old.fallback.clone()),
         policy: wanted.policy.clone(),
-        policy_sha256: wanted.digest(),
+        policy_sha256: wanted.policy_sha256.clone(),
         applied: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
         rules: candidate.slotted(),
         retired: candidate.retired.clone(),
+        beside: None,
     };
+    let manifest = staged(manifest, candidate.previous.as_ref(), options.stage);
     Ok(Generation { attachment, programs, program, manifest, candidate, held })
+}
+
+/// The manifest of a generation in its stage.
+fn staged(manifest: Manifest, previous: Option<&Manifest>, stage: ApplyStage) -> Manifest {
+    match (stage, previous) {
+        (ApplyStage::Enforce, _) | (ApplyStage::Shadow, None) => manifest,
+        (ApplyStage::Trial { deadline }, previous) => {
+            let before = previous.cloned().map(Box::new);
+            Manifest { beside: Some(Beside::Trial { deadline, before }), ..manifest }
+        }
+        (ApplyStage::Shadow, Some(active)) => Manifest {
+            generation: manifest.generation,
+            beside: Some(Beside::Shadow { candidate: Box::new(manifest) }),
+            ..active.clone()
+        },
+    }
 }
 
 /// Removes what a failed first generation has pinned; a later one leaves the active one alone. Gives

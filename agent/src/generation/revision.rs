@@ -19,7 +19,6 @@ use super::{
     store::{Roots, StoreError, active, make_private, read_manifest, write_whole},
     wanted::{Wanted, WantedInterface},
 };
-use crate::ruleset::RuleSet;
 
 /// How many revisions are kept.
 pub const KEPT: usize = 10;
@@ -90,13 +89,12 @@ impl Roots {
         let interface = |name: &String| {
             let path = part(&folder, name);
             let missing = || StoreError::Manifest { path: path.clone(), reason: "it is missing".to_owned() };
-            let Manifest { interface, mode, dhcp, rules, .. } = read_manifest(&path)?.ok_or_else(missing)?;
-            let rules = RuleSet { rules: rules.into_iter().map(|slotted| slotted.rule).collect() };
-            Ok(WantedInterface { name: interface, mode, dhcp, rules })
+            Ok(WantedInterface::from(&read_manifest(&path)?.ok_or_else(missing)?))
         };
         Ok(Wanted {
             policy: revision.policy.clone(),
             text,
+            policy_sha256: revision.policy_sha256.clone(),
             revision: Some(revision.revision),
             interfaces: revision.interfaces.iter().map(interface).collect::<Result<_, StoreError>>()?,
         })
@@ -126,7 +124,7 @@ impl Roots {
             previous,
             applied,
             policy: wanted.policy.clone(),
-            policy_sha256: wanted.digest(),
+            policy_sha256: wanted.policy_sha256.clone(),
             interfaces: interfaces().collect(),
         })?;
         Ok((number, true))
@@ -145,7 +143,7 @@ impl Roots {
         let same = |interface: &WantedInterface| {
             said.interfaces.iter().all(|other| other.name != interface.name || other == interface)
         };
-        revision.policy_sha256 == wanted.digest() && wanted.interfaces.iter().all(same)
+        revision.policy_sha256 == wanted.policy_sha256 && wanted.interfaces.iter().all(same)
     }
 
     /// Adds an interface's manifest, which lies at `manifest`, to its revision. Both names stand for one
@@ -156,12 +154,21 @@ impl Roots {
         interface: &str,
         manifest: &Path,
     ) -> Result<(), StoreError> {
+        make_private(&self.revision(number).join("interfaces"))?;
         let path = part(&self.revision(number), interface);
         let failed = |source| StoreError::File { what: "write", path: path.clone(), source };
         if path.exists() {
             fs::remove_file(&path).map_err(failed)?;
         }
         fs::hard_link(manifest, &path).map_err(failed)
+    }
+
+    /// Adds the manifest of a generation that is only evaluated to its revision.
+    pub(super) fn add_candidate(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        let path = part(&self.revision(manifest.revision), &manifest.interface);
+        let text = serde_json::to_vec_pretty(manifest)
+            .map_err(|error| StoreError::Manifest { path: path.clone(), reason: error.to_string() })?;
+        write_whole(&path, &text)
     }
 
     /// Removes a revision that did not come to be.

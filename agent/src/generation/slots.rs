@@ -112,6 +112,7 @@ mod tests {
             applied: 0,
             rules: slotted(rules),
             retired: slotted(retired),
+            beside: None,
         }
     }
 

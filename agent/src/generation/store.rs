@@ -18,7 +18,10 @@ use std::{
 use nix::fcntl::{Flock, FlockArg};
 use serde::Deserialize;
 
-use super::manifest::{Manifest, SCHEMA};
+use super::{
+    beside::now,
+    manifest::{Manifest, SCHEMA},
+};
 use crate::datapath::{Attachment, DatapathError, Pins, Standing};
 
 /// The folders that everything durable lives in.
@@ -56,6 +59,9 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The kernel's clock cannot be read.
+    #[error("cannot read the kernel's clock: {0}")]
+    Clock(io::Error),
     /// The kernel's side cannot be read.
     #[error(transparent)]
     Datapath(#[from] DatapathError),
@@ -205,15 +211,15 @@ pub fn known(roots: &Roots, interface: &str) -> Result<Known, StoreError> {
             Standing::Attached(program) => program,
         };
         match read_manifest(&roots.manifest(interface, program)) {
-            Ok(Some(manifest)) => return Ok(Known::Active(Box::new(manifest))),
+            Ok(Some(manifest)) => return Ok(Known::Active(Box::new(manifest.at(now()?)))),
             Ok(None) => {
                 // Another command may have swapped programs and cleared this manifest meanwhile.
-                let now = attachment.standing()?;
-                if now == standing {
+                let then = attachment.standing()?;
+                if then == standing {
                     let path = roots.manifest(interface, program);
                     return Ok(Known::Lost(format!("its state {} is lost", path.display())));
                 }
-                standing = now;
+                standing = then;
             }
             Err(StoreError::Manifest { path, reason }) => {
                 return Ok(Known::Lost(format!("its state {} cannot be read ({reason})", path.display())));

@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::manifest::Manifest;
 use crate::{
     catalog::Catalog,
     policy::{Enforcement, Policy},
@@ -15,6 +16,8 @@ pub struct Wanted {
     pub policy: String,
     /// Its text.
     pub text: String,
+    /// SHA-256 of its text, in hexadecimal digits.
+    pub policy_sha256: String,
     /// The revision that already stands for it; `None` where it becomes a new one.
     pub revision: Option<u64>,
     /// The interfaces, no two with the same name.
@@ -47,15 +50,10 @@ impl Wanted {
         Self {
             policy: absolute(&policy.file),
             text: text.to_owned(),
+            policy_sha256: Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect(),
             revision: None,
             interfaces: policy.interfaces.iter().map(interface).collect(),
         }
-    }
-
-    /// SHA-256 of the text, in hexadecimal digits.
-    #[must_use]
-    pub fn digest(&self) -> String {
-        Sha256::digest(&self.text).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Whether an interface is named.
@@ -71,6 +69,18 @@ impl Wanted {
             interface.mode = Enforcement::Observe;
         }
         self
+    }
+}
+
+impl From<&Manifest> for WantedInterface {
+    fn from(manifest: &Manifest) -> Self {
+        let rules = manifest.rules.iter().map(|slotted| slotted.rule.clone()).collect();
+        Self {
+            name: manifest.interface.clone(),
+            mode: manifest.mode,
+            dhcp: manifest.dhcp,
+            rules: RuleSet { rules },
+        }
     }
 }
 

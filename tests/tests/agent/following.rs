@@ -188,3 +188,24 @@ fn an_interface_that_the_file_drops_is_detached() -> Result<()> {
     assert!(exchange(&edge.neighbour, Protocol::Tcp, server(443), crate::PATIENCE)?);
     Ok(())
 }
+
+#[test]
+fn a_trial_that_somebody_runs_is_not_overrun() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let mut agent = edge.agent(&opening(443), &[]);
+    let tried = Lab::state().join("tried.toml");
+    fs::write(&tried, opening(8080))?;
+    let tried = tried.to_str().expect("text");
+    edge.operator.run(&["apply", "--confirm", "5m", tried]).exits(0);
+    edge.assert_open(8080, 443);
+
+    edge.operator.policy(&opening(4430))?;
+    let refused = agent.event("refused");
+    assert!(refused["error"].as_str().is_some_and(|error| error.contains("a trial is running")), "{refused}");
+    edge.assert_open(8080, 443);
+    edge.operator.run(&["confirm"]).exits(0);
+    edge.assert_open(8080, 443);
+    agent.signal(Signal::SIGHUP);
+    assert_eq!(agent.event("applied")["generation"], 4);
+    Ok(())
+}

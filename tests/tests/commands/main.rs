@@ -9,6 +9,8 @@ mod recovery;
 mod refusals;
 mod rollback;
 mod seeing;
+mod shadow;
+mod trial;
 
 use std::{net::SocketAddr, time::Duration};
 

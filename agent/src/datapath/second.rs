@@ -1,0 +1,163 @@
+//! The sets of rules of a generation -> the constants that its programs are loaded with.
+//!
+//! Usually there is one set. One that is tried or has a shadow has a second, whose rows and tries stand
+//! behind those of the first in the same maps.
+
+use std::{borrow::Cow, path::Path};
+
+use aya::maps::{Map, MapData, PerCpuArray};
+use portcullis_common::{
+    abi::{self, feature},
+    counter::Counter,
+    second::{CHUNKS, Difference, Example},
+    slot::Slot,
+};
+
+use super::{Action, DatapathError, fill::entries};
+use crate::tables::{FamilyTries, More, Tables};
+
+/// A second set of rules, and what it is for.
+#[derive(Clone, Debug)]
+pub struct SecondSet {
+    /// What the programs look up.
+    pub tables: Tables,
+    /// What happens to packets that it drops.
+    pub drop: Action,
+    /// Whether replies to this host's DHCP client are accepted.
+    pub dhcp: bool,
+    /// When it is looked at.
+    pub role: Role,
+}
+
+/// When a second set of rules is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// From this moment on it decides alone: nanoseconds on the kernel's monotonic clock.
+    After(u64),
+    /// Always, beside the first one, which decides; what it would decide otherwise is counted for the
+    /// slots below this one.
+    Shadow(u32),
+}
+
+/// What a shadow would decide otherwise, for one slot that accepts, summed over all CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Differing {
+    /// The slot: a rule of the shadow where it opens, a rule of the active set where it closes.
+    pub slot: Slot,
+    /// Packets that are dropped and would be accepted.
+    pub opens: Counter,
+    /// Packets that are accepted and would be dropped.
+    pub closes: Counter,
+    /// The last of them.
+    pub last: Example,
+}
+
+/// Reads the pinned differences of the slots below `end`.
+pub(super) fn differences(pin: &Path, end: u32) -> Result<Vec<Differing>, DatapathError> {
+    let failed = |error: aya::maps::MapError| DatapathError::bpf("read what a shadow has counted", &error);
+    let map = Map::PerCpuArray(MapData::from_pin(pin).map_err(failed)?);
+    let map: PerCpuArray<MapData, Difference> = map.try_into().map_err(failed)?;
+    let mut differing = Vec::new();
+    for slot in 0..end.min(map.len()) {
+        let mut sum = Difference::default();
+        for value in map.get(&slot, 0).map_err(failed)?.iter() {
+            sum.opens = sum.opens.plus(value.opens);
+            sum.closes = sum.closes.plus(value.closes);
+            if value.last.seen > sum.last.seen {
+                sum.last = value.last;
+            }
+        }
+        if sum.opens.packets + sum.closes.packets > 0 {
+            let slot = Slot::try_from(slot).expect("slots are counted below 32,768");
+            differing.push(Differing { slot, opens: sum.opens, closes: sum.closes, last: sum.last });
+        }
+    }
+    Ok(differing)
+}
+
+/// The constants of a set of rules.
+pub(super) struct Constants {
+    pub(super) features: u32,
+    pub(super) drop_action: u32,
+    pub(super) source_classes: u32,
+    pub(super) sources: Positions,
+    pub(super) addresses: Positions,
+}
+
+/// Where the tries for the two versions of IP begin.
+pub(super) struct Positions {
+    pub(super) v4: u32,
+    pub(super) v6: u32,
+}
+
+impl Constants {
+    /// The constants of a set whose rows and tries are looked up as `more` says.
+    pub(super) fn new(tables: &Tables, more: &More, drop: Action, dhcp: bool) -> Self {
+        let positions = |tries: FamilyTries| Positions {
+            v4: tries.v4.unwrap_or(abi::NO_TRIE),
+            v6: tries.v6.unwrap_or(abi::NO_TRIE),
+        };
+        Self {
+            features: tables.features() | if dhcp { feature::DHCP } else { 0 },
+            // XDP_DROP and XDP_PASS of include/uapi/linux/bpf.h.
+            drop_action: match drop {
+                Action::Drop => 1,
+                Action::Pass => 2,
+            },
+            source_classes: more.source_classes,
+            sources: positions(more.sources),
+            addresses: positions(more.addresses),
+        }
+    }
+}
+
+/// A second set, ready to be loaded.
+pub(super) struct Second {
+    pub(super) constants: Constants,
+    /// Its class table; empty where there is none.
+    pub(super) classes: Vec<u16>,
+    /// What it is for ([`abi::second`]).
+    pub(super) what: u32,
+    pub(super) deadline: u64,
+    /// Entries of the maps that it needs.
+    pub(super) chunks: u32,
+    pub(super) differences: u32,
+}
+
+impl Second {
+    /// Puts the rows and tries of a second set behind those of the first, if there is one; gives all
+    /// of them.
+    pub(super) fn new<'a>(
+        first: &'a More,
+        set: Option<&SecondSet>,
+    ) -> Result<(Cow<'a, More>, Self), DatapathError> {
+        let Some(SecondSet { tables, drop, dhcp, role }) = set else {
+            let none = Tables { classes: Vec::new(), more: More::default() };
+            let second = Self {
+                constants: Constants::new(&none, &none.more, Action::Drop, false),
+                classes: none.classes,
+                what: abi::second::NONE,
+                deadline: 0,
+                chunks: 1,
+                differences: 1,
+            };
+            return Ok((Cow::Borrowed(first), second));
+        };
+        let (mut first, rows) = (first.clone(), first.rows.len());
+        let full = |error: crate::tables::Full| DatapathError::bpf("load two sets of rules", &error);
+        let more = first.append(&tables.more).map_err(full)?;
+        let (what, deadline, differences) = match *role {
+            Role::After(deadline) => (abi::second::TRIAL, deadline, 1),
+            Role::Shadow(slots) => (abi::second::SHADOW, 0, slots.max(1)),
+        };
+        let second = Self {
+            constants: Constants::new(tables, &more, *drop, *dhcp),
+            classes: tables.moved_by(rows),
+            what,
+            deadline,
+            chunks: entries(CHUNKS),
+            differences,
+        };
+        Ok((Cow::Owned(first), second))
+    }
+}

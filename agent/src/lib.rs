@@ -18,6 +18,10 @@ pub mod tables;
 
 pub mod datapath;
 pub mod generation;
+pub mod guard;
+pub mod host;
+pub mod plan;
+pub mod probe;
 
 pub mod counters;
 pub mod findings;

@@ -76,6 +76,39 @@ impl Lab {
         PathBuf::from("/mnt/state")
     }
 
+    /// A new, empty folder that vanishes with the lab.
+    ///
+    /// # Errors
+    ///
+    /// Where there is one of that name already.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = Path::new("/mnt").join(name);
+        std::fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// Gives a file of the system another content, for the calling thread and what it starts alone.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such file.
+    pub fn cover(&self, path: &str, content: &str) -> Result<()> {
+        let own = Path::new("/mnt").join(path.trim_start_matches('/').replace('/', "-"));
+        std::fs::write(&own, content).with_context(|| format!("cannot write {}", own.display()))?;
+        mount(Some(&own), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .with_context(|| format!("cannot cover {path}"))
+    }
+
+    /// Empties a folder of the system, for the calling thread and what it starts alone.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such folder.
+    pub fn empty(&self, path: &str) -> Result<()> {
+        mount(Some("lab"), path, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
+            .with_context(|| format!("cannot cover {path}"))
+    }
+
     /// The network namespace of the protected host.
     #[must_use]
     pub fn host(&self) -> &Namespace {
@@ -89,19 +122,11 @@ impl Lab {
     ///
     /// Where iproute2 is missing or refuses.
     pub fn neighbour(&self, here: &str, there: &str) -> Result<Namespace> {
-        let peer = Namespace::new()?;
-        run("ip", &["link", "add", here, "type", "veth", "peer", "name", there])?;
-        // Addresses are usable at once: nobody else is on this link.
-        for (name, n) in [(here, 1), (there, 2)] {
-            if n == 2 {
-                peer.take(name)?;
-            }
-            let set = |args: &[&str]| if n == 1 { run("ip", args) } else { peer.run("ip", args) };
-            set(&["address", "add", &format!("203.0.113.{n}/24"), "dev", name])?;
-            set(&["-6", "address", "add", &format!("2001:db8::{n}/64"), "dev", name, "nodad"])?;
-            set(&["link", "set", name, "up"])?;
+        let peer = self.host.link(here, there)?;
+        for (namespace, name, n) in [(&self.host, here, 1), (&peer, there, 2)] {
+            namespace.address(name, &format!("203.0.113.{n}/24"))?;
+            namespace.address(name, &format!("2001:db8::{n}/64"))?;
         }
-        peer.run("ip", &["link", "set", "lo", "up"])?;
         Ok(peer)
     }
 }
@@ -147,6 +172,36 @@ impl Namespace {
             Self::current()
         });
         made.join().map_err(|_| anyhow::anyhow!("the thread that makes the namespace panicked"))?
+    }
+
+    /// Another network namespace, connected to this one by a veth pair: `here` in this one, `there` in
+    /// the new one, both up and without addresses of IPv4.
+    ///
+    /// # Errors
+    ///
+    /// Where iproute2 is missing or refuses.
+    pub fn link(&self, here: &str, there: &str) -> Result<Self> {
+        let other = Self::new()?;
+        self.run("ip", &["link", "add", here, "type", "veth", "peer", "name", there])?;
+        self.within(|| other.take(there))?;
+        self.run("ip", &["link", "set", here, "up"])?;
+        for interface in ["lo", there] {
+            other.run("ip", &["link", "set", interface, "up"])?;
+        }
+        Ok(other)
+    }
+
+    /// Gives an interface an address that is usable at once: nobody else is on its link.
+    ///
+    /// # Errors
+    ///
+    /// Where iproute2 is missing or refuses.
+    pub fn address(&self, interface: &str, address: &str) -> Result<()> {
+        let mut words = vec!["address", "add", address, "dev", interface];
+        if address.contains(':') {
+            words.push("nodad");
+        }
+        self.run("ip", &words).map(drop)
     }
 
     /// Moves an interface of the calling thread's namespace into this one.

@@ -11,9 +11,13 @@ mod check;
 mod counters;
 mod detach;
 mod diff;
+mod duration;
+mod enforce;
 mod generate;
 mod import;
+mod plan;
 mod policy;
+mod rollback;
 mod status;
 mod table;
 
@@ -82,8 +86,12 @@ enum Command {
     Diff(diff::DiffArgs),
     /// Check a policy: report what is wrong, and what you should know before you apply it
     Check(check::Check),
+    /// Show what a policy would open, close and cut, against what is enforced now
+    Plan(plan::Plan),
     /// Enforce a policy: compile, load and verify it, then swap it in atomically
     Apply(apply::Apply),
+    /// Put back the policy that was enforced before the active one
+    Rollback(rollback::Rollback),
     /// Show what is enforced on which interface
     Status(status::Status),
     /// Show what each documented row has accepted and what was dropped, and why
@@ -124,7 +132,9 @@ pub fn main() -> ExitCode {
         Command::Catalog(args) => read_and_print(|out| catalog::run(&args, out)),
         Command::Diff(args) => read_and_print(|out| diff::run(&args, out)),
         Command::Check(check) => check.run(),
+        Command::Plan(plan) => plan.run(&roots),
         Command::Apply(apply) => apply.run(&roots),
+        Command::Rollback(rollback) => rollback.run(&roots),
         Command::Status(status) => status.run(&roots),
         Command::Counters(counters) => counters.run(&roots),
         Command::Detach(detach) => detach.run(&roots),

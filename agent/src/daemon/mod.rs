@@ -102,7 +102,7 @@ impl Agent<'_> {
     fn apply(&mut self, text: &str) -> Result<()> {
         let (policy, catalog) = resolve_policy(text, &self.settings.policy)?;
         let lock = self.roots.lock()?;
-        let options = ApplyOptions { observe: false, log_level: self.settings.kernel_log_level };
+        let options = ApplyOptions { log_level: self.settings.kernel_log_level, ..ApplyOptions::default() };
         let prepared = prepare(self.roots, &lock, &policy, text, &catalog, options)?;
         let (applied, error) = prepared.commit();
         for generation in applied {

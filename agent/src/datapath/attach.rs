@@ -3,24 +3,32 @@
 //! The first attachment puts egress in place before ingress: what this host begins from then on is
 //! known when its reply is judged. A later one swaps ingress first, atomically: each packet is judged
 //! by the old generation or by the new one.
+//!
+//! Ingress always hangs on a pinned link. Egress does where the kernel has TCX, and is a filter of
+//! clsact where it has not.
 
-use std::{fs, io};
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, BorrowedFd},
+    path::Path,
+};
 
 use aya::{
     maps::{Map, MapData},
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp,
-        links::{FdLink, LinkError, PinnedLink},
-        tc::{SchedClassifierLink, TcAttachOptions},
-        xdp::{XdpLink, XdpMode},
+        links::{FdLink, LinkError},
+        tc::TcAttachOptions,
+        xdp::XdpMode,
     },
     sys::SyscallError,
 };
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use portcullis_common::abi::{self, map};
 
 use super::{
     DatapathError,
+    clsact::Filter,
     counters::{Counters, Totals},
     error::chain,
     link::Link,
@@ -63,10 +71,15 @@ pub enum Standing {
     Astray,
 }
 
+/// An egress program that is attached, and ends with this where it hangs on a link, unless
+/// [`Attachment::finish`] pins it.
+#[derive(Debug)]
+pub struct Begun(Option<FdLink>);
+
 /// The links of one interface, as their pins describe them.
 pub struct Attachment {
-    interface: String,
-    pins: Pins,
+    pub(super) interface: String,
+    pub(super) pins: Pins,
 }
 
 impl Attachment {
@@ -115,14 +128,14 @@ impl Attachment {
     /// Where the interface is missing or taken, or the kernel refuses. Then nothing has changed: what
     /// was attached before still is.
     pub fn attach(&self, programs: &mut Programs) -> Result<Attached, DatapathError> {
-        let (ingress, egress) = (self.pins.ingress(), self.pins.egress());
-        let stands = |pin| Ok(matches!(self.standing_of(pin)?, Standing::Attached(_)));
-        if stands(&ingress)? && stands(&egress)? {
-            self.swap(programs, open_link(&ingress)?, open_link(&egress)?)
-        } else {
+        match self.held()? {
+            Some(held) => self.replace(programs, &held).map(|()| Attached::Replaced),
             // One without the other is a first attachment that was interrupted; links that went
             // astray can only be made anew.
-            self.begin(programs)
+            None => {
+                let begun = self.begin(programs)?;
+                self.finish(programs, begun)
+            }
         }
     }
 
@@ -132,7 +145,13 @@ impl Attachment {
     ///
     /// Where the pins cannot be read.
     pub fn standing(&self) -> Result<Standing, DatapathError> {
-        self.standing_of(&self.pins.ingress())
+        Ok(match self.link(&self.pins.ingress())? {
+            None => Standing::Absent,
+            Some(link) if self.index().is_ok_and(|index| index == link.interface) => {
+                Standing::Attached(link.program)
+            }
+            Some(_) => Standing::Astray,
+        })
     }
 
     /// Kernel identifier of the ingress program that is attached; `None` where none is.
@@ -147,19 +166,12 @@ impl Attachment {
         })
     }
 
-    fn standing_of(&self, pin: &std::path::Path) -> Result<Standing, DatapathError> {
-        let link = Link::pinned(pin).map_err(|source| {
+    pub(super) fn link(&self, pin: &Path) -> Result<Option<Link>, DatapathError> {
+        Link::pinned(pin).map_err(|source| {
             if source.kind() == io::ErrorKind::PermissionDenied {
                 return DatapathError::Permission { what: "reading what is enforced" };
             }
             DatapathError::File { what: "open", path: pin.into(), source }
-        })?;
-        Ok(match link {
-            None => Standing::Absent,
-            Some(link) if self.index().is_ok_and(|index| index == link.interface) => {
-                Standing::Attached(link.program)
-            }
-            Some(_) => Standing::Astray,
         })
     }
 
@@ -201,40 +213,92 @@ impl Attachment {
     ///
     /// Where a pin cannot be removed.
     pub fn detach(&self) -> Result<bool, DatapathError> {
-        let attached = exists(&self.pins.ingress())?;
+        let link = self.link(&self.pins.ingress())?;
+        if let Some(link) = &link {
+            remove(&self.pins.ingress())?;
+            self.remove_filter(link.interface)?;
+        } else if let Ok(index) = self.index() {
+            // What an interrupted attachment may have left.
+            self.remove_filter(index)?;
+        }
         self.pins.remove()?;
-        Ok(attached)
+        Ok(link.is_some())
     }
 
-    fn begin(&self, programs: &mut Programs) -> Result<Attached, DatapathError> {
+    /// Attaches the egress program where nothing is attached: it learns what this host begins from now
+    /// on. What went astray, or was left by an interrupted attachment, is removed.
+    ///
+    /// # Errors
+    ///
+    /// Where the interface is missing, or the kernel refuses.
+    pub fn begin(&self, programs: &mut Programs) -> Result<Begun, DatapathError> {
         let index = self.index()?;
+        if let Some(astray) = self.link(&self.pins.ingress())?.filter(|link| link.interface != index) {
+            self.remove_filter(astray.interface)?;
+        }
         for path in [self.pins.ingress(), self.pins.egress()] {
             if exists(&path)? {
                 remove(&path)?;
             }
         }
-        let egress = self.attach_egress(programs)?;
-        let (ingress, mode, fallback) = self.attach_ingress(programs, index)?;
-        // Not pinned yet, both links end with this process: a failure from here on leaves nothing.
-        pin(egress, &self.pins.egress())?;
-        if let Err(error) = pin(ingress, &self.pins.ingress()) {
-            remove(&self.pins.egress())?;
-            return Err(error);
-        }
-        Ok(Attached::New { mode, fallback })
+        self.attach_egress(programs, index).map(Begun)
     }
 
-    fn attach_egress(&self, programs: &mut Programs) -> Result<FdLink, DatapathError> {
+    /// Attaches the ingress program beside the egress program, and pins their links.
+    ///
+    /// # Errors
+    ///
+    /// Where the interface is taken, or the kernel refuses; then neither is attached.
+    pub fn finish(&self, programs: &mut Programs, Begun(egress): Begun) -> Result<Attached, DatapathError> {
+        let index = self.index()?;
+        // Not pinned yet, links end with this process: a failure from here on leaves none.
+        match self.attach_ingress(programs, index).and_then(|attached| self.pin_both(egress, attached)) {
+            Ok(attached) => Ok(attached),
+            Err(error) => {
+                self.remove_filter(index)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// TCX where the kernel has it, clsact otherwise; gives the link that is to be pinned, if it needs to.
+    fn attach_egress(&self, programs: &mut Programs, index: u32) -> Result<Option<FdLink>, DatapathError> {
         let failed = |error: &ProgramError| {
             DatapathError::bpf(format!("attach the egress program to `{}`", self.interface), error)
         };
         let egress: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
         let order = TcAttachOptions::TcxOrder(LinkOrder::last());
-        let id = egress
-            .attach_with_options(&self.interface, TcAttachType::Egress, order)
-            .map_err(|error| failed(&error))?;
-        let link = egress.take_link(id).map_err(|error| failed(&error))?;
-        FdLink::try_from(link).map_err(|error| self.not_pinnable(&error))
+        match egress.attach_with_options(&self.interface, TcAttachType::Egress, order) {
+            Ok(id) => {
+                let link = egress.take_link(id).map_err(|error| failed(&error))?;
+                FdLink::try_from(link).map(Some).map_err(|error| self.not_pinnable(&error))
+            }
+            // The kernel knows no such link (`link_create` in kernel/bpf/syscall.c).
+            Err(error) if is_errno(&error, libc::EINVAL) => {
+                let loaded = egress.fd().map_err(|error| failed(&error))?;
+                self.put_filter(loaded.as_fd(), index)?;
+                Ok(None)
+            }
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    fn pin_both(
+        &self,
+        egress: Option<FdLink>,
+        (ingress, mode, fallback): (FdLink, Mode, Option<String>),
+    ) -> Result<Attached, DatapathError> {
+        let links = egress.is_some();
+        if let Some(link) = egress {
+            pin(link, &self.pins.egress())?;
+        }
+        if let Err(error) = pin(ingress, &self.pins.ingress()) {
+            if links {
+                remove(&self.pins.egress())?;
+            }
+            return Err(error);
+        }
+        Ok(Attached::New { mode, fallback })
     }
 
     /// Native mode where the driver has it, generic mode otherwise.
@@ -268,43 +332,37 @@ impl Attachment {
         unreachable!("the loop returns in its last turn")
     }
 
-    fn swap(
-        &self,
-        programs: &mut Programs,
-        ingress: PinnedLink,
-        egress: PinnedLink,
-    ) -> Result<Attached, DatapathError> {
-        let failed = |what: &str| {
-            let what = format!("replace the {what} program on `{}`", self.interface);
-            move |error: &(dyn std::error::Error + 'static)| DatapathError::bpf(what, error)
-        };
-        let link = XdpLink::try_from(FdLink::from(ingress)).map_err(|error| failed("ingress")(&error))?;
-        let new: &mut Xdp = program(&mut programs.ebpf, abi::INGRESS_PROGRAM)?;
-        let id = new.attach_to_link(link).map_err(|error| failed("ingress")(&error))?;
-        // Taken out, or it would be detached when `programs` goes; the pin keeps it.
-        drop(new.take_link(id).map_err(|error| failed("ingress")(&error))?);
-
-        let link =
-            SchedClassifierLink::try_from(FdLink::from(egress)).map_err(|error| failed("egress")(&error))?;
-        let new: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
-        let id = new.attach_to_link(link).map_err(|error| failed("egress")(&error))?;
-        drop(new.take_link(id).map_err(|error| failed("egress")(&error))?);
-        Ok(Attached::Replaced)
+    /// The filter of clsact on the interface, if it is there.
+    pub(super) fn filter(&self) -> Result<Option<Filter>, DatapathError> {
+        Filter::on(self.index()?).map_err(|error| self.no_filter("look for", &error))
     }
 
-    fn index(&self) -> Result<u32, DatapathError> {
+    pub(super) fn put_filter(&self, program: BorrowedFd<'_>, index: u32) -> Result<(), DatapathError> {
+        Filter::put(index, program).map_err(|error| self.no_filter("put in place", &error))
+    }
+
+    /// Removes the filter from the interface with this index, unless that has another name by now under
+    /// which it is protected itself.
+    fn remove_filter(&self, index: u32) -> Result<(), DatapathError> {
+        let name = if_indextoname(index).ok().and_then(|name| name.into_string().ok());
+        if name.is_some_and(|name| name == self.interface || !self.pins.has(&name)) {
+            Filter::remove(index).map_err(|error| self.no_filter("remove", &error))?;
+        }
+        Ok(())
+    }
+
+    fn no_filter(&self, what: &str, error: &io::Error) -> DatapathError {
+        let what = format!("{what} the egress program as a filter of clsact on `{}`", self.interface);
+        DatapathError::bpf(what, error)
+    }
+
+    pub(super) fn index(&self) -> Result<u32, DatapathError> {
         if_nametoindex(self.interface.as_str())
             .map_err(|_| DatapathError::NoInterface { name: self.interface.clone(), known: interfaces() })
     }
 
     fn not_pinnable(&self, error: &LinkError) -> DatapathError {
-        DatapathError::bpf(
-            format!(
-                "keep the program on `{}` after this command (Linux 6.6 or later is needed)",
-                self.interface
-            ),
-            error,
-        )
+        DatapathError::bpf(format!("keep the program on `{}` after this command", self.interface), error)
     }
 }
 
@@ -319,16 +377,12 @@ pub fn interfaces() -> Vec<String> {
     names
 }
 
-fn open_link(path: &std::path::Path) -> Result<PinnedLink, DatapathError> {
-    PinnedLink::from_pin(path).map_err(|error| DatapathError::bpf(format!("open {}", path.display()), &error))
-}
-
-fn pin(link: FdLink, path: &std::path::Path) -> Result<(), DatapathError> {
+fn pin(link: FdLink, path: &Path) -> Result<(), DatapathError> {
     // Dropping the handle leaves the pin, and with it the attachment.
     link.pin(path).map(drop).map_err(|error| DatapathError::bpf(format!("pin {}", path.display()), &error))
 }
 
-fn exists(path: &std::path::Path) -> Result<bool, DatapathError> {
+fn exists(path: &Path) -> Result<bool, DatapathError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -336,7 +390,7 @@ fn exists(path: &std::path::Path) -> Result<bool, DatapathError> {
     }
 }
 
-fn remove(path: &std::path::Path) -> Result<(), DatapathError> {
+fn remove(path: &Path) -> Result<(), DatapathError> {
     fs::remove_file(path).map_err(|source| DatapathError::File { what: "remove", path: path.into(), source })
 }
 

@@ -30,6 +30,12 @@ pub enum DatapathError {
         /// The interface.
         interface: String,
     },
+    /// Another program than expected is attached.
+    #[error("the program on `{interface}` was replaced meanwhile by something else: try again")]
+    Changed {
+        /// The interface.
+        interface: String,
+    },
     /// The kernel took neither native nor generic XDP.
     #[error("cannot attach XDP to `{interface}`: native mode: {native}; generic mode: {generic}")]
     Attach {
@@ -68,6 +74,13 @@ pub enum DatapathError {
         /// The kernel's answer, verifier log included.
         reason: String,
     },
+    /// The BPF library has tried a program of five instructions with one variable, which every kernel
+    /// that is new enough takes; it remembers the outcome as long as the process lives.
+    #[error(
+        "the kernel refuses even the smallest BPF program with data: it has no memory left for BPF, \
+         or a security module forbids it; when that is mended, run this again (a running agent must be restarted)"
+    )]
+    NoData,
     /// Any other failure of the BPF library.
     #[error("cannot {what}: {reason}")]
     Bpf {

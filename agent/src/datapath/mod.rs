@@ -4,17 +4,21 @@
 //! and get plain values back; none of them sees a file descriptor.
 
 mod attach;
+mod clsact;
 mod counters;
 mod error;
+mod fill;
+mod held;
 mod link;
 mod object;
 mod permission;
 mod pins;
 
-pub use attach::{Attached, Attachment, Mode, Standing, interfaces};
+pub use attach::{Attached, Attachment, Begun, Mode, Standing, interfaces};
 pub use counters::Totals;
 pub use error::DatapathError;
 pub(crate) use error::chain;
+pub use held::Held;
 pub use object::{Action, Flows, LoadOptions, Programs};
 pub use permission::ensure_permission;
 pub use pins::{Pins, ensure_bpffs};

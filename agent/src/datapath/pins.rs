@@ -39,8 +39,7 @@ impl Pins {
     #[must_use]
     pub fn new(bpffs: &Path, interface: &str) -> Self {
         let shared = directory(bpffs);
-        // bpffs refuses dots in names, interfaces refuse colons (dev_valid_name in net/core/dev.c).
-        let own = shared.join(interface.replace('.', ":"));
+        let own = shared.join(file_name(interface));
         Self { shared, own }
     }
 
@@ -88,6 +87,11 @@ impl Pins {
         self.own.join(abi::EGRESS_PROGRAM)
     }
 
+    /// Whether another interface has pins of its own.
+    pub(super) fn has(&self, other: &str) -> bool {
+        self.shared.join(file_name(other)).is_dir()
+    }
+
     /// Makes the directories.
     pub(super) fn create(&self) -> Result<(), DatapathError> {
         fs::create_dir_all(&self.own).map_err(|source| DatapathError::File {
@@ -114,6 +118,11 @@ impl Pins {
         }
         remove_directory(&self.shared)
     }
+}
+
+/// bpffs refuses dots in names, interfaces refuse colons (dev_valid_name in net/core/dev.c).
+fn file_name(interface: &str) -> String {
+    interface.replace('.', ":")
 }
 
 fn directory(bpffs: &Path) -> PathBuf {

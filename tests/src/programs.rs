@@ -60,7 +60,10 @@ impl Programs {
     fn wrapped(&self, namespace: &Namespace, name: &str, wrapper: &[&str]) -> Command {
         let program = self.0.get(name).unwrap_or_else(|| panic!("{name} was not asked for"));
         let mut command = namespace.command("unshare");
-        command.args(["--pid", "--fork", "--kill-child", "--"]).args(wrapper).arg(&program.path);
+        // The shell is what dies with its parent, and takes the others along: a program that gives up
+        // privileges, as dnsmasq does, loses that wish (prctl(2), `PR_SET_PDEATHSIG`).
+        command.args(["--pid", "--fork", "--kill-child", "--", "sh", "-c", "\"$@\"; exit $?", "sh"]);
+        command.args(wrapper).arg(&program.path);
         command.stdin(Stdio::null());
         if let Some(libraries) = &program.libraries {
             command.env("LD_LIBRARY_PATH", libraries);

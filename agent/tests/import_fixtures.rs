@@ -1,6 +1,6 @@
 //! Documents of every shape and language, and what a person has read out of them.
 //!
-//! Each file in `fixtures/languages` and `fixtures/shapes` has an `.expected` beside it: a line for each
+//! Each file in `fixtures/languages`, `fixtures/shapes` and `fixtures/vendors` has an `.expected` beside it: a line for each
 //! requirement (line, role, service, source and destination, protocols, ports, direction), `!` before what
 //! must be reported and `@` before addresses. `PORTCULLIS_BLESS=1` rewrites them; read the difference.
 
@@ -74,6 +74,12 @@ fn every_language() {
 #[test]
 fn every_shape() {
     check("shapes");
+}
+
+/// Documents as vendors of gateways, storage, conferences, databases, printers and back-up products write them.
+#[test]
+fn every_vendor() {
+    check("vendors");
 }
 
 /// The same table in the encodings of its language gives the same requirements.

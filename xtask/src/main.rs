@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{build, check, debian, launch, setup, soak, test};
+use crate::commands::{build, check, debian, fuzz, launch, setup, soak, test};
 use crate::workspace::Workspace;
 
 /// Sets up, builds, checks, tests and demonstrates Portcullis.
@@ -66,6 +66,14 @@ enum Command {
         kernel: Option<String>,
         /// Test programs of the tests crate; otherwise those of `cargo xtask test`.
         tests: Vec<String>,
+    },
+    /// Set up, and make up documents, catalogs and policies until one breaks a property.
+    Fuzz {
+        /// The target; all of them in turn if none is named (tests/fuzz/targets).
+        target: Option<String>,
+        /// Time for each target.
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u64,
     },
     /// Set up, build, and show the product at work in network namespaces, as root.
     Demo {
@@ -121,6 +129,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test { without_kernel } => test::run(&workspace, without_kernel)?,
         Command::Soak => soak::run(&workspace)?,
         Command::Vm { kernel, tests } => commands::vm::run(&workspace, kernel.as_deref(), &tests)?,
+        Command::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), seconds)?,
         Command::Demo { arguments } => launch::demo(&workspace, &arguments)?,
         Command::Differential { packets, policies, seed } => {
             launch::differential(&workspace, packets, policies, seed)?;

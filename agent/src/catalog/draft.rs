@@ -4,8 +4,10 @@
 //! or for each table where rows name none. Invariant: every requirement, address and exception of the
 //! imports is in the draft once.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{CatalogRow, Document, Role, Sourced, System, TableName};
-use crate::requirement::slug::slug;
+use crate::requirement::slug::{Names, slug};
 use crate::requirement::{Import, Requirement};
 
 impl System {
@@ -13,26 +15,42 @@ impl System {
     #[must_use]
     pub fn draft(name: &str, imports: Vec<Import>) -> Self {
         let title = imports.first().map(|import| import.document.title.clone()).unwrap_or_default();
-        let mut system = Self { name: name.to_owned(), title, ..Self::default() };
+        let system = Self { name: name.to_owned(), title, ..Self::default() };
+        let mut draft =
+            Draft { system, documents: Names::default(), names: Names::default(), roles: HashMap::new() };
         for import in imports {
-            system.add_import(import);
+            draft.add(import);
         }
-        system
+        draft.system
     }
+}
 
-    fn add_import(&mut self, import: Import) {
-        let document = self.documents.len();
+/// A system that is being put together, and what it has so far.
+struct Draft {
+    system: System,
+    /// Names of documents.
+    documents: Names,
+    /// Names of roles.
+    names: Names,
+    /// Indexes of roles by their title.
+    roles: HashMap<String, usize>,
+}
+
+impl Draft {
+    fn add(&mut self, import: Import) {
+        let document = self.system.documents.len();
         let mut info = import.document;
-        info.id = free(&info.id, "document", |id| self.documents.iter().any(|known| known.info.id == id));
+        info.id = self.documents.free(or(&info.id, "document"));
         let mut tables: Vec<TableName> =
             import.tables.into_iter().map(|table| TableName { name: table.name, line: table.line }).collect();
+        let mut known: HashSet<String> = tables.iter().map(|table| table.name.clone()).collect();
         for requirement in &import.requirements {
             // Lists have no table of their own.
-            if !tables.iter().any(|table| table.name == requirement.table) {
+            if known.insert(requirement.table.clone()) {
                 tables.push(TableName { name: requirement.table.clone(), line: requirement.line });
             }
         }
-        self.documents.push(Document { info, tables });
+        self.system.documents.push(Document { info, tables });
         for requirement in import.requirements {
             self.role_of(&requirement).rows.push(CatalogRow {
                 document,
@@ -41,41 +59,31 @@ impl System {
                 also: vec![],
             });
         }
-        self.names.extend(import.names.into_iter().map(|item| Sourced { document, item, also: vec![] }));
-        self.ipsec_exceptions.extend(import.ipsec_exceptions.into_iter().map(|item| Sourced {
-            document,
-            item,
-            also: vec![],
-        }));
+        let names = import.names.into_iter().map(|item| Sourced { document, item, also: vec![] });
+        self.system.names.extend(names);
+        let exceptions =
+            import.ipsec_exceptions.into_iter().map(|item| Sourced { document, item, also: vec![] });
+        self.system.ipsec_exceptions.extend(exceptions);
     }
 
     /// The role that a row belongs to, made where it is the first.
     fn role_of(&mut self, requirement: &Requirement) -> &mut Role {
         let text = if requirement.role.is_empty() { &requirement.table } else { &requirement.role };
-        let known = self.roles.iter().position(|role| role.title == *text);
-        let at = known.unwrap_or_else(|| {
-            let name = free(&slug(text), "role", |name| self.roles.iter().any(|role| role.name == name));
+        let at = if let Some(&at) = self.roles.get(text) {
+            at
+        } else {
+            let name = self.names.free(or(&slug(text), "role"));
             let documented =
                 if requirement.role.is_empty() { vec![] } else { vec![requirement.role.clone()] };
-            self.roles.push(Role { name, title: text.clone(), documented, ..Role::default() });
-            self.roles.len() - 1
-        });
-        &mut self.roles[at]
+            self.system.roles.push(Role { name, title: text.clone(), documented, ..Role::default() });
+            self.roles.insert(text.clone(), self.system.roles.len() - 1);
+            self.system.roles.len() - 1
+        };
+        &mut self.system.roles[at]
     }
 }
 
-/// `wanted`, or `wanted-2` and so on where it is `taken`; `fallback` where nothing is wanted.
-fn free(wanted: &str, fallback: &str, taken: impl Fn(&str) -> bool) -> String {
-    let base = if wanted.is_empty() { fallback } else { wanted };
-    if !taken(base) {
-        return base.to_owned();
-    }
-    let mut number = 2_u32;
-    loop {
-        let name = format!("{base}-{number}");
-        if !taken(&name) {
-            return name;
-        }
-        number += 1;
-    }
+/// `wanted`, or `fallback` where nothing is wanted.
+fn or<'a>(wanted: &'a str, fallback: &'a str) -> &'a str {
+    if wanted.is_empty() { fallback } else { wanted }
 }

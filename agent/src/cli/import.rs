@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
-use super::Outcome;
+use super::Outcome as Exit;
 use crate::catalog::System;
 use crate::document::limits::MAX_BYTES;
-use crate::requirement::Import;
 use crate::requirement::slug::slug;
+use crate::requirement::{Import, Outcome};
 
 /// Reads vendors' documents and prints what they require.
 #[derive(Debug, Args)]
@@ -24,10 +24,10 @@ pub(super) struct ImportArgs {
     /// Form of the output.
     #[arg(long, value_enum, default_value_t = Format::Toml)]
     format: Format,
-    /// Fail where anything could not be read.
+    /// Exit with 1 where anything could not be read; the output is the same.
     #[arg(long)]
     strict: bool,
-    /// Tell how this line was read, instead of printing requirements.
+    /// Tell how this line of the document was read, instead of printing requirements.
     #[arg(long, value_name = "LINE")]
     explain: Option<u32>,
 }
@@ -46,12 +46,15 @@ enum Format {
 /// # Errors
 ///
 /// Where a document cannot be read or the output not be written.
-pub(super) fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Exit> {
     let mut imports = vec![];
     for path in &args.documents {
         let import = import(path)?;
         for diagnostic in &import.diagnostics {
             eprintln!("{}:{}: {}: {}", path.display(), diagnostic.line, diagnostic.message, diagnostic.text);
+        }
+        if args.explain.is_none() {
+            eprintln!("{}: {}", path.display(), summary(&import));
         }
         imports.push(import);
     }
@@ -59,7 +62,7 @@ pub(super) fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Out
         for import in &imports {
             explain(import, line, out)?;
         }
-        return Ok(Outcome::Done);
+        return Ok(Exit::Done);
     }
     let found = imports.iter().any(|import| !import.diagnostics.is_empty());
     match args.format {
@@ -77,19 +80,53 @@ pub(super) fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Out
             out.write_all(System::draft(&name, imports).to_toml().as_bytes())?;
         }
     }
-    Ok(if found && args.strict { Outcome::Failed } else { Outcome::Done })
+    Ok(if found && args.strict { Exit::Failed } else { Exit::Done })
+}
+
+/// How much was read, for a person who wonders whether that is all.
+fn summary(import: &Import) -> String {
+    let number = |count: usize, one: &str, many: &str| {
+        if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
+    };
+    if import.requirements.is_empty() && import.names.is_empty() && import.ipsec_exceptions.is_empty() {
+        return "no ports or addresses found: `--help` tells which formats are read".to_owned();
+    }
+    let mut parts = vec![
+        number(import.requirements.len(), "requirement", "requirements"),
+        format!("from {}", number(import.tables.len(), "table", "tables")),
+    ];
+    if !import.names.is_empty() {
+        parts.insert(1, number(import.names.len(), "address", "addresses"));
+    }
+    if !import.ipsec_exceptions.is_empty() {
+        parts.insert(1, number(import.ipsec_exceptions.len(), "IPsec exception", "IPsec exceptions"));
+    }
+    let unread = import.count(Outcome::Reported);
+    if unread > 0 {
+        parts.push(format!("{} not read, see above", number(unread, "row", "rows")));
+    }
+    parts.join(", ").replacen(", from", " from", 1)
 }
 
 /// Tells how a line was read: its table, its columns, and what came of it.
 fn explain(import: &Import, line: u32, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "{}:{line}", import.document.file)?;
-    if let Some(table) = import.tables.iter().rfind(|table| table.line <= line) {
-        writeln!(out, "  table {} (line {}) {}", table.name, table.line, table.title)?;
+    let row = import.rows.iter().find(|row| row.line == line);
+    let table = row.and_then(|_| import.tables.iter().rfind(|table| table.line <= line));
+    if let (Some(row), Some(table)) = (row, table) {
+        writeln!(
+            out,
+            "  {} of table {} (line {}) {}",
+            row.outcome.describe(),
+            table.name,
+            table.line,
+            table.title
+        )?;
         for column in table.columns.split("; ").filter(|column| !column.is_empty()) {
             writeln!(out, "    column {column}")?;
         }
     }
-    let mut silent = true;
+    let mut silent = row.is_none();
     for requirement in import.requirements.iter().filter(|requirement| requirement.line == line) {
         silent = false;
         writeln!(out, "  requires {}", serde_json::to_string(requirement)?)?;
@@ -107,7 +144,14 @@ fn explain(import: &Import, line: u32, out: &mut impl Write) -> std::io::Result<
         writeln!(out, "  unread: {} ({})", diagnostic.message, diagnostic.text)?;
     }
     if silent {
+        let before = import.rows.iter().rev().find(|row| row.line < line);
+        let behind = import.rows.iter().find(|row| row.line > line);
+        let near: Vec<String> =
+            before.into_iter().chain(behind).map(|row| format!("line {}", row.line)).collect();
         writeln!(out, "  nothing: no row with ports or addresses begins on this line")?;
+        if !near.is_empty() {
+            writeln!(out, "  the nearest rows begin on {}", near.join(" and "))?;
+        }
     }
     Ok(())
 }

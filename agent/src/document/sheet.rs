@@ -78,12 +78,15 @@ fn rows(workbook: &mut Workbook<'_>, name: &str, budget: &mut CellBudget) -> Res
     }
     drop(cells);
     for area in workbook.merge_cells_by_sheet_name(name).map_err(broken)? {
-        let (top, left) = area.start;
+        // A reference may name any two corners.
+        let (one, other) = (area.start, area.end);
+        let (top, left) = (one.0.min(other.0), one.1.min(other.1));
+        let (bottom, right) = (one.0.max(other.0), one.1.max(other.1));
         let Some(cell) = grid.get(&top).and_then(|row| row.get(&left)).cloned() else { continue };
         // A merge over whole columns only counts where there are rows.
-        let covered: Vec<u32> = grid.range(top..=area.end.0).map(|(&row, _)| row).collect();
+        let covered: Vec<u32> = grid.range(top..=bottom).map(|(&row, _)| row).collect();
         for row in covered {
-            for column in left..=area.end.1.min(left.saturating_add(MAX_COLUMNS as u32)) {
+            for column in left..=right.min(left.saturating_add(MAX_COLUMNS as u32)) {
                 if (row, column) != (top, left) {
                     budget.take(1, row.saturating_add(1))?;
                     let repeated = Cell { from_left: column > left, from_above: row > top, ..cell.clone() };
@@ -185,6 +188,19 @@ mod tests {
         assert_eq!(rows, [(2, vec!["Role", "Port"]), (3, vec!["Web", "443"]), (5, vec!["Web", "8443"])]);
         assert!(table.rows[2].cells[0].from_above);
         assert!(matches!(&document.blocks[0], Block::Heading(heading) if heading.text == "Edge"));
+    }
+
+    #[test]
+    fn a_merge_may_name_its_corners_in_any_order() {
+        let sheet = format!(
+            "<sheetData><row r=\"1\">{}{}</row></sheetData><mergeCells count=\"1\"><mergeCell ref=\"B1:A1\"/></mergeCells>",
+            text("A1", "Ports"),
+            text("C1", "Use")
+        );
+        let document = read(&workbook(&sheet)).expect("a workbook");
+        let Block::Table(table) = &document.blocks[1] else { panic!("a table") };
+        let cells: Vec<&str> = table.rows[0].cells.iter().map(|cell| cell.text.as_str()).collect();
+        assert_eq!(cells, ["Ports", "Ports", "Use"]);
     }
 
     #[test]

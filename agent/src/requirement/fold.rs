@@ -1,7 +1,7 @@
 //! Folding: text as it is compared, with the way back to the text as it is shown.
 //!
 //! In comes a cell's text; out comes the same text in compatibility form (full width becomes half
-//! width, ligatures and circled digits fall apart), lower case, without accents. Invariant: every
+//! width, ligatures fall apart, raised digits follow a star), lower case, without accents. Invariant: every
 //! byte of the folded text knows the byte of the source that it came from.
 
 use unicode_normalization::UnicodeNormalization as _;
@@ -32,6 +32,9 @@ impl Folded {
             if first.is_ascii() && length == 1 {
                 folded.push(first.to_ascii_lowercase(), offset);
             } else {
+                if is_raised(first) {
+                    folded.push('*', offset);
+                }
                 for c in rest[..length].nfkc() {
                     folded.push_composed(c, offset);
                 }
@@ -78,6 +81,11 @@ impl Folded {
         self.text.push(c);
         self.origin.resize(self.text.len(), u32::try_from(offset).unwrap_or(u32::MAX));
     }
+}
+
+/// Circled and superscript digits, which mark footnotes: a star keeps them from the number that they follow.
+pub(crate) fn is_raised(c: char) -> bool {
+    matches!(c, '\u{2460}'..='\u{2473}' | '\u{b2}' | '\u{b3}' | '\u{b9}' | '\u{2070}'..='\u{2079}')
 }
 
 /// Folds a word of the vocabulary.

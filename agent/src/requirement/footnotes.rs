@@ -12,6 +12,9 @@ use crate::document::{Block, Row, collapse};
 /// Blocks behind a table that may hold its footnotes.
 const REACH: usize = 12;
 
+/// Characters at the start of a line in which its mark stands.
+const LEAD: usize = 4;
+
 /// Footnotes by their marks.
 #[derive(Debug, Default)]
 pub(crate) struct Footnotes(HashMap<String, String>);
@@ -70,7 +73,18 @@ impl Footnotes {
             .take_while(|c| matches!(c, '*' | '†' | '‡' | '§'))
             .map(char::len_utf8)
             .sum::<usize>();
-        let (mark, text) = if stars > 0 {
+        // `※1 text`, `*1 text`, `① text` explain the same mark as `1. text`.
+        let folded = Folded::new(&line.chars().take(LEAD).collect::<String>());
+        let numbered = folded.as_str().trim_start_matches(['*', '※']);
+        let digits = numbered.bytes().take_while(u8::is_ascii_digit).count();
+        let raised = numbered.len() < folded.as_str().len() && (1..=2).contains(&digits);
+        let (mark, text) = if raised {
+            let behind = folded.source(folded.as_str().len() - numbered.len() + digits);
+            (
+                &numbered[..digits],
+                line.get(behind..).unwrap_or_default().trim_start_matches([')', ']', '.', ':']),
+            )
+        } else if stars > 0 {
             (&line[..stars], &line[stars..])
         } else {
             let open = usize::from(line.starts_with(['(', '[']));
@@ -103,6 +117,8 @@ mod tests {
             "(1) Nodes of one site.",
             "2. With a balancer.",
             "† By default.",
+            "※3 Both ways.",
+            "④ On request.",
         ];
         let lines = lines.iter().map(|text| Line { number: 1, text: (*text).to_owned() }).collect();
         let notes = Footnotes::behind(&[Block::Paragraph(Paragraph { lines, bold: false })]);
@@ -112,6 +128,8 @@ mod tests {
             ("1", "Nodes of one site."),
             ("2", "With a balancer."),
             ("†", "By default."),
+            ("3", "Both ways."),
+            ("4", "On request."),
         ] {
             assert_eq!(notes.get(mark), Some(text), "{mark}");
         }

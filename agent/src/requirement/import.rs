@@ -11,6 +11,7 @@ use super::diagnostic::Diagnostic;
 use super::footnotes::Footnotes;
 use super::ipsec::IpsecException;
 use super::names::Name;
+use super::outcome::{Outcome, RowOutcome};
 use super::reading::Readings;
 use super::surroundings::Surroundings;
 use super::vocabulary::{Vocabulary, VocabularyError};
@@ -34,6 +35,9 @@ pub struct Import {
     pub ipsec_exceptions: Vec<IpsecException>,
     /// What a person should look at.
     pub diagnostics: Vec<Diagnostic>,
+    /// What came of each row of the tables; told by `--explain`, not printed.
+    #[serde(skip)]
+    pub rows: Vec<RowOutcome>,
 }
 
 /// A document that requirements come from.
@@ -100,23 +104,42 @@ impl Import {
         import.document.id = slug::slug(&import.document.title);
         Ok(import)
     }
+
+    /// How many rows of the tables came to `outcome`.
+    #[must_use]
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.rows.iter().filter(|row| row.outcome == outcome).count()
+    }
+
+    /// How many requirements, addresses and exceptions there are.
+    pub(crate) fn found(&self) -> usize {
+        self.requirements.len() + self.names.len() + self.ipsec_exceptions.len()
+    }
 }
 
 /// Walks through a document and collects what it requires.
 struct Importer {
     readings: Readings,
     surroundings: Surroundings,
+    /// Names of tables.
+    taken: slug::Names,
     import: Import,
 }
 
 impl Importer {
     fn new(words: &'static Vocabulary) -> Self {
         let import = Import { schema: SCHEMA, ..Import::default() };
-        Self { readings: Readings::new(words), surroundings: Surroundings::default(), import }
+        Self {
+            readings: Readings::new(words),
+            surroundings: Surroundings::default(),
+            taken: slug::Names::default(),
+            import,
+        }
     }
 
     fn run(mut self, document: Document) -> Import {
         self.import.document.language = language::of(&document).to_owned();
+        self.surroundings = Surroundings::of(document.title.clone());
         let blocks = unruled::tables(document.blocks, self.readings.words);
         let title = document.title.or_else(|| first_text(&blocks));
         self.import.document.title = title.unwrap_or_default();
@@ -145,13 +168,10 @@ impl Importer {
         let caption = self.surroundings.caption_of(table);
         let scope = self.surroundings.scope(caption.as_deref(), self.readings.words);
         let footnotes = Footnotes::behind(behind);
-        let before =
-            (self.import.requirements.len(), self.import.names.len(), self.import.ipsec_exceptions.len());
+        let before = self.import.found();
         let name = self.table_name(&scope.titles);
         let columns = tables::read(table, &name, &scope, footnotes, &self.readings, &mut self.import);
-        let after =
-            (self.import.requirements.len(), self.import.names.len(), self.import.ipsec_exceptions.len());
-        if before != after {
+        if self.import.found() != before {
             let title = scope.titles.first().cloned().unwrap_or_default();
             self.import.tables.push(TableInfo {
                 name,
@@ -159,24 +179,19 @@ impl Importer {
                 title,
                 columns: columns.unwrap_or_default(),
             });
+        } else {
+            self.taken.take_back(&name);
         }
     }
 
     /// A name that no other table of the document has.
-    fn table_name(&self, titles: &[String]) -> String {
+    fn table_name(&mut self, titles: &[String]) -> String {
         let base = titles
             .iter()
             .map(|title| slug::slug(title))
             .find(|slug| !slug.is_empty())
             .unwrap_or_else(|| "table".to_owned());
-        let taken = |name: &str| self.import.tables.iter().any(|table| table.name == name);
-        let mut name = base.clone();
-        let mut number = 2;
-        while taken(&name) {
-            name = format!("{base}-{number}");
-            number += 1;
-        }
-        name
+        self.taken.free(&base)
     }
 }
 

@@ -39,15 +39,15 @@ pub struct IpsecException {
 
 /// The exception that a row states.
 pub(crate) fn exception(row: &Row, layout: &Layout, readings: &Readings) -> Option<IpsecException> {
-    let cell = |kind: &Column| {
+    let cell = |kind: Column| {
         layout.position(kind).and_then(|at| row.cells.get(at)).map(Cell::one_line).unwrap_or_default()
     };
-    let end = |kind: &Column| {
+    let end = |kind: Column| {
         let text = cell(kind);
         let any = readings.words.ports.whole(Folded::new(&text).as_str()) == Some(PortWord::Any);
         if any { "any".to_owned() } else { text }
     };
-    let ports = |kind: &Column| {
+    let ports = |kind: Column| {
         let text = cell(kind);
         let expression = readings.ports(&text);
         let ports: Vec<String> = expression
@@ -63,12 +63,12 @@ pub(crate) fn exception(row: &Row, layout: &Layout, readings: &Readings) -> Opti
             format!("named:{text}")
         }
     };
-    let (source, destination) = (end(&Column::Source), end(&Column::Destination));
-    let rule = cell(&Column::Rule);
+    let (source, destination) = (end(Column::Source), end(Column::Destination));
+    let rule = cell(Column::Rule);
     if rule.is_empty() && source.is_empty() && destination.is_empty() {
         return None;
     }
-    let mut protocols = readings.protocols(&cell(&Column::Protocol)).protocols();
+    let mut protocols = readings.protocols(&cell(Column::Protocol)).protocols();
     protocols.sort_unstable();
     Some(IpsecException {
         line: row.line,
@@ -77,8 +77,8 @@ pub(crate) fn exception(row: &Row, layout: &Layout, readings: &Readings) -> Opti
         source,
         destination,
         protocols,
-        source_ports: ports(&Column::SourcePorts),
-        destination_ports: ports(&Column::Ports),
-        authentication: cell(&Column::Authentication),
+        source_ports: ports(Column::SourcePorts),
+        destination_ports: ports(Column::Ports),
+        authentication: cell(Column::Authentication),
     })
 }

@@ -87,6 +87,7 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
             service,
             source: parties.source,
             destination: parties.destination,
+            qualified: text.clone(),
             ..Statement::default()
         };
         let groups = stated

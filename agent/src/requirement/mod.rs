@@ -4,6 +4,7 @@
 //! `portcullis import --format json` prints. They hold what the document says, not what a policy
 //! makes of it: nothing here knows of interfaces, addresses or the kernel.
 
+mod cells;
 mod columns;
 mod diagnostic;
 pub mod difference;
@@ -19,12 +20,15 @@ mod language;
 mod lists;
 mod matrix;
 mod names;
+mod outcome;
+mod pairing;
 mod reading;
 mod rows;
 mod settings;
 pub mod slug;
 mod split_ranges;
 mod statement;
+mod subject;
 mod surroundings;
 mod tables;
 mod unruled;
@@ -34,6 +38,7 @@ pub use self::diagnostic::Diagnostic;
 pub use self::import::{DocumentInfo, Import, ImportError, TableInfo};
 pub use self::ipsec::IpsecException;
 pub use self::names::Name;
+pub use self::outcome::{Outcome, RowOutcome};
 pub use self::vocabulary::VocabularyError;
 
 use std::fmt;

@@ -91,7 +91,13 @@ pub(crate) fn addresses(text: &str) -> Vec<Address> {
     for word in
         text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '(' | ')' | '<' | '>' | '、'))
     {
-        if let Some(address) = parse(word)
+        // `relay.example.com:80, 443`: another port of the same address.
+        let another = found.last().filter(|before| before.port.is_some()).and_then(|before| {
+            let digits = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+            let port = digits.then(|| word.parse().ok().filter(|&port| port > 0)).flatten()?;
+            Some(Address { port: Some(port), ..before.clone() })
+        });
+        if let Some(address) = another.or_else(|| parse(word))
             && !found.iter().any(|known| {
                 (&known.scheme, &known.host, known.port) == (&address.scheme, &address.host, address.port)
             })
@@ -208,6 +214,16 @@ mod tests {
                 found.as_ref().map(|address| (address.scheme.as_str(), address.host.as_str(), address.port));
             assert_eq!(found, expected, "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_has_all_its_ports() {
+        let ports: Vec<_> = addresses("https://a.example.com:80, 8443 relay.example.com 443")
+            .into_iter()
+            .map(|address| (address.host, address.port))
+            .collect();
+        let a = || "a.example.com".to_owned();
+        assert_eq!(ports, [(a(), Some(80)), (a(), Some(8443)), ("relay.example.com".to_owned(), None)]);
     }
 
     #[test]

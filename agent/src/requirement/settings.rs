@@ -16,11 +16,11 @@ use crate::document::{Cell, Row};
 /// Reads one row of settings.
 pub(crate) fn read(row: &Row, context: &Context<'_>, import: &mut Import) {
     let readings = context.readings;
-    let cell = |kind: &Column| {
+    let cell = |kind: Column| {
         context.layout.position(kind).and_then(|at| row.cells.get(at)).map(Cell::one_line).unwrap_or_default()
     };
-    let (name, default) = (cell(&Column::Parameter), cell(&Column::Default));
-    let others = [Column::Service, Column::Role, Column::Feature, Column::Note].map(|kind| cell(&kind));
+    let (name, default) = (cell(Column::Parameter), cell(Column::Default));
+    let others = [Column::Service, Column::Role, Column::Feature, Column::Note].map(cell);
     let [service, role, ..] = &others;
     let describes = |text: &String| {
         readings.words.ports.find(&Folded::new(text)).iter().any(|found| found.meaning == PortWord::Port)
@@ -44,8 +44,8 @@ pub(crate) fn read(row: &Row, context: &Context<'_>, import: &mut Import) {
         }
         return;
     }
-    let bound = |kind: &Column| cell(kind).replace([' ', ',', '.', '\u{a0}'], "").parse::<u16>().ok();
-    let parameter = match (bound(&Column::Minimum), bound(&Column::Maximum)) {
+    let bound = |kind: Column| cell(kind).replace([' ', ',', '.', '\u{a0}'], "").parse::<u16>().ok();
+    let parameter = match (bound(Column::Minimum), bound(Column::Maximum)) {
         (None, None) => None,
         (min, max) => Some(Parameter {
             name: name.clone(),
@@ -58,7 +58,7 @@ pub(crate) fn read(row: &Row, context: &Context<'_>, import: &mut Import) {
     if parameter.is_none() && !name.is_empty() {
         notes.push(format!("setting {name}"));
     }
-    let protocols = readings.protocols(&cell(&Column::Protocol)).protocols();
+    let protocols = readings.protocols(&cell(Column::Protocol)).protocols();
     let scope = context.scope;
     let statement = Statement {
         line: row.line,

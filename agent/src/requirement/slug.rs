@@ -3,6 +3,8 @@
 //! In comes a title; out come lower-case Latin letters, digits and single hyphens. Invariant: a slug has
 //! at most 48 characters and neither begins nor ends with a hyphen.
 
+use std::collections::{HashMap, HashSet};
+
 /// Longest slug.
 const LONGEST: usize = 48;
 
@@ -26,9 +28,49 @@ pub fn slug(title: &str) -> String {
     slug
 }
 
+/// Names that are given once each.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    taken: HashSet<String>,
+    /// The last number that each name was given with, so that thousands alike cost no search.
+    last: HashMap<String, u32>,
+}
+
+impl Names {
+    /// `wanted`, or `wanted-2` and so on where it is taken.
+    pub fn free(&mut self, wanted: &str) -> String {
+        let mut name = wanted.to_owned();
+        while !self.taken.insert(name.clone()) {
+            let last = self.last.entry(wanted.to_owned()).or_insert(1);
+            *last += 1;
+            name = format!("{wanted}-{last}");
+        }
+        name
+    }
+
+    /// Takes back the name that was given last, as if it had not been.
+    pub fn take_back(&mut self, name: &str) {
+        self.taken.remove(name);
+        if let Some((wanted, number)) = name.rsplit_once('-')
+            && let Some(last) = self.last.get_mut(wanted).filter(|last| last.to_string() == number)
+        {
+            *last -= 1;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::slug;
+    use super::{Names, slug};
+
+    #[test]
+    fn names_are_given_once() {
+        let mut names = Names::default();
+        let given = ["ports", "ports-2", "ports", "ports", "ports"].map(|wanted| names.free(wanted));
+        assert_eq!(given, ["ports", "ports-2", "ports-3", "ports-4", "ports-5"]);
+        names.take_back("ports-5");
+        assert_eq!(names.free("ports"), "ports-5");
+    }
 
     #[test]
     fn titles_become_names() {

@@ -35,6 +35,9 @@ pub(crate) struct Statement {
     pub(crate) qualified: String,
 }
 
+/// Bytes of the longest word that qualifies nothing: `SCTP`, and one Chinese character.
+const LONGEST_NAME: usize = 4;
+
 impl Statement {
     /// Adds the requirements that `groups` make to `import`.
     pub(crate) fn state(self, groups: Vec<Group>, scope: &Scope, readings: &Readings, import: &mut Import) {
@@ -44,7 +47,7 @@ impl Statement {
         for group in joined(groups) {
             let mut inferred: Vec<String> = vec![];
             let mut protocols = group.protocols.clone();
-            let mut ports = group.ports.clone();
+            let mut ports = unique(group.ports.iter().copied());
             if !protocols.is_empty() && protocols.iter().all(|protocol| protocol.is_portless()) {
                 // `any` beside a protocol that has no ports.
                 ports.retain(|ports| *ports != Ports::Any);
@@ -89,7 +92,9 @@ impl Statement {
             return (stated, false);
         }
         let said = |text: &String| surroundings::direction_in(readings.hints(text).flows.iter().copied());
-        if let Some(stated) = [&self.role, &self.service].into_iter().find_map(said).or(scope.direction) {
+        if let Some(stated) =
+            [&self.role, &self.service, self.qualification()].into_iter().find_map(said).or(scope.direction)
+        {
             return (stated, false);
         }
         let noted = self.notes.iter().flat_map(|note| {
@@ -139,9 +144,16 @@ impl Statement {
         }
     }
 
+    /// The text of the port cells where it can say more than ports: `443 TCP` cannot.
+    fn qualification(&self) -> &String {
+        const NOTHING: &String = &String::new();
+        let says = self.qualified.split(|c: char| !c.is_alphabetic()).any(|word| word.len() > LONGEST_NAME);
+        if says { &self.qualified } else { NOTHING }
+    }
+
     /// Qualifications that the row's words make.
     fn flags(&self, readings: &Readings) -> Vec<&'static str> {
-        let texts = [&self.role, &self.service, &self.qualified].into_iter().chain(&self.notes);
+        let texts = [&self.role, &self.service, self.qualification()].into_iter().chain(&self.notes);
         let found = texts.flat_map(|text| readings.hints(text).flags.clone()).map(|flag| match flag {
             FlagWord::Legacy => "legacy",
             FlagWord::Optional => "optional",

@@ -24,6 +24,8 @@ pub(crate) struct Parties {
 /// What was passed on the way to a table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Surroundings {
+    /// The document's own title.
+    title: Option<String>,
     headings: Vec<Heading>,
     /// The paragraph right before, if it can head the next block.
     lead: Option<(String, bool)>,
@@ -45,6 +47,11 @@ pub(crate) struct Scope {
 }
 
 impl Surroundings {
+    /// The surroundings of nothing yet, in a document with this title.
+    pub(crate) fn of(title: Option<String>) -> Self {
+        Self { title, ..Self::default() }
+    }
+
     /// Passes a heading.
     pub(crate) fn heading(&mut self, heading: &Heading) {
         self.at_title = self.headings.is_empty() && heading.level == 1;
@@ -103,7 +110,13 @@ impl Surroundings {
             .map(|(depth, heading)| (depth, trim_title(&heading.text, words)))
             .collect();
         titles.extend(headings.iter().map(|(_, text)| text.clone()));
-        let names_role = |text: &String| !is_generic(text, words) && parties(text, words).is_none();
+        let title =
+            self.title.as_deref().or_else(|| self.headings.first().map(|heading| heading.text.as_str()));
+        let names_role = |text: &String| {
+            let generic = is_generic(text, words)
+                || title.is_some_and(|title| is_generic(without_product(text, title), words));
+            !generic && parties(text, words).is_none()
+        };
         let is_title =
             |depth: usize| depth == 0 && self.headings.first().is_some_and(|heading| heading.level == 1);
         let leading = lead
@@ -156,8 +169,42 @@ fn unnumbered<'a>(text: &'a str, words: &Vocabulary) -> Option<&'a str> {
     (!rest.is_empty()).then_some(rest)
 }
 
+/// `text` without the words at its start or its end with which `title` begins: the product's name.
+fn without_product<'a>(text: &'a str, title: &str) -> &'a str {
+    let title: Vec<String> = title.split_whitespace().map(super::fold::fold).collect();
+    let mut end = 0;
+    let words: Vec<(usize, &str)> = text
+        .split_inclusive(char::is_whitespace)
+        .map(|word| {
+            let start = end;
+            end += word.len();
+            (start, word.trim_end())
+        })
+        .filter(|(_, word)| !word.is_empty())
+        .collect();
+    let same = |at: usize, word: &str| title.get(at).is_some_and(|known| *known == super::fold::fold(word));
+    let leading = words.iter().enumerate().take_while(|&(at, (_, word))| same(at, word)).count();
+    if leading > 0 {
+        // The whole title is not only the product.
+        return words.get(leading).map_or(text, |(start, _)| &text[*start..]);
+    }
+    let trailing = (1..words.len())
+        .find(|&first| words[first..].iter().enumerate().all(|(at, (_, word))| same(at, word)));
+    trailing.map_or(text, |first| &text[..words[first].0])
+}
+
+/// `text` without a parenthesis at its end that holds a number, as the revision of a document does.
+fn without_revision(text: &str) -> &str {
+    let Some(rest) = text.trim_end().strip_suffix([')', '）', ']']) else { return text };
+    match rest.rfind(['(', '（', '[']) {
+        Some(open) if rest[open..].chars().any(|c| c.is_ascii_digit()) => rest[..open].trim_end(),
+        _ => text,
+    }
+}
+
 /// Whether a title names nothing but ports, directions and documents.
 pub(crate) fn is_generic(text: &str, words: &Vocabulary) -> bool {
+    let text = without_revision(text);
     let folded = Folded::new(text);
     let numbering = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace());
     numbering.is_empty()
@@ -283,6 +330,21 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_the_product_is_no_role() {
+        let words = Vocabulary::standard().expect("well-formed");
+        for (caption, role) in [
+            ("Vault 9 required ports", None),
+            ("Required ports for Vault 9", None),
+            ("Vault 9 media server", Some("Vault 9 media server")),
+            ("Media server", Some("Media server")),
+        ] {
+            let surroundings = Surroundings::of(Some("Vault 9 administration guide".to_owned()));
+            let scope = surroundings.scope(Some(caption), words);
+            assert_eq!(scope.captioned_role.as_deref(), role, "{caption}");
+        }
+    }
+
+    #[test]
     fn ports_and_directions_are_no_roles() {
         let words = Vocabulary::standard().expect("well-formed");
         for (text, generic) in [
@@ -290,6 +352,9 @@ mod tests {
             ("2.1 Ports and protocols", true),
             ("Eingehende Verbindungen", true),
             ("必要なポート", true),
+            ("Porte di origine e destinazione", true),
+            ("Required ports (Rev. 3.1)", true),
+            ("Ports (mail relay)", false),
             ("Control plane", false),
             ("Ports of the mail relay", false),
         ] {

@@ -9,7 +9,9 @@ use super::fold::Folded;
 use super::footnotes::Footnotes;
 use super::import::Import;
 use super::names::{self, Name};
+use super::outcome::{Outcome, RowOutcome};
 use super::reading::Readings;
+use super::subject::Subject;
 use super::surroundings::{self, Parties, Scope};
 use super::{Diagnostic, ipsec, matrix, rows, settings};
 use crate::document::{Cell, Row, Table};
@@ -44,7 +46,7 @@ pub(crate) fn read(
         scope.titles.iter().take(2).any(|title| !readings.words.ipsec.find(&Folded::new(title)).is_empty());
     let layout = Layout::of(table, speaks_of_ipsec, readings)?;
     let mut scope = scope.clone();
-    if let Some(title) = &layout.title {
+    for title in &layout.titles {
         // A title row heads the table as a caption does.
         scope.direction = surroundings::direction(title, readings.words).or(scope.direction);
         scope.parties = surroundings::parties(title, readings.words).or(scope.parties);
@@ -58,19 +60,30 @@ pub(crate) fn read(
         body.iter().map(|row| layout.columns.len() > 1 && footnotes.row(row, readings.words)).collect();
     let sections = sections(body, &notes, readings);
     let context = Context { name, layout: &layout, scope: &scope, footnotes: &footnotes, readings };
-    let subject = rows::Subject::of(body, &layout, readings);
+    let subject = Subject::of(body, &layout, readings);
     let mut section = Section::default();
     let mut carried = rows::Carried::default();
+    let heads = &table.rows[..layout.header_rows];
+    import.rows.extend(heads.iter().map(|row| RowOutcome { line: row.line, outcome: Outcome::Header }));
     for (at, row) in body.iter().enumerate() {
-        let empty = row.cells.iter().all(Cell::is_empty);
-        if empty || notes[at] || layout.repeats_header(row) {
+        let aside = if row.cells.iter().all(Cell::is_empty) {
+            Some(Outcome::Blank)
+        } else if notes[at] {
+            Some(Outcome::Footnote)
+        } else if layout.repeats_header(row) {
+            Some(Outcome::Repeated)
+        } else {
+            sections[at].then_some(Outcome::Label)
+        };
+        if let Some(outcome) = aside {
+            if outcome == Outcome::Label {
+                section = label(&spanning(row).unwrap_or_default(), readings);
+                carried = rows::Carried::default();
+            }
+            import.rows.push(RowOutcome { line: row.line, outcome });
             continue;
         }
-        if sections[at] {
-            section = label(&spanning(row).unwrap_or_default(), readings);
-            carried = rows::Carried::default();
-            continue;
-        }
+        let (before, reported) = (import.found(), import.diagnostics.len());
         match layout.shape {
             Shape::Ports => rows::read(row, &context, &section, &subject, &mut carried, import),
             Shape::Matrix { transposed, parties } => matrix::read(row, &context, transposed, parties, import),
@@ -85,6 +98,14 @@ pub(crate) fn read(
             },
             Shape::Names => name_row(row, &layout, import),
         }
+        let outcome = if import.found() != before {
+            Outcome::Read
+        } else if import.diagnostics.len() > reported {
+            Outcome::Reported
+        } else {
+            Outcome::Nothing
+        };
+        import.rows.push(RowOutcome { line: row.line, outcome });
     }
     Some(layout.describe())
 }
@@ -143,9 +164,9 @@ fn label(text: &str, readings: &Readings) -> Section {
 /// A row of a table of addresses.
 fn name_row(row: &Row, layout: &Layout, import: &mut Import) {
     let at = layout
-        .position(&Column::Url)
+        .position(Column::Url)
         .or_else(|| row.cells.iter().position(|cell| names::is_address(&cell.text)));
-    let Some(cell) = at.and_then(|at| row.cells.get(at)) else { return };
+    let cell = at.and_then(|at| row.cells.get(at));
     let purpose: Vec<String> = row
         .cells
         .iter()
@@ -153,7 +174,7 @@ fn name_row(row: &Row, layout: &Layout, import: &mut Import) {
         .filter(|(column, cell)| Some(*column) != at && !cell.is_empty() && !cell.from_left)
         .map(|(_, cell)| cell.one_line())
         .collect();
-    let addresses = names::addresses(&cell.text);
+    let addresses = cell.map(|cell| names::addresses(&cell.text)).unwrap_or_default();
     if addresses.is_empty() {
         import.diagnostics.push(Diagnostic::new(
             row.line,

@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod debian;
+pub(crate) mod fuzz;
 pub(crate) mod launch;
 pub(crate) mod setup;
 pub(crate) mod soak;

@@ -6,7 +6,7 @@
 
 use super::grid::TableBuilder;
 use crate::document::limits::{CellBudget, MAX_DEPTH};
-use crate::document::{Block, Heading, Item, Line, Paragraph, ReadError, collapse};
+use crate::document::{Block, Heading, Item, Line, Paragraph, ReadError, Table, collapse};
 
 /// Where text outside of tables goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -274,9 +274,26 @@ impl<'a> Builder<'a> {
 
     fn end_table(&mut self, table: TableBuilder) {
         match table.finish(self.budget) {
+            Ok(Some(table)) if !self.tables.is_empty() && is_list(&table) => self.inline(&table),
             Ok(Some(table)) => self.blocks.push(Block::Table(table)),
             Ok(None) => {}
             Err(failure) => self.note(Err(failure)),
+        }
+    }
+
+    /// Puts the rows of a table as lines into the cell that holds it.
+    fn inline(&mut self, table: &Table) {
+        let strong = self.strong > 0;
+        let target = self.target();
+        for row in &table.rows {
+            for cell in &row.cells {
+                target.end_line();
+                for line in cell.text.lines() {
+                    target.push(line, row.line, strong);
+                    target.end_line();
+                }
+                target.marks.extend(cell.marks.iter().cloned());
+            }
         }
     }
 
@@ -322,4 +339,9 @@ impl<'a> Builder<'a> {
             self.blocks.push(Block::List(std::mem::take(&mut self.items)));
         }
     }
+}
+
+/// Whether a table inside of a cell only stacks lines.
+fn is_list(table: &Table) -> bool {
+    table.caption.is_none() && table.rows.iter().all(|row| row.cells.len() == 1)
 }

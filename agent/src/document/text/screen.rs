@@ -23,7 +23,7 @@ impl Screen {
             }
             let width = c.width().unwrap_or(0);
             // Combining characters stay with their base, at the cost of one column.
-            columns.push(c);
+            columns.push(if c == FILLER { ' ' } else { c });
             if width > 1 {
                 columns.push(FILLER);
             }

@@ -30,6 +30,8 @@ pub(super) enum Element {
     Inner(Vec<Element>),
     /// Text from one folded offset to another.
     Remark(usize, usize),
+    /// `IP protocol` without its number.
+    Numbered,
     Nothing,
 }
 
@@ -205,6 +207,10 @@ impl<'a> Reader<'a> {
             PortWord::Any if self.context == Context::Protocols => {
                 elements.push(Element::Protocol(Protocol::Any));
             }
+            // `1-65535` is a range in a list, and any port where it is all that a group has.
+            PortWord::Any if self.text[tokens[at].start..].starts_with(|c: char| c.is_ascii_digit()) => {
+                elements.extend(self.range(1, 65_535).map(Element::Ports));
+            }
             PortWord::Any => elements.push(Element::Ports(Ports::Any)),
             PortWord::Dynamic => elements.push(Element::Ports(Ports::Dynamic)),
             PortWord::Unspecified => elements.push(Element::Ports(Ports::Unspecified)),
@@ -228,6 +234,11 @@ impl<'a> Reader<'a> {
                 if let Some(number) = following.and_then(|number| u8::try_from(number.value).ok()) {
                     elements.push(Element::Protocol(by_number(number)));
                     return next + 1;
+                }
+                // A bare `IP` or `protocol` says less.
+                let said = &self.text[tokens[at].start..tokens[at].end];
+                if said.contains("ip") && said.len() > 2 {
+                    elements.push(Element::Numbered);
                 }
             }
             PortWord::Protocol(_)
@@ -304,6 +315,15 @@ impl<'a> Reader<'a> {
         {
             end += 1;
         }
+        // `443*1`, `443 ※1`, `443①`: the number belongs to the mark, unless nothing stands before it.
+        if let Some(Token { kind: Kind::Number(number), start, .. }) = tokens.get(end)
+            && *start == tokens[end - 1].end
+            && number.value <= LAST_FOOTNOTE
+            && at > 0
+        {
+            self.marks.push(number.value.to_string());
+            return end + 1;
+        }
         self.marks.push(self.text[tokens[at].start..tokens[end - 1].end].to_owned());
         end
     }
@@ -321,7 +341,7 @@ fn remark(elements: &mut Vec<Element>, start: usize, end: usize, text: &str) {
 }
 
 /// IANA protocol numbers 6 and 17 are TCP and UDP.
-fn by_number(number: u8) -> Protocol {
+pub(crate) fn by_number(number: u8) -> Protocol {
     match number {
         6 => Protocol::Tcp,
         17 => Protocol::Udp,

@@ -22,8 +22,11 @@ pub(super) fn read(
     let mut reader = Reader::new(folded.as_str(), context);
     let elements = reader.read(tokens);
     let mut cell = Cell { words, groups: vec![], line: 0 };
-    let mut expression =
-        Expression { nothing: elements.contains(&Element::Nothing), ..Expression::default() };
+    let mut expression = Expression {
+        nothing: elements.contains(&Element::Nothing),
+        numbered: elements.contains(&Element::Numbered),
+        ..Expression::default()
+    };
     for statement in elements.split_inclusive(|element| matches!(element, Element::Break { .. })) {
         cell.statement(statement);
         cell.line += usize::from(matches!(statement.last(), Some(Element::Break { line: true })));
@@ -34,7 +37,7 @@ pub(super) fn read(
         // The only numbers of the cell are its ports, whatever words stand before them.
         let protocols = unique(groups.iter().flat_map(|group| group.protocols.iter().copied()));
         let applications = unique(groups.iter().flat_map(|group| group.applications.iter().copied()));
-        groups = vec![Group { protocols, applications, ports: reader.swallowed, line: 0 }];
+        groups = vec![Group { protocols, applications, ports: reader.swallowed, ..Group::default() }];
     }
     expression.groups = groups;
     expression.problems = reader.problems;
@@ -124,11 +127,16 @@ impl Cell<'_> {
                             | Element::Separator
                             | Element::Break { .. }
                             | Element::Remark(..)
+                            | Element::Numbered
                             | Element::Nothing => {}
                         }
                     }
                 }
-                Element::Separator | Element::Break { .. } | Element::Remark(..) | Element::Nothing => {}
+                Element::Separator
+                | Element::Break { .. }
+                | Element::Remark(..)
+                | Element::Numbered
+                | Element::Nothing => {}
             }
         }
     }
@@ -151,6 +159,11 @@ impl Cell<'_> {
     fn protocol(&mut self, protocol: Protocol, style: Style, open: &mut Open) {
         if style == Style::Before && !open.group.ports.is_empty() && !open.group.protocols.is_empty() {
             self.close(open);
+        }
+        if style == Style::Behind && open.group.protocols.is_empty() {
+            // `22, 161/UDP`: the protocol stands beside the last one.
+            let ports = &open.group.ports;
+            open.group.sharing = ports[..ports.len().saturating_sub(1)].to_vec();
         }
         open.group.protocols.push(protocol);
     }
@@ -188,7 +201,7 @@ impl Cell<'_> {
                 let goes_on =
                     index > start || style == Style::Before || before.line + 1 >= self.groups[index].line;
                 if goes_on && !before.protocols.is_empty() {
-                    self.groups[index].protocols = before.protocols;
+                    self.groups[index].take_protocols(&before.protocols);
                 }
             }
         }
@@ -196,7 +209,7 @@ impl Cell<'_> {
         if alone && self.groups[..start].iter().any(needs) {
             let last = self.groups.remove(start);
             for group in self.groups.iter_mut().filter(|group| needs(group)) {
-                group.protocols.clone_from(&last.protocols);
+                group.take_protocols(&last.protocols);
                 group.applications.clone_from(&last.applications);
             }
         }
@@ -221,7 +234,7 @@ impl Cell<'_> {
             for group in groups.iter_mut().filter(|group| {
                 group.protocols.is_empty() && group.applications.is_empty() && !group.ports.is_empty()
             }) {
-                group.protocols.clone_from(protocols);
+                group.take_protocols(protocols);
             }
         }
         let with_ports = groups.iter().any(|group| !group.ports.is_empty());
@@ -256,6 +269,12 @@ impl Cell<'_> {
 
 /// Numbers say more than words: `dynamic (49152-65535)` is the range.
 fn plain(mut ports: Vec<Ports>) -> Vec<Ports> {
+    if let [Ports::Range(range)] = ports[..]
+        && range.lo() <= 1
+        && range.hi() == u16::MAX
+    {
+        return vec![Ports::Any];
+    }
     let numbers = ports.iter().any(|ports| matches!(ports, Ports::Range(_) | Ports::Beyond { .. }));
     if numbers {
         ports.retain(|ports| !matches!(ports, Ports::Dynamic | Ports::Unspecified | Ports::Any));
@@ -279,6 +298,10 @@ fn leading(element: &Element) -> Option<Style> {
         Element::Ports(_) => Some(Style::Behind),
         Element::Protocol(_) | Element::Application(_) => Some(Style::Before),
         Element::Inner(inner) => inner.iter().find_map(leading),
-        Element::Separator | Element::Break { .. } | Element::Remark(..) | Element::Nothing => None,
+        Element::Separator
+        | Element::Break { .. }
+        | Element::Remark(..)
+        | Element::Numbered
+        | Element::Nothing => None,
     }
 }

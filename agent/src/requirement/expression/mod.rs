@@ -9,6 +9,7 @@ mod groups;
 mod number;
 mod token;
 
+pub(crate) use self::elements::by_number;
 use super::fold::Folded;
 use super::vocabulary::Vocabulary;
 use super::{Ports, Protocol};
@@ -26,6 +27,8 @@ pub(crate) struct Expression {
     pub(crate) marks: Vec<String>,
     /// The cell says that there are no ports.
     pub(crate) nothing: bool,
+    /// The cell says `IP protocol` and no number: the number stands elsewhere in its row.
+    pub(crate) numbered: bool,
 }
 
 /// Ports that share their protocols.
@@ -37,6 +40,9 @@ pub(crate) struct Group {
     pub(crate) ports: Vec<Ports>,
     /// Application protocols, as indexes of the vocabulary.
     pub(crate) applications: Vec<usize>,
+    /// Those of the ports beside which the text names no protocol: they share one that is named elsewhere in
+    /// the cell, as 22 does in `22; 161/UDP`.
+    pub(crate) sharing: Vec<Ports>,
     /// Line of the cell on which the group begins, from 0.
     pub(crate) line: usize,
 }
@@ -124,6 +130,12 @@ impl Expression {
 }
 
 impl Group {
+    /// Takes protocols that are named elsewhere in the cell.
+    fn take_protocols(&mut self, protocols: &[Protocol]) {
+        self.protocols = protocols.to_vec();
+        self.sharing.clone_from(&self.ports);
+    }
+
     fn is_empty(&self) -> bool {
         self.protocols.is_empty() && self.ports.is_empty() && self.applications.is_empty()
     }

@@ -100,7 +100,7 @@ pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
             ':' => push(Kind::Colon, end),
             '(' | '[' | '{' | '【' | '〔' => push(Kind::Open, end),
             ')' | ']' | '}' | '】' | '〕' => push(Kind::Close, end),
-            '*' | '†' | '‡' | '§' => push(Kind::Mark, end),
+            '*' | '†' | '‡' | '§' | '※' => push(Kind::Mark, end),
             c if c.is_alphanumeric() => {
                 // Up to the next word that is known, since scripts without spaces run on.
                 let limit = found.peek().map_or(text.len(), |word| word.start);

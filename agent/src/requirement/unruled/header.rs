@@ -3,8 +3,9 @@
 //! In comes a line; out come the column names that it consists of. Invariant: the names cover the whole
 //! line, and in scripts with capitals each begins with one or behind a space.
 
+use crate::requirement::columns::Column;
 use crate::requirement::fold::Folded;
-use crate::requirement::vocabulary::{ColumnWord, Vocabulary};
+use crate::requirement::vocabulary::Vocabulary;
 
 /// Longest line that can be a header.
 const LINE: usize = 160;
@@ -13,7 +14,7 @@ const LINE: usize = 160;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
     pub(super) text: String,
-    pub(super) word: ColumnWord,
+    pub(super) word: Column,
 }
 
 /// The column names that `line` consists of: at least two.

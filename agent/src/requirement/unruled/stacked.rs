@@ -6,9 +6,10 @@
 
 use super::table;
 use crate::document::{Line, Paragraph, Table};
+use crate::requirement::columns::Column;
 use crate::requirement::fold::Folded;
 use crate::requirement::reading::Readings;
-use crate::requirement::vocabulary::{ColumnWord, Vocabulary};
+use crate::requirement::vocabulary::Vocabulary;
 
 /// Longest line that can be a cell.
 const CELL: usize = 160;
@@ -17,7 +18,7 @@ const LINES: usize = 20_000;
 
 /// `Service: web`, `Port: 443`, …: a record of labelled lines, or several.
 pub(super) fn labelled(paragraph: &Paragraph, readings: &Readings) -> Option<Table> {
-    let mut columns: Vec<(String, ColumnWord)> = vec![];
+    let mut columns: Vec<(String, Column)> = vec![];
     let mut rows: Vec<(u32, Vec<String>)> = vec![];
     for line in &paragraph.lines {
         let (label, value) = line.text.split_once([':', '：'])?;
@@ -38,8 +39,7 @@ pub(super) fn labelled(paragraph: &Paragraph, readings: &Readings) -> Option<Tab
         }
         value.trim().clone_into(&mut cells[at]);
     }
-    let has_port =
-        columns.iter().any(|(_, word)| matches!(word, ColumnWord::Port | ColumnWord::DestinationPort));
+    let has_port = columns.iter().any(|(_, word)| matches!(word, Column::Ports | Column::DestinationPorts));
     if columns.len() < 2 || !has_port {
         return None;
     }
@@ -66,10 +66,9 @@ pub(super) fn cells(paragraphs: &[Paragraph], readings: &Readings) -> Option<(Ta
     };
     let names: Vec<&&Line> =
         lines.iter().take_while(|line| column(&line.text, readings.words).is_some()).collect();
-    let words: Vec<ColumnWord> = names.iter().filter_map(|line| column(&line.text, readings.words)).collect();
+    let words: Vec<Column> = names.iter().filter_map(|line| column(&line.text, readings.words)).collect();
     let width = names.len();
-    let port =
-        words.iter().position(|word| matches!(word, ColumnWord::Port | ColumnWord::DestinationPort))?;
+    let port = words.iter().position(|word| matches!(word, Column::Ports | Column::DestinationPorts))?;
     if width < 2 {
         return None;
     }
@@ -124,6 +123,6 @@ fn reads(text: &str, readings: &Readings) -> bool {
 }
 
 /// What a line says if it is the name of a column and nothing else.
-fn column(text: &str, words: &Vocabulary) -> Option<ColumnWord> {
+fn column(text: &str, words: &Vocabulary) -> Option<Column> {
     words.whole_columns.whole(Folded::new(text.trim()).as_str())
 }

@@ -7,9 +7,10 @@
 
 use super::{digits, header, paragraph, table};
 use crate::document::{Block, Item, Line, Paragraph};
+use crate::requirement::columns::Column;
 use crate::requirement::fold::Folded;
 use crate::requirement::reading::Readings;
-use crate::requirement::vocabulary::{ColumnWord, PortWord};
+use crate::requirement::vocabulary::PortWord;
 use crate::requirement::{lists, names};
 
 /// Longest line that can be a row.
@@ -28,7 +29,7 @@ pub(super) fn split(source: Paragraph, readings: &Readings) -> Vec<Block> {
             before.push(line);
             continue;
         };
-        let columns: Vec<ColumnWord> = named.iter().map(|name| name.word).collect();
+        let columns: Vec<Column> = named.iter().map(|name| name.word).collect();
         let mut rows = vec![(line.number, named.into_iter().map(|name| name.text).collect::<Vec<String>>())];
         while let Some(next) = lines.next_if(|next| header::names(&next.text, readings.words).is_none()) {
             match cut(&next.text, &columns, readings) {
@@ -54,10 +55,7 @@ pub(super) fn split(source: Paragraph, readings: &Readings) -> Vec<Block> {
 /// Whether a header names a column by which its rows can be cut.
 fn tells_rows(named: &[header::Named]) -> bool {
     named.iter().any(|name| {
-        matches!(
-            name.word,
-            ColumnWord::Port | ColumnWord::DestinationPort | ColumnWord::Url | ColumnWord::Default
-        )
+        matches!(name.word, Column::Ports | Column::DestinationPorts | Column::Url | Column::Default)
     })
 }
 
@@ -68,14 +66,14 @@ enum Cut {
 }
 
 /// Cuts a line into cells for `columns`.
-fn cut(text: &str, columns: &[ColumnWord], readings: &Readings) -> Cut {
-    let is = |word: ColumnWord| columns.contains(&word);
+fn cut(text: &str, columns: &[Column], readings: &Readings) -> Cut {
+    let is = |word: Column| columns.contains(&word);
     if text.len() <= LINE {
-        if is(ColumnWord::Default) && (is(ColumnWord::Minimum) || is(ColumnWord::Maximum)) {
+        if is(Column::Default) && (is(Column::Minimum) || is(Column::Maximum)) {
             if let Some(cells) = setting(text, columns) {
                 return Cut::Row(cells);
             }
-        } else if columns.first() == Some(&ColumnWord::Url) {
+        } else if columns.first() == Some(&Column::Url) {
             if let Some(address) = names::parse(text) {
                 let mut cells = whole(&text[..address.end], columns.len());
                 if let Some(last) = cells.last_mut() {
@@ -90,12 +88,12 @@ fn cut(text: &str, columns: &[ColumnWord], readings: &Readings) -> Cut {
     Cut::Continues(text.to_owned())
 }
 
-fn port_column(columns: &[ColumnWord]) -> Option<usize> {
-    columns.iter().position(|word| matches!(word, ColumnWord::Port | ColumnWord::DestinationPort))
+fn port_column(columns: &[Column]) -> Option<usize> {
+    columns.iter().position(|word| matches!(word, Column::Ports | Column::DestinationPorts))
 }
 
 /// Cuts at the ports: behind the other cells, or before them where the header begins with the port.
-fn ports(text: &str, columns: &[ColumnWord], at: usize, readings: &Readings) -> Cut {
+fn ports(text: &str, columns: &[Column], at: usize, readings: &Readings) -> Cut {
     let all = readings.ports(text);
     if all.is_complete() && all.has_ports() && at > 0 && all.applications().is_empty() {
         return Cut::Continues(text.to_owned());
@@ -110,8 +108,7 @@ fn ports(text: &str, columns: &[ColumnWord], at: usize, readings: &Readings) -> 
     ports.clone_into(&mut cells[at]);
     // The text goes to the first column that holds text.
     if let Some(text_column) = columns.iter().position(|word| {
-        !matches!(word, ColumnWord::Port | ColumnWord::DestinationPort | ColumnWord::Protocol)
-            || columns.len() == 2
+        !matches!(word, Column::Ports | Column::DestinationPorts | Column::Protocol) || columns.len() == 2
     }) {
         let text_column = if text_column == at { usize::from(at == 0) } else { text_column };
         if let Some(cell) = cells.get_mut(text_column) {
@@ -188,7 +185,7 @@ fn boundaries(text: &str) -> Vec<usize> {
 }
 
 /// `NameDescription5350102465535`: the name, the description, and three numbers.
-fn setting(text: &str, columns: &[ColumnWord]) -> Option<Vec<String>> {
+fn setting(text: &str, columns: &[Column]) -> Option<Vec<String>> {
     let text = text.trim();
     let numbers = text.trim_end_matches(|c: char| c.is_ascii_digit() || c == ' ');
     let tail = text[numbers.len()..].trim();
@@ -209,9 +206,9 @@ fn setting(text: &str, columns: &[ColumnWord]) -> Option<Vec<String>> {
     let end = turn.filter(|_| columns.len() > 4).unwrap_or(word.len());
     let mut texts = [word[..end].to_owned(), numbers[end..].trim().to_owned()].into_iter();
     let cells = columns.iter().map(|column| match column {
-        ColumnWord::Default => default.to_string(),
-        ColumnWord::Minimum => min.to_string(),
-        ColumnWord::Maximum => max.to_string(),
+        Column::Default => default.to_string(),
+        Column::Minimum => min.to_string(),
+        Column::Maximum => max.to_string(),
         _ => texts.next().unwrap_or_default(),
     });
     Some(cells.collect())

@@ -17,8 +17,12 @@ const PREFIX: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Lexicon<T> {
     phrases: Vec<Phrase<T>>,
-    /// Indexes of phrases by their first bytes, longest phrase first.
-    buckets: Vec<Vec<u32>>,
+    /// Indexes of phrases by their first bytes, longest phrase first; bucket after bucket.
+    indexes: Vec<u32>,
+    /// Where each bucket begins in `indexes`, and where the last one ends.
+    starts: Vec<u32>,
+    /// Bytes with which a phrase begins: most places of a text are passed by this alone.
+    leads: [bool; 256],
     whole: HashMap<String, usize>,
     /// Some phrase may end a longer word.
     compounds: bool,
@@ -64,15 +68,24 @@ impl<T: Copy + PartialEq> Lexicon<T> {
             whole.insert(text.clone(), phrases.len());
             phrases.push(Phrase { text, meaning, open_left, open_right });
         }
-        let mut buckets: Vec<Vec<u32>> = vec![vec![]; BUCKETS];
+        let mut leads = [false; 256];
+        let mut order: Vec<(usize, std::cmp::Reverse<usize>, u32)> = vec![];
         for (index, phrase) in (0..).zip(&phrases) {
-            buckets[bucket(&phrase.text.as_bytes()[..phrase.text.len().min(PREFIX)])].push(index);
+            let text = phrase.text.as_bytes();
+            leads[usize::from(text[0])] = true;
+            order.push((bucket(&text[..text.len().min(PREFIX)]), std::cmp::Reverse(text.len()), index));
         }
-        for bucket in &mut buckets {
-            bucket.sort_by_key(|&index| std::cmp::Reverse(phrases[index as usize].text.len()));
+        order.sort_unstable();
+        let mut starts = vec![0; BUCKETS + 1];
+        for &(bucket, ..) in &order {
+            starts[bucket + 1] += 1;
         }
+        for bucket in 0..BUCKETS {
+            starts[bucket + 1] += starts[bucket];
+        }
+        let indexes = order.into_iter().map(|(.., index)| index).collect();
         let compounds = phrases.iter().any(|phrase| phrase.open_left);
-        Self { phrases, buckets, whole, compounds }
+        Self { phrases, indexes, starts, leads, whole, compounds }
     }
 
     /// The phrases in `text`, leftmost and longest, none overlapping.
@@ -81,11 +94,11 @@ impl<T: Copy + PartialEq> Lexicon<T> {
         let mut found = vec![];
         let mut at = 0;
         let mut in_word = false;
-        while let Some(c) = text[at..].chars().next() {
+        while let Some(&lead) = text.as_bytes().get(at) {
             // Inside of a word only the end of a compound can begin.
             let inside =
-                std::mem::replace(&mut in_word, c.is_ascii_lowercase()) && in_word && !self.compounds;
-            if inside {
+                std::mem::replace(&mut in_word, lead.is_ascii_lowercase()) && in_word && !self.compounds;
+            if inside || !self.leads[usize::from(lead)] && lead.is_ascii() {
                 at += 1;
                 continue;
             }
@@ -94,18 +107,24 @@ impl<T: Copy + PartialEq> Lexicon<T> {
                 in_word = text[..at].ends_with(|c: char| c.is_ascii_lowercase());
                 found.push(phrase);
             } else {
-                at += c.len_utf8();
+                at += text[at..].chars().next().map_or(1, char::len_utf8);
             }
         }
         found
+    }
+
+    /// The phrases of the bucket of `prefix`, longest first.
+    fn bucket(&self, prefix: &[u8]) -> impl Iterator<Item = &Phrase<T>> {
+        let bucket = bucket(prefix);
+        let ends = self.starts[bucket] as usize..self.starts[bucket + 1] as usize;
+        self.indexes[ends].iter().filter_map(|&index| self.phrases.get(index as usize))
     }
 
     /// The lengths of the phrases with which `text` begins, whole words or not, and what they mean.
     pub(crate) fn beginnings(&self, text: &str) -> Vec<(usize, T)> {
         (1..=PREFIX.min(text.len()))
             .rev()
-            .flat_map(|length| &self.buckets[bucket(&text.as_bytes()[..length])])
-            .filter_map(|&index| self.phrases.get(index as usize))
+            .flat_map(|length| self.bucket(&text.as_bytes()[..length]))
             .filter(|phrase| text.starts_with(&phrase.text))
             .map(|phrase| (phrase.text.len(), phrase.meaning))
             .collect()
@@ -115,8 +134,7 @@ impl<T: Copy + PartialEq> Lexicon<T> {
     fn at(&self, text: &str, at: usize) -> Option<Found<T>> {
         let rest = &text[at..];
         (1..=PREFIX.min(rest.len())).rev().find_map(|length| {
-            let candidates = &self.buckets[bucket(&rest.as_bytes()[..length])];
-            candidates.iter().filter_map(|&index| self.phrases.get(index as usize)).find_map(|phrase| {
+            self.bucket(&rest.as_bytes()[..length]).find_map(|phrase| {
                 if !rest.starts_with(&phrase.text) {
                     return None;
                 }
@@ -136,7 +154,7 @@ impl<T: Copy + PartialEq> Lexicon<T> {
     pub(crate) fn whole(&self, text: &str) -> Option<T> {
         let trimmed = text.trim();
         let at = self.whole.get(trimmed).or_else(|| {
-            self.whole.get(trimmed.trim_matches(|c: char| c.is_whitespace() || ".:;,*()".contains(c)))
+            self.whole.get(trimmed.trim_matches(|c: char| c.is_whitespace() || ".:;,*()?".contains(c)))
         })?;
         self.phrases.get(*at).map(|phrase| phrase.meaning)
     }

@@ -5,6 +5,7 @@
 //! importer, so that a language is added without it.
 
 mod lexicon;
+mod meaning;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -12,7 +13,9 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 
 pub(crate) use self::lexicon::Lexicon;
+pub(crate) use self::meaning::{FlagWord, FlowWord, HintWord, PortWord, RangeEnd};
 use super::Protocol;
+use super::columns::Column;
 use super::fold::fold;
 
 /// One file a language; the common one comes first, so that its entries win.
@@ -31,96 +34,9 @@ const LANGUAGES: [&str; 10] = [
 const PROTOCOLS: &str = include_str!("../../../vocabulary/protocols.toml");
 const APPLICATIONS: &str = include_str!("../../../vocabulary/applications.toml");
 
-/// What a header cell says about its column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum ColumnWord {
-    Role,
-    Feature,
-    Service,
-    Port,
-    SourcePort,
-    DestinationPort,
-    Protocol,
-    Application,
-    Source,
-    Destination,
-    Direction,
-    Note,
-    Parameter,
-    Default,
-    Minimum,
-    Maximum,
-    Url,
-    Authentication,
-    Rule,
-    Required,
-    /// A column of hardware: its table is about sockets, not about ports.
-    Hardware,
-    Number,
-    /// `From / To`: the corner of a matrix.
-    Parties,
-    /// `To / From`: the corner of a matrix with its sources across.
-    TransposedParties,
-    /// `TCP` or `UDP`, or both.
-    Transport,
-}
-
-/// What a word means where ports and protocols are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PortWord {
-    Protocol(Protocol),
-    Application(usize),
-    Range,
-    List,
-    Between,
-    Above,
-    More,
-    Below,
-    Any,
-    Dynamic,
-    Unspecified,
-    Nothing,
-    Port,
-    /// A number behind it is an IP protocol's.
-    IpProtocol,
-    /// A number before it is an amount, no port.
-    Unit,
-    Filler,
-}
-
-/// Which end of a range a column holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RangeEnd {
-    First,
-    Last,
-}
-
-/// Which way traffic goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FlowWord {
-    Inbound,
-    Outbound,
-    Both,
-}
-
-/// How a row is qualified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FlagWord {
-    Legacy,
-    Optional,
-    Configurable,
-}
-
-/// What a word says in passing about its row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HintWord {
-    /// A direction that counts anywhere.
-    Flow(FlowWord),
-    /// A direction that only counts in notes.
-    Verb(FlowWord),
-    Flag(FlagWord),
-}
+/// Words of headers that name no role either, should they stand in a heading: `source and destination ports`.
+const GENERIC_COLUMNS: [&str; 7] =
+    ["port", "source_port", "destination_port", "protocol", "source", "destination", "direction"];
 
 /// An application protocol.
 #[derive(Debug, Deserialize)]
@@ -146,8 +62,8 @@ pub(crate) struct PartiesPattern {
 /// The vocabulary of all languages.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
-    pub(crate) columns: Lexicon<ColumnWord>,
-    pub(crate) whole_columns: Lexicon<ColumnWord>,
+    pub(crate) columns: Lexicon<Column>,
+    pub(crate) whole_columns: Lexicon<Column>,
     pub(crate) ports: Lexicon<PortWord>,
     /// Directions that count in headings, captions and cells.
     pub(crate) flows: Lexicon<FlowWord>,
@@ -262,6 +178,10 @@ impl Vocabulary {
             ("ip_protocol", PortWord::IpProtocol),
             ("unit", PortWord::Unit),
             ("filler", PortWord::Filler),
+            // `443 (bidirectional)`: the direction is read elsewhere.
+            ("both", PortWord::Filler),
+            ("inbound", PortWord::Filler),
+            ("outbound", PortWord::Filler),
         ] {
             ports.extend(meanings(key, meaning));
         }
@@ -307,7 +227,14 @@ impl Vocabulary {
             hints: Lexicon::new(hints),
             range_ends: Lexicon::new(range_ends),
             answers: Lexicon::new(answers),
-            generic: single(&["generic", "inbound", "outbound", "both", "notes_label"]),
+            generic: Lexicon::new(
+                words(&["generic", "inbound", "outbound", "both", "notes_label"])
+                    .into_iter()
+                    .chain(GENERIC_COLUMNS.iter().flat_map(|key| {
+                        files.iter().filter_map(|file| file.columns.get(*key)).flatten().map(String::as_str)
+                    }))
+                    .map(|word| (word, ())),
+            ),
             note_labels: single(&["notes_label"]),
             table_labels: single(&["table_label"]),
             ipsec: single(&["ipsec"]),
@@ -340,15 +267,13 @@ impl Vocabulary {
 }
 
 /// The lexicons of header words: those found anywhere, and those that must be a whole header.
-fn columns(files: &[LanguageFile]) -> Result<(Lexicon<ColumnWord>, Lexicon<ColumnWord>), VocabularyError> {
-    let (mut anywhere, mut whole) =
-        (vec![("tcp", ColumnWord::Transport), ("udp", ColumnWord::Transport)], vec![]);
+fn columns(files: &[LanguageFile]) -> Result<(Lexicon<Column>, Lexicon<Column>), VocabularyError> {
+    let (mut anywhere, mut whole) = (vec![("tcp", Column::Transport), ("udp", Column::Transport)], vec![]);
     for file in files {
         for (key, words) in &file.columns {
             let (name, only_whole) =
                 key.strip_suffix("_cell").map_or((key.as_str(), false), |name| (name, true));
-            let word =
-                ColumnWord::deserialize(serde::de::value::StrDeserializer::<toml::de::Error>::new(name))?;
+            let word = Column::deserialize(serde::de::value::StrDeserializer::<toml::de::Error>::new(name))?;
             whole.extend(words.iter().map(|text| (text.as_str(), word)));
             if !only_whole {
                 anywhere.extend(words.iter().map(|text| (text.as_str(), word)));
@@ -375,129 +300,4 @@ impl PartiesPattern {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::requirement::fold::Folded;
-
-    #[test]
-    fn every_file_reads() {
-        let vocabulary = Vocabulary::standard().expect("the files are well-formed");
-        assert!(vocabulary.parties.len() > 40 && vocabulary.applications.len() > 60);
-    }
-
-    /// The header row that a vendor would write, in every language.
-    #[test]
-    fn knows_the_columns_of_every_language() {
-        use ColumnWord::{Destination, Direction, Note, Port, Protocol, Role, Service, Source};
-        let words = Vocabulary::standard().expect("well-formed");
-        let cases: &[(&[&str], &[ColumnWord])] = &[
-            (
-                &[
-                    "Server role",
-                    "Service name",
-                    "Port",
-                    "Protocol",
-                    "Notes",
-                    "Source",
-                    "Destination",
-                    "Direction",
-                ],
-                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
-            ),
-            (
-                &[
-                    "Serverrolle",
-                    "Dienstname",
-                    "Portnummer",
-                    "Protokoll",
-                    "Hinweise",
-                    "Quelle",
-                    "Ziel",
-                    "Richtung",
-                ],
-                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
-            ),
-            (
-                &["サーバーの役割", "サービス名", "ポート", "プロトコル", "メモ", "送信元", "宛先", "方向"],
-                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
-            ),
-            (
-                &[
-                    "Função de servidor",
-                    "Serviço",
-                    "Porta",
-                    "Protocolo",
-                    "Observações",
-                    "Origem",
-                    "Destino",
-                    "Direção",
-                ],
-                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
-            ),
-            (
-                &[
-                    "Rôle serveur",
-                    "Nom du service",
-                    "Numéro de port",
-                    "Protocole",
-                    "Remarques",
-                    "Origine",
-                    "Destination",
-                    "Sens",
-                ],
-                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
-            ),
-            (
-                &[
-                    "Rol de servidor",
-                    "Servicio",
-                    "Puerto",
-                    "Protocolo",
-                    "Notas",
-                    "Origen",
-                    "Destino",
-                    "Sentido",
-                ],
-                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
-            ),
-            (
-                &[
-                    "Ruolo del server",
-                    "Servizio",
-                    "Porta",
-                    "Protocollo",
-                    "Note e limitazioni",
-                    "Origine",
-                    "Destinazione",
-                    "Direzione",
-                ],
-                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
-            ),
-            (
-                &[
-                    "Роль сервера",
-                    "Служба",
-                    "Порт",
-                    "Протокол",
-                    "Примечание",
-                    "Источник",
-                    "Получатель",
-                    "Направление",
-                ],
-                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
-            ),
-            (
-                &["服务器角色", "服务名称", "端口", "协议", "备注", "源地址", "目标地址", "方向"],
-                &[Role, Service, Port, Protocol, Note, Source, Destination, Direction],
-            ),
-        ];
-        for (headers, expected) in cases {
-            for (header, word) in headers.iter().zip(*expected) {
-                let folded = Folded::new(header);
-                let whole = words.whole_columns.whole(folded.as_str());
-                let found = whole.or_else(|| words.columns.find(&folded).first().map(|found| found.meaning));
-                assert_eq!(found, Some(*word), "{header}");
-            }
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,81 @@
+//! Contents: what the cells of a column hold.
+//!
+//! In come the rows of a table; out come, for one column, how many of its cells hold ports, protocols, addresses
+//! or directions. Invariant: at most [`SAMPLE`] cells are read.
+
+use crate::document::{Cell, Row};
+use crate::requirement::fold::Folded;
+use crate::requirement::names;
+use crate::requirement::reading::Readings;
+
+/// Body rows looked at to tell what a column holds.
+const SAMPLE: usize = 60;
+
+/// What the cells of a column hold: how many of each kind, of those that hold anything.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Content {
+    pub(super) filled: usize,
+    /// Ports in full, numbers or words.
+    pub(super) ports: usize,
+    /// Numbers that could be ports.
+    pub(super) numbers: usize,
+    /// Numbers with a transport.
+    pub(super) transported: usize,
+    /// Protocols without ports.
+    pub(super) protocols: usize,
+    /// Addresses.
+    pub(super) urls: usize,
+    /// Directions.
+    pub(super) flows: usize,
+    /// Some port language among other text.
+    pub(super) some_ports: usize,
+    /// The cells count the rows, from 0 or 1.
+    pub(super) running: bool,
+}
+
+impl Content {
+    pub(super) fn of(body: &[Row], column: usize, readings: &Readings) -> Self {
+        let cells = body.iter().filter_map(|row| row.cells.get(column));
+        let cells = || cells.clone().filter(|cell| !cell.is_empty() && !cell.from_left).take(SAMPLE);
+        let mut content = Self { running: is_running(cells()), ..Self::default() };
+        for cell in cells() {
+            content.filled += 1;
+            let expression = readings.ports(&cell.text);
+            let complete = expression.is_complete();
+            if complete && expression.has_ports() {
+                content.ports += 1;
+                content.numbers += usize::from(expression.has_numbers());
+                content.transported +=
+                    usize::from(expression.has_numbers() && !expression.protocols().is_empty());
+            } else if complete && expression.has_protocols() {
+                content.protocols += 1;
+            } else if expression.has_protocols() && !expression.has_numbers() {
+                content.protocols += usize::from(cell.text.chars().count() < 40);
+            }
+            content.some_ports += usize::from(expression.has_ports());
+            content.urls += usize::from(names::is_address(&cell.text));
+            content.flows +=
+                usize::from(readings.words.flow_cells.whole(Folded::new(&cell.text).as_str()).is_some());
+        }
+        content
+    }
+
+    pub(super) fn most(&self, count: usize) -> bool {
+        self.filled > 0 && count * 2 >= self.filled
+    }
+}
+
+/// Whether cells hold nothing but the numbers 1, 2, 3 and so on.
+fn is_running<'a>(cells: impl Iterator<Item = &'a Cell>) -> bool {
+    let mut next: Option<u32> = None;
+    let mut rows = 0;
+    for cell in cells.filter(|cell| !cell.from_above) {
+        let Ok(number) = cell.text.trim().trim_end_matches(['.', ')']).parse::<u32>() else { return false };
+        if next.map_or(number > 1, |next| number != next) {
+            return false;
+        }
+        next = Some(number + 1);
+        rows += 1;
+    }
+    rows >= 2
+}

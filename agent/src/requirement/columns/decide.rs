@@ -1,0 +1,131 @@
+//! Decisions: what a column is, by its header and its cells.
+//!
+//! In come the words of a header and the contents of its column; out comes a [`Column`]. Invariant: a column is
+//! one of ports by its header only if some cell has one, or if none holds anything.
+
+use super::Column;
+use super::content::Content;
+use super::headers::column_words;
+use crate::requirement::Direction;
+use crate::requirement::fold::Folded;
+use crate::requirement::vocabulary::Vocabulary;
+
+/// What a column is, by its header and its cells.
+pub(super) fn decide(header: &str, found: &[Column], content: &Content) -> Column {
+    let has = |word: Column| found.contains(&word);
+    let port = has(Column::Ports) || has(Column::SourcePorts) || has(Column::DestinationPorts);
+    if found == [Column::Number] || content.running && !port {
+        return Column::Number;
+    }
+    let folded = Folded::new(header);
+    let (tcp, udp) = (folded.as_str().contains("tcp"), folded.as_str().contains("udp"));
+    if port && (content.some_ports > 0 || content.filled == 0) {
+        return match (tcp, udp) {
+            _ if has(Column::SourcePorts) || has(Column::Source) && !has(Column::Destination) => {
+                Column::SourcePorts
+            }
+            (true, false) if !has(Column::Protocol) => Column::TcpPorts,
+            (false, true) if !has(Column::Protocol) => Column::UdpPorts,
+            _ if content.most(content.protocols) && content.numbers == 0 => Column::Protocol,
+            _ => Column::Ports,
+        };
+    }
+    if found == [Column::Transport] {
+        return match (tcp, udp) {
+            (true, false) => Column::TcpPorts,
+            (false, true) => Column::UdpPorts,
+            _ => Column::Protocol,
+        };
+    }
+    if has(Column::Protocol) {
+        if content.most(content.transported) {
+            return Column::Ports;
+        }
+        if content.protocols * 3 >= content.filled || content.ports > 0 {
+            return Column::Protocol;
+        }
+        return if found.len() == 1 { Column::Application } else { by_word(found) };
+    }
+    by_word(found)
+}
+
+/// Beside a column of inbound ports the outbound port is the one that is dialled, and not the one that the
+/// conversation comes from, as languages call it that have one word for both.
+pub(super) fn oppose(found: &mut [Vec<Column>], directions: &[Option<Direction>]) {
+    let inbound = found
+        .iter()
+        .zip(directions)
+        .any(|(words, direction)| *direction == Some(Direction::Inbound) && words.contains(&Column::Ports));
+    if !inbound {
+        return;
+    }
+    for (words, _) in
+        found.iter_mut().zip(directions).filter(|(_, direction)| **direction == Some(Direction::Outbound))
+    {
+        for word in words.iter_mut().filter(|word| **word == Column::SourcePorts) {
+            *word = Column::Ports;
+        }
+    }
+}
+
+/// Words that stand for two things are the destination right behind a column of sources, if no other is.
+pub(super) fn aim(found: &mut [Vec<Column>]) {
+    let waits = !found.iter().any(|words| words.contains(&Column::Destination));
+    for column in 0..found.len() {
+        let behind = column > 0 && found[column - 1].contains(&Column::Source);
+        for word in found[column].iter_mut().filter(|word| **word == Column::Aim) {
+            *word = if waits && behind { Column::Destination } else { Column::Feature };
+        }
+    }
+}
+
+/// The column of the first word in the order of what is said least often in passing.
+fn by_word(found: &[Column]) -> Column {
+    let order = [
+        Column::Authentication,
+        Column::Direction,
+        Column::Minimum,
+        Column::Maximum,
+        Column::Default,
+        Column::Parameter,
+        Column::Application,
+        Column::Source,
+        Column::Destination,
+        Column::Role,
+        Column::Service,
+        Column::Rule,
+        Column::Url,
+        Column::Feature,
+        Column::Required,
+        Column::Note,
+    ];
+    order.into_iter().find(|word| found.contains(word)).unwrap_or(Column::Other)
+}
+
+/// `Role/Protocol/TCP or UDP/Port`: several columns in one.
+pub(super) fn packed(header: &str, words: &Vocabulary) -> Option<Vec<Column>> {
+    let parts: Vec<&str> = header.split('/').map(str::trim).collect();
+    if parts.len() < 3 {
+        return None;
+    }
+    let kinds: Vec<Column> = parts
+        .iter()
+        .map(|part| {
+            let found = column_words(part, words);
+            match found[..] {
+                _ if found.contains(&Column::Transport) => Column::Protocol,
+                [Column::Ports, ..] => Column::Ports,
+                [Column::Protocol, ..] => Column::Application,
+                _ => by_word(&found),
+            }
+        })
+        .collect();
+    let ports = kinds.iter().filter(|&kind| *kind == Column::Ports).count();
+    if ports != 1 || kinds.contains(&Column::Other) {
+        return None;
+    }
+    // Where only one part speaks of protocols, it is the transport.
+    let transports = kinds.contains(&Column::Protocol);
+    let settled = |kind| if kind == Column::Application && !transports { Column::Protocol } else { kind };
+    Some(kinds.into_iter().map(settled).collect())
+}

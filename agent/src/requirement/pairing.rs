@@ -1,0 +1,171 @@
+//! Pairing: the ports of a row with the protocols that they go with.
+//!
+//! In come the cells of a row; out come groups of ports with their protocols, whichever column states which.
+//! Invariant: what a port cell says about its own ports is never overruled by another column.
+
+use std::rc::Rc;
+
+use super::cells::Cells;
+use super::columns::Column;
+use super::expression::{Expression, Group};
+use super::fold::Folded;
+use super::import::Import;
+use super::reading::Readings;
+use super::tables::{Context, shown};
+use super::{Diagnostic, Ports, Protocol};
+
+impl Cells<'_> {
+    /// The groups of all columns with ports, protocols joined to them.
+    pub(super) fn groups(&self, context: &Context<'_>, import: &mut Import) -> Vec<Group> {
+        let readings = context.readings;
+        let protocol =
+            self.all(Column::Protocol).map(|(_, text)| readings.protocols(text)).collect::<Vec<_>>();
+        let mut groups: Vec<Group> = vec![];
+        for (_, text) in self.all(Column::Ports) {
+            let expression = readings.ports(text);
+            groups.extend(with_protocols(
+                &expression,
+                text,
+                &protocol,
+                self.all(Column::Protocol).next().map_or("", |(_, text)| text),
+                context,
+            ));
+        }
+        self.by_transport(context, &mut groups);
+        if groups.iter().all(|group| group.ports.is_empty()) {
+            // The protocol cell may hold the ports too, or a protocol that has none.
+            let stated: Vec<Group> =
+                protocol.iter().flat_map(|expression| &expression.groups).cloned().collect();
+            let portless = |group: &Group| {
+                group.ports.is_empty()
+                    && !group.protocols.is_empty()
+                    && group.protocols.iter().all(|protocol| matches!(protocol, Protocol::Ip(_)))
+            };
+            if groups.iter().any(portless) {
+                groups.retain(portless);
+            } else if stated.iter().any(|group| !group.ports.is_empty() || portless(group)) {
+                groups =
+                    stated.into_iter().filter(|group| !group.ports.is_empty() || portless(group)).collect();
+            } else {
+                groups = if self.has_port_text { vec![] } else { self.portless(readings) };
+            }
+        }
+        let sources: Vec<Rc<Expression>> =
+            self.all(Column::SourcePorts).map(|(_, text)| readings.ports(text)).collect();
+        for group in
+            groups.iter_mut().filter(|group| group.protocols.is_empty() && group.applications.is_empty())
+        {
+            group.protocols = super::expression::unique(sources.iter().flat_map(|source| source.protocols()));
+        }
+        for group in &groups {
+            if group
+                .ports
+                .iter()
+                .any(|ports| matches!(ports, Ports::Range(range) if range.lo() == 0 && range.hi() == 0))
+            {
+                import.diagnostics.push(Diagnostic::new(
+                    self.row.line,
+                    &shown(self.row),
+                    "port 0 is reserved",
+                ));
+            }
+        }
+        groups
+    }
+
+    /// What the row's text names where its columns of ports and protocols are blank: `VPN (ESP, IP protocol 50)`.
+    fn portless(&self, readings: &Readings) -> Vec<Group> {
+        let texts = [Column::Service, Column::Application].map(|kind| self.text(kind));
+        let named = texts.iter().flat_map(|text| readings.ports(text).protocols());
+        let protocols = super::expression::unique(named);
+        let portless = !protocols.is_empty() && protocols.iter().all(|protocol| protocol.is_portless());
+        if portless { vec![Group { protocols, ..Group::default() }] } else { vec![] }
+    }
+
+    /// Columns for TCP and for UDP: ports, or marks beside a column of ports.
+    fn by_transport(&self, context: &Context<'_>, groups: &mut Vec<Group>) {
+        let words = context.readings.words;
+        let mut marked = vec![];
+        for (kind, protocol) in [(Column::TcpPorts, Protocol::Tcp), (Column::UdpPorts, Protocol::Udp)] {
+            for (_, text) in self.all(kind) {
+                let expression = context.readings.ports(text);
+                if expression.has_ports() && expression.has_numbers()
+                    || expression.has_ports() && groups.is_empty()
+                {
+                    groups.extend(expression.groups.iter().filter(|group| !group.ports.is_empty()).map(
+                        |group| {
+                            let protocols = if group.protocols.is_empty() {
+                                vec![protocol]
+                            } else {
+                                group.protocols.clone()
+                            };
+                            Group { protocols, ..group.clone() }
+                        },
+                    ));
+                } else if words.answers.whole(Folded::new(text).as_str()) == Some(true) {
+                    marked.push(protocol);
+                }
+            }
+        }
+        for group in groups.iter_mut().filter(|group| group.protocols.is_empty()) {
+            group.protocols.clone_from(&marked);
+        }
+    }
+}
+
+/// The groups of a port cell, with what the protocol cell says about them.
+fn with_protocols(
+    ports: &Expression,
+    text: &str,
+    protocols: &[Rc<Expression>],
+    protocol_text: &str,
+    context: &Context<'_>,
+) -> Vec<Group> {
+    // Line by line, where both cells have the same number of lines.
+    let lines: Vec<&str> = protocol_text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let paired =
+        lines.len() > 1 && lines.len() == text.lines().filter(|line| !line.trim().is_empty()).count();
+    let mut groups = vec![];
+    for mut group in ports.groups.iter().cloned() {
+        let stated: Vec<Rc<Expression>> = match lines.get(group.line) {
+            Some(line) if paired => vec![context.readings.protocols(line)],
+            _ => protocols.to_vec(),
+        };
+        let column = super::expression::unique(stated.iter().flat_map(|expression| expression.protocols()));
+        // `22; 161/UDP` beside `TCP`: what names no protocol itself has the column's, if that is another one.
+        let differs = !column.is_empty() && !group.protocols.iter().any(|protocol| column.contains(protocol));
+        if differs && !group.protocols.is_empty() && !group.sharing.is_empty() {
+            let (bare, named) = group.ports.iter().partition(|ports| group.sharing.contains(ports));
+            groups.push(Group { ports: bare, protocols: column.clone(), ..Group::default() });
+            group.ports = named;
+            if group.ports.is_empty() {
+                continue;
+            }
+        }
+        if group.protocols.is_empty() {
+            group.protocols = column;
+            if stated.iter().any(|expression| expression.numbered) {
+                number_protocols(&mut group);
+            }
+        }
+        if group.applications.is_empty() {
+            group.applications =
+                super::expression::unique(stated.iter().flat_map(|expression| expression.applications()));
+        }
+        groups.push(group);
+    }
+    groups
+}
+
+/// `50` beside `IP protocol` is the number of a protocol that has no ports.
+fn number_protocols(group: &mut Group) {
+    let number = |ports: &Ports| {
+        let range = ports.range().filter(|range| range.width() == 1)?;
+        u8::try_from(range.lo()).ok().map(super::expression::by_number)
+    };
+    let numbers: Option<Vec<Protocol>> = group.ports.iter().map(number).collect();
+    if let Some(numbers) = numbers.filter(|numbers| numbers.iter().all(|protocol| protocol.is_portless())) {
+        group.protocols = numbers;
+        group.ports.clear();
+    }
+}

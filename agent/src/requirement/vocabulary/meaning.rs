@@ -1,0 +1,59 @@
+//! Meanings: what a word can stand for, by the place where it is read.
+
+use crate::requirement::Protocol;
+
+/// What a word means where ports and protocols are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PortWord {
+    Protocol(Protocol),
+    Application(usize),
+    Range,
+    List,
+    Between,
+    Above,
+    More,
+    Below,
+    Any,
+    Dynamic,
+    Unspecified,
+    Nothing,
+    Port,
+    /// A number behind it is an IP protocol's.
+    IpProtocol,
+    /// A number before it is an amount, no port.
+    Unit,
+    Filler,
+}
+
+/// Which end of a range a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RangeEnd {
+    First,
+    Last,
+}
+
+/// Which way traffic goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FlowWord {
+    Inbound,
+    Outbound,
+    Both,
+}
+
+/// How a row is qualified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FlagWord {
+    Legacy,
+    Optional,
+    Configurable,
+}
+
+/// What a word says in passing about its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HintWord {
+    /// A direction that counts anywhere.
+    Flow(FlowWord),
+    /// A direction that only counts in notes.
+    Verb(FlowWord),
+    Flag(FlagWord),
+}

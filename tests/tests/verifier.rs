@@ -2,7 +2,10 @@
 //! older kernel nor a later feature meets its limit.
 
 use anyhow::Result;
-use portcullis::datapath::LoadOptions;
+use portcullis::{
+    compile::compile,
+    datapath::{Action, LoadOptions, Role, SecondSet},
+};
 use portcullis_tests::{
     judge::{self, Judge},
     lab::Lab,
@@ -19,12 +22,24 @@ fn the_verifier_has_little_to_do() -> Result<()> {
                       tcp/23 ip47 at 2001:db8::1";
     for (what, text) in [("no rule", ""), ("open ports", "tcp/22\n udp/123"), ("every feature", everything)] {
         for dhcp in [false, true] {
-            let options = LoadOptions { dhcp, ..judge::options() };
-            let mut judge = Judge::new(&rules::parse(text), &options)?;
-            for (program, count) in judge.programs().verified_instructions()? {
-                println!("{program}, {what}, dhcp {dhcp}: {count} of {LIMIT} instructions verified");
-                assert!(count > 0, "{program}: the kernel counts them since Linux 5.16");
-                assert!(count < LIMIT / 4, "{program}, {what}: {count} of {LIMIT}");
+            for (stage, role) in
+                [("alone", None), ("trial", Some(Role::After(u64::MAX))), ("shadow", Some(Role::Shadow(128)))]
+            {
+                let rules = rules::parse(text);
+                // Both sets need all that the rules need.
+                let second = role.map(|role| -> Result<SecondSet> {
+                    let tables = compile(&rules, &judge::slots(&rules))?.tables;
+                    Ok(SecondSet { tables, drop: Action::Drop, dhcp, role })
+                });
+                let options = LoadOptions { dhcp, second: second.transpose()?, ..judge::options() };
+                let mut judge = Judge::new(&rules, &options)?;
+                for (program, count) in judge.programs().verified_instructions()? {
+                    println!(
+                        "{program}, {what}, dhcp {dhcp}, {stage}: {count} of {LIMIT} instructions verified"
+                    );
+                    assert!(count > 0, "{program}: the kernel counts them since Linux 5.16");
+                    assert!(count < LIMIT / 4, "{program}, {what}, {stage}: {count} of {LIMIT}");
+                }
             }
         }
     }

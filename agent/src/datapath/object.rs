@@ -34,6 +34,8 @@ pub struct LoadOptions {
     pub flows: Flows,
     /// Whether replies to this host's DHCP client are accepted.
     pub dhcp: bool,
+    /// Whether the counters are its own, even where the pinned flows are used.
+    pub uncounted: bool,
     /// A second set of rules; `None` where one set decides alone.
     pub second: Option<SecondSet>,
     /// Level of the program's own diagnostics, 0 (off) to 5 (trace).
@@ -74,7 +76,14 @@ impl Default for Flows {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { drop: Action::Drop, flows: Flows::default(), dhcp: true, second: None, log_level: 0 }
+        Self {
+            drop: Action::Drop,
+            flows: Flows::default(),
+            dhcp: true,
+            uncounted: false,
+            second: None,
+            log_level: 0,
+        }
     }
 }
 
@@ -129,8 +138,10 @@ impl Programs {
             .map_max_entries(map::FLOWS4, options.flows.entries)
             .map_max_entries(map::FLOWS6, options.flows.entries);
         if let Some(pins) = pins {
-            for name in Pins::SHARED_MAPS {
-                loader.map_pin_path(name, Cow::Owned(pins.map(name)));
+            let shared =
+                Pins::SHARED_MAPS.iter().filter(|name| !options.uncounted || **name != map::COUNTERS);
+            for name in shared {
+                loader.map_pin_path(*name, Cow::Owned(pins.map(name)));
             }
             if second.what == abi::second::SHADOW {
                 loader.map_pin_path(map::DIFFERENCES, Cow::Owned(pins.map(map::DIFFERENCES)));

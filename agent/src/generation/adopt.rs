@@ -4,31 +4,30 @@ use std::{thread, time::Duration};
 
 use super::ApplyError;
 use crate::{
-    datapath::Programs,
-    host::{HostError, Side, Socket, Transport, conversations, sockets},
-    probe,
+    datapath::{DatapathError, LoadOptions, Pins, Programs},
+    host::{Conversation, HostError, Side, Socket, Transport, conversations, sockets},
+    probe::{self, Segment},
     ruleset::{Opening, RuleSet},
+    tables::Tables,
 };
+
+/// `XDP_PASS` of include/uapi/linux/bpf.h.
+const PASS: u32 = 2;
 
 /// An interface that is about to be enforced for the first time, whose egress program already learns.
 pub(super) struct Listening<'a> {
     pub(super) interface: &'a str,
-    pub(super) programs: &'a mut Programs,
+    pub(super) pins: &'a Pins,
     pub(super) rules: &'a RuleSet,
     /// How many conversations were adopted, or why none could be.
     pub(super) adopted: &'a mut Result<usize, HostError>,
 }
 
-/// Tells egress programs what was begun before they were there: what sockets show of TCP and of
+/// Records what was begun before the egress programs were there: what sockets show of TCP and of
 /// connected UDP. Sockets that are not connected do not show whom they talk to; where there are such,
 /// the programs listen for as long as `learn` says first.
-///
-/// That a conversation began on this host is told by its sockets alone, so the programs are shown the
-/// packets that begin it, as if they left now.
 pub(super) fn adopt(listening: Vec<Listening<'_>>, learn: Duration) -> Result<(), ApplyError> {
-    if listening.is_empty() {
-        return Ok(());
-    }
+    let Some(Listening { interface, pins, .. }) = listening.first() else { return Ok(()) };
     let seen = sockets();
     if let Ok(sockets) = &seen
         && !learn.is_zero()
@@ -42,17 +41,32 @@ pub(super) fn adopt(listening: Vec<Listening<'_>>, learn: Duration) -> Result<()
         begun.retain(|talk| talk.begun == Side::Here);
         begun
     });
-    for Listening { interface, programs, adopted, .. } in listening {
-        match &begun {
-            Ok(begun) => {
-                for talk in begun {
-                    programs
-                        .learn(&probe::beginning(talk))
-                        .map_err(|source| ApplyError::at(interface, source))?;
-                }
-                *adopted = Ok(begun.len());
-            }
-            Err(error) => *adopted = Err(error.clone()),
+    if let Ok(begun) = &begun {
+        record(begun, pins).map_err(|source| ApplyError::at(interface, source))?;
+    }
+    for Listening { adopted, .. } in listening {
+        *adopted = begun.as_ref().map(Vec::len).map_err(Clone::clone);
+    }
+    Ok(())
+}
+
+/// Shows conversations to programs that admit nothing but replies: what is known to them already is
+/// left alone, of all others the packet that begins it and its answer, as if they were sent now. The
+/// programs write the flows, never userspace; flows are shared by all interfaces.
+fn record(begun: &[Conversation], pins: &Pins) -> Result<(), DatapathError> {
+    if begun.is_empty() {
+        return Ok(());
+    }
+    let options = LoadOptions { dhcp: false, uncounted: true, ..LoadOptions::default() };
+    let mut programs = Programs::load(&Tables::deny_all(), &options, Some(pins))?;
+    for talk in begun {
+        let answer = probe::arriving(talk, Segment::Ack);
+        if programs.judge(&answer, 1)?.0 == PASS {
+            continue;
+        }
+        programs.learn(&probe::beginning(talk))?;
+        if talk.is_established {
+            programs.judge(&answer, 1)?;
         }
     }
     Ok(())

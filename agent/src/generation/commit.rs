@@ -134,7 +134,8 @@ fn adopt_conversations(entering: &mut [Entering], learn: std::time::Duration) ->
         };
         let interface = manifest.interface.as_str();
         *begun = Some(attachment.begin(programs).map_err(|source| ApplyError::at(interface, source))?);
-        listening.push(Listening { interface, programs, rules: &candidate.wanted.rules, adopted });
+        let (pins, rules) = (attachment.pins(), &candidate.wanted.rules);
+        listening.push(Listening { interface, pins, rules, adopted });
     }
     adopt(listening, learn)
 }

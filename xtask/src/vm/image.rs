@@ -13,7 +13,8 @@ use super::Packages;
 use crate::journal::output_of;
 
 /// What the tests ask of the kernel that is a module in Debian's.
-const MODULES: [&str; 8] = ["veth", "dummy", "8021q", "macvlan", "bridge", "sch_ingress", "cls_bpf", "tun"];
+const MODULES: [&str; 10] =
+    ["veth", "dummy", "8021q", "macvlan", "bridge", "sch_ingress", "cls_bpf", "tun", "tcp_diag", "udp_diag"];
 /// Programs of the host that the tests call.
 const HOST_PROGRAMS: [&str; 2] = ["ip", "tc"];
 

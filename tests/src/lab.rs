@@ -89,8 +89,17 @@ impl Lab {
     ///
     /// Where iproute2 is missing or refuses.
     pub fn neighbour(&self, here: &str, there: &str) -> Result<Namespace> {
-        let peer = Namespace::new()?;
         run("ip", &["link", "add", here, "type", "veth", "peer", "name", there])?;
+        self.connect(here, there)
+    }
+
+    /// As [`Lab::neighbour`], by a veth pair that is there already.
+    ///
+    /// # Errors
+    ///
+    /// Where iproute2 is missing or refuses.
+    pub fn connect(&self, here: &str, there: &str) -> Result<Namespace> {
+        let peer = Namespace::new()?;
         // Addresses are usable at once: nobody else is on this link.
         for (name, n) in [(here, 1), (there, 2)] {
             if n == 2 {

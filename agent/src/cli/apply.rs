@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::{Outcome, policy, table::counted};
 use crate::{
-    datapath::{Mode, ensure_bpffs, ensure_permission},
+    datapath::{Mode, ensure_bpffs, ensure_permission, interfaces},
     generation::{Applied, ApplyOptions, Roots, detach_unnamed, prepare},
     policy::Enforcement,
 };
@@ -54,8 +54,9 @@ impl Apply {
             writeln!(out, "mounted a BPF file system at {}", roots.bpffs.display())?;
         }
         let lock = roots.lock()?;
+        let policy = source.policy.on(&interfaces());
         let options = ApplyOptions { observe: self.observe, ..ApplyOptions::default() };
-        let prepared = prepare(roots, &lock, &source.policy, &source.text, &source.catalog, options)?;
+        let prepared = prepare(roots, &lock, &policy, &source.text, &source.catalog, options)?;
         let (applied, error) = prepared.commit();
         for generation in &applied {
             describe(out, generation)?;
@@ -63,7 +64,7 @@ impl Apply {
         if let Some(error) = error {
             return Err(error.into());
         }
-        for interface in detach_unnamed(roots, &lock, &source.policy)? {
+        for interface in detach_unnamed(roots, &lock, &policy)? {
             writeln!(out, "{interface}: detached, as the policy does not name it any more")?;
         }
         Ok(())

@@ -26,6 +26,14 @@ pub(super) enum Event<'a> {
     },
     /// An interface is not enforced any more.
     Detached { interface: &'a str },
+    /// The policy names an interface that is not there; it is protected when it appears.
+    Awaited { interface: &'a str },
+    /// An interface that was protected is gone.
+    Vanished { interface: &'a str },
+    /// An interface that was protected has another name now.
+    Renamed { interface: &'a str, to: &'a str },
+    /// An interface is there and could not be protected; it is tried again.
+    Unprotected { interface: &'a str, error: &'a str },
     /// A policy was refused; the one before it goes on.
     Refused { error: String },
     /// What is counted.

@@ -59,8 +59,9 @@ pub enum Standing {
     Absent,
     /// A generation, whose ingress program has this kernel identifier.
     Attached(u32),
-    /// A generation was attached, but its interface is gone, or has another name now.
-    Astray,
+    /// A generation was attached, whose ingress program has this identifier, but its interface is gone,
+    /// or has another name now.
+    Astray(u32),
 }
 
 /// The links of one interface, as their pins describe them.
@@ -143,7 +144,7 @@ impl Attachment {
     pub fn program(&self) -> Result<Option<u32>, DatapathError> {
         Ok(match self.standing()? {
             Standing::Attached(program) => Some(program),
-            Standing::Absent | Standing::Astray => None,
+            Standing::Absent | Standing::Astray(_) => None,
         })
     }
 
@@ -159,7 +160,7 @@ impl Attachment {
             Some(link) if self.index().is_ok_and(|index| index == link.interface) => {
                 Standing::Attached(link.program)
             }
-            Some(_) => Standing::Astray,
+            Some(link) => Standing::Astray(link.program),
         })
     }
 
@@ -192,6 +193,15 @@ impl Attachment {
             // Dropped with `programs`, should it have been attached after all.
             _ => Ok(Mode::Generic),
         }
+    }
+
+    /// Moves the pins of an interface that is called `to` now.
+    ///
+    /// # Errors
+    ///
+    /// Where the BPF file system refuses.
+    pub fn rename(&self, to: &str) -> Result<(), DatapathError> {
+        self.pins.rename(to)
     }
 
     /// Removes the programs, their counters and, with the last interface, the flows. Gives whether

@@ -39,8 +39,7 @@ impl Pins {
     #[must_use]
     pub fn new(bpffs: &Path, interface: &str) -> Self {
         let shared = directory(bpffs);
-        // bpffs refuses dots in names, interfaces refuse colons (dev_valid_name in net/core/dev.c).
-        let own = shared.join(interface.replace('.', ":"));
+        let own = shared.join(file_name(interface));
         Self { shared, own }
     }
 
@@ -97,6 +96,15 @@ impl Pins {
         })
     }
 
+    /// Moves the interface's own pins to another name.
+    pub(super) fn rename(&self, to: &str) -> Result<(), DatapathError> {
+        fs::rename(&self.own, self.shared.join(file_name(to))).map_err(|source| DatapathError::File {
+            what: "rename",
+            path: self.own.clone(),
+            source,
+        })
+    }
+
     /// Removes every pin of the interface, and the shared ones with the last interface.
     pub(super) fn remove(&self) -> Result<(), DatapathError> {
         for path in [self.ingress(), self.egress(), self.map(map::COUNTERS)] {
@@ -114,6 +122,11 @@ impl Pins {
         }
         remove_directory(&self.shared)
     }
+}
+
+/// bpffs refuses dots in names, interfaces refuse colons (dev_valid_name in net/core/dev.c).
+fn file_name(interface: &str) -> String {
+    interface.replace('.', ":")
 }
 
 fn directory(bpffs: &Path) -> PathBuf {

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     manifest::{Manifest, SCHEMA, Slotted},
     slots::{Assignment, SlotError, assign},
-    store::{Lock, Roots, StoreError, active},
+    store::{Lock, Roots, StoreError, last},
 };
 use crate::{
     catalog::Catalog,
@@ -125,7 +125,7 @@ fn generation(
 ) -> Result<Generation, ApplyError> {
     let name = &interface.name;
     let kernel = |source| ApplyError::Datapath { interface: name.clone(), source };
-    let previous = active(roots, name)?;
+    let previous = last(roots, name)?;
     let (rules, _) = rule_set(&policy.file, interface, catalog);
     let Assignment { slots, retired, reused } = assign(&rules.rules, previous.as_ref())
         .map_err(|source| ApplyError::Slots { interface: name.clone(), source })?;
@@ -165,10 +165,10 @@ fn generation(
     Ok(Generation { attachment, programs, program, manifest, reused })
 }
 
-/// Removes what a failed first generation has pinned; a later one leaves the active one alone. Gives
-/// the error back.
+/// Removes what a failed first generation has pinned; a later one leaves the active one alone, and what
+/// an interface that is gone has counted. Gives the error back.
 fn abandon(attachment: &Attachment, error: DatapathError) -> DatapathError {
-    if matches!(attachment.program(), Ok(None)) {
+    if matches!(attachment.standing(), Ok(Standing::Absent)) {
         // The error that led here is the one to tell.
         let _ = attachment.detach();
     }
@@ -200,7 +200,7 @@ impl Prepared<'_> {
     /// Removes what first generations have pinned; they will not be attached.
     fn abandon(&self) {
         for generation in &self.generations {
-            if generation.is_first() {
+            if matches!(generation.attachment.standing(), Ok(Standing::Absent)) {
                 // The error that led here is the one to tell.
                 let _ = generation.attachment.detach();
             }

@@ -145,6 +145,20 @@ impl Roots {
         let _ = fs::remove_dir(self.folder(interface));
     }
 
+    /// Takes what an interface has along to its new name: links, counters and manifests. What another
+    /// interface of that name left behind is removed.
+    ///
+    /// # Errors
+    ///
+    /// Where the pins or the state folder cannot be moved.
+    pub fn rename(&self, _lock: &Lock, from: &str, to: &str) -> Result<(), StoreError> {
+        self.attachment(to).detach()?;
+        self.forget(to)?;
+        self.attachment(from).rename(to)?;
+        let (from, to) = (self.folder(from), self.folder(to));
+        fs::rename(&from, to).map_err(|source| StoreError::File { what: "rename", path: from, source })
+    }
+
     /// Forgets an interface.
     pub(super) fn forget(&self, interface: &str) -> Result<(), StoreError> {
         let path = self.folder(interface);
@@ -196,7 +210,7 @@ pub fn known(roots: &Roots, interface: &str) -> Result<Known, StoreError> {
     loop {
         let program = match standing {
             Standing::Absent => return Ok(Known::Nothing),
-            Standing::Astray => return Ok(Known::Astray),
+            Standing::Astray(_) => return Ok(Known::Astray),
             Standing::Attached(program) => program,
         };
         match read(roots, interface, program) {
@@ -229,6 +243,23 @@ pub fn active(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreE
         Known::Active(manifest) => Some(*manifest),
         Known::Nothing | Known::Lost(_) | Known::Astray => None,
     })
+}
+
+/// The manifest that the next generation goes on from: that of the active one, or of the last before the
+/// interface was removed or renamed.
+///
+/// # Errors
+///
+/// As [`known`].
+pub(super) fn last(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreError> {
+    match roots.attachment(interface).standing()? {
+        Standing::Astray(program) => match read(roots, interface, program) {
+            // Then nobody knows what its counters stood for.
+            Err(StoreError::Manifest { .. }) => Ok(None),
+            other => other,
+        },
+        Standing::Absent | Standing::Attached(_) => active(roots, interface),
+    }
 }
 
 /// The manifest of the generation with `program`; `None` where there is none.

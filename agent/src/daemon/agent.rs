@@ -1,0 +1,330 @@
+//! The agent's knowledge and its deeds: what is enforced where, and what to do when the policy or the
+//! interfaces change.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+use super::{
+    Settings,
+    changes::changes,
+    event::{Event, emit},
+    kernel_log::KernelLog,
+    links::{Identity, LinkWatch, Present},
+};
+use crate::{
+    catalog::Catalog,
+    cli::{read_policy_text, resolve_policy},
+    counters::Report,
+    datapath::{Standing, chain},
+    generation::{ApplyError, ApplyOptions, Lock, Roots, StoreError, active, detach, prepare},
+    policy::Policy,
+};
+
+/// How long an interface that could not be protected waits for the next try: twice as long each time.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
+/// Interfaces that only a pattern covers, as those of dialled connections, come and go under ever new
+/// names: as many that are gone keep their counters. Each costs half a megabyte for every processor.
+const REMEMBERED: usize = 8;
+
+/// The policy that is enforced.
+struct Enforced {
+    policy: Policy,
+    text: String,
+    catalog: Catalog,
+}
+
+/// An interface that should be protected and is not.
+struct Unprotected {
+    identity: Identity,
+    error: String,
+    tries: u32,
+    next: Instant,
+}
+
+pub(super) struct Agent<'a> {
+    roots: &'a Roots,
+    settings: &'a Settings,
+    links: &'a LinkWatch,
+    /// What was last read from the policy's file, whether it was applied or refused.
+    tried: Result<String, String>,
+    enforced: Option<Enforced>,
+    /// The interfaces that this agent has protected, as they were then.
+    protected: Present,
+    unprotected: BTreeMap<String, Unprotected>,
+    /// Interfaces that only a pattern covers and that are gone, the one that went first in front.
+    gone: VecDeque<String>,
+    pub(super) kernel_log: KernelLog,
+}
+
+impl<'a> Agent<'a> {
+    pub(super) fn new(roots: &'a Roots, settings: &'a Settings, links: &'a LinkWatch) -> Self {
+        Self {
+            roots,
+            settings,
+            links,
+            tried: Ok(String::new()),
+            enforced: None,
+            protected: Present::new(),
+            unprotected: BTreeMap::new(),
+            gone: VecDeque::new(),
+            kernel_log: KernelLog::default(),
+        }
+    }
+
+    /// Applies the file for the first time.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        let text = read_policy_text(&self.settings.policy)?;
+        self.apply(&text)?;
+        self.tried = Ok(text);
+        Ok(())
+    }
+
+    /// Applies the file where it changed, or in any case if `asked`.
+    pub(super) fn reload(&mut self, asked: bool) -> Result<()> {
+        let read = read_policy_text(&self.settings.policy).map_err(|error| chain(error.as_ref()));
+        if !asked && read == self.tried {
+            return Ok(());
+        }
+        let outcome = match &read {
+            Ok(text) => self.apply(text).map_err(|error| chain(error.as_ref())),
+            Err(error) => Err(error.clone()),
+        };
+        self.tried = read;
+        if let Err(error) = outcome {
+            log::error!("the policy was refused, the one before it goes on: {error}");
+            emit(&Event::Refused { error })?;
+        }
+        Ok(())
+    }
+
+    /// Puts a policy in place of the one before it, on every interface.
+    fn apply(&mut self, text: &str) -> Result<()> {
+        let (policy, catalog) = resolve_policy(text, &self.settings.policy)?;
+        let lock = self.roots.lock()?;
+        let present = self.links.present()?;
+        let names: Vec<String> = present.keys().cloned().collect();
+        let mut here = policy.on(&names);
+        here.interfaces.retain(|entry| present.contains_key(&entry.name));
+        let absent: Vec<&str> = policy
+            .interfaces
+            .iter()
+            .filter(|entry| !entry.is_pattern() && !present.contains_key(&entry.name))
+            .map(|entry| entry.name.as_str())
+            .collect();
+        self.ensure_no_slip(&policy, &present, &absent)?;
+
+        let result = self.put(&lock, &here, text, &catalog, &present);
+        if let Err(error) = result {
+            return Err(error);
+        }
+        for interface in self.roots.interfaces()? {
+            let kept = policy.covering(&interface).is_some_and(|entry| {
+                !entry.is_pattern() || present.contains_key(&interface) || self.gone.contains(&interface)
+            });
+            if !kept && detach(self.roots, &lock, &interface)? {
+                log::info!("{interface}: detached, as the policy does not name it any more");
+                emit(&Event::Detached { interface: &interface })?;
+            }
+        }
+        self.protected.retain(|name, _| policy.covering(name).is_some());
+        self.unprotected.clear();
+        for interface in absent {
+            log::warn!("{interface}: there is no such interface yet; it is protected when it appears");
+            emit(&Event::Awaited { interface })?;
+        }
+        self.enforced = Some(Enforced { policy, text: text.to_owned(), catalog });
+        Ok(())
+    }
+
+    /// A name that is misspelt must not leave an interface without protection: a change that would
+    /// detach one is refused while it names another that is not there and was not named before.
+    fn ensure_no_slip(&self, policy: &Policy, present: &Present, absent: &[&str]) -> Result<()> {
+        let Some(before) = &self.enforced else { return Ok(()) };
+        let new =
+            absent.iter().find(|name| !before.policy.interfaces.iter().any(|entry| entry.name == **name));
+        let left = self.protected.keys().find(|name| policy.covering(name).is_none());
+        if let (Some(new), Some(left)) = (new, left) {
+            let known: Vec<&str> = present.keys().map(String::as_str).filter(|name| *name != "lo").collect();
+            bail!(
+                "there is no interface `{new}` here; there are: {}; and `{left}` would not be protected any \
+                 more: correct the name, or make the two changes one after the other",
+                known.join(", ")
+            );
+        }
+        Ok(())
+    }
+
+    /// Puts a policy of interfaces that are there in place.
+    fn put(
+        &mut self,
+        lock: &Lock,
+        here: &Policy,
+        text: &str,
+        catalog: &Catalog,
+        present: &Present,
+    ) -> Result<()> {
+        let options = ApplyOptions { observe: false, log_level: self.settings.kernel_log_level };
+        let prepared = prepare(self.roots, lock, here, text, catalog, options)?;
+        let (applied, error) = prepared.commit();
+        for generation in applied {
+            let manifest = &generation.manifest;
+            let name = &manifest.interface;
+            log::info!("{name}: generation {} with {} rules", manifest.generation, manifest.rules.len());
+            if let Some(identity) = present.get(name) {
+                self.protected.insert(name.clone(), *identity);
+            }
+            self.unprotected.remove(name);
+            self.gone.retain(|gone| gone != name);
+            emit(&Event::Applied {
+                interface: name,
+                generation: manifest.generation,
+                rules: manifest.rules.len(),
+                mode: manifest.mode,
+                xdp: manifest.xdp,
+                fallback: manifest.fallback.as_deref(),
+            })?;
+            if self.settings.kernel_log_level > 0 {
+                self.kernel_log.follow(generation);
+            }
+        }
+        error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Protects what appeared, and notes what is gone or has another name. Only the interfaces
+    /// concerned are touched.
+    pub(super) fn follow_interfaces(&mut self) -> Result<()> {
+        let present = self.links.present()?;
+        let changes = changes(&self.protected, &present);
+        for (from, to) in changes.renamed {
+            self.protected.remove(&from);
+            log::info!("{from}: is called {to} now");
+            emit(&Event::Renamed { interface: &from, to: &to })?;
+            let covered = self.covered(&to);
+            if !covered {
+                log::warn!("{to}: the policy does not name it; what was enforced as {from} stays in place");
+            } else if let Err(error) = self.take_along(&from, &to) {
+                // Its old links keep new ones away, so that the reason is told with the next failure.
+                log::error!("{to}: what was enforced as {from} cannot be taken along: {error}");
+            }
+        }
+        for interface in changes.vanished {
+            self.vanished(&interface, &present)?;
+        }
+        self.unprotected.retain(|name, trouble| present.get(name) == Some(&trouble.identity));
+        for (interface, identity) in &present {
+            let known = self.protected.contains_key(interface);
+            let waits = |trouble: &Unprotected| trouble.next > Instant::now();
+            let later = self.unprotected.get(interface).is_some_and(waits);
+            if !known && !later && self.covered(interface) {
+                self.protect(interface, *identity, &present)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn covered(&self, interface: &str) -> bool {
+        self.enforced.as_ref().is_some_and(|enforced| enforced.policy.covering(interface).is_some())
+    }
+
+    fn take_along(&self, from: &str, to: &str) -> Result<(), StoreError> {
+        self.roots.rename(&self.roots.lock()?, from, to)
+    }
+
+    /// Notes that an interface is gone, unless it only looked so.
+    fn vanished(&mut self, interface: &str, present: &Present) -> Result<()> {
+        if let (Some(identity), Ok(standing)) =
+            (present.get(interface), self.roots.attachment(interface).standing())
+            && !matches!(standing, Standing::Astray(_))
+            && self.protected.get(interface).is_some_and(|known| known.has_index_of(*identity))
+        {
+            // Events were lost, and it is still the same; or it was detached by hand meanwhile.
+            self.protected.insert(interface.to_owned(), *identity);
+            return Ok(());
+        }
+        self.protected.remove(interface);
+        log::info!("{interface}: is gone");
+        emit(&Event::Vanished { interface })?;
+        let full =
+            |enforced: &Enforced| enforced.policy.interfaces.iter().any(|entry| entry.name == interface);
+        if self.enforced.as_ref().is_some_and(full) {
+            return Ok(());
+        }
+        self.gone.push_back(interface.to_owned());
+        while self.gone.len() > REMEMBERED
+            && let Some(oldest) = self.gone.pop_front()
+        {
+            let forgotten = self.roots.lock().map_err(ApplyError::from);
+            if let Err(error) = forgotten.and_then(|lock| detach(self.roots, &lock, &oldest)) {
+                log::warn!("{oldest}: its counters cannot be forgotten: {}", chain(&error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Protects one interface by the policy that is enforced.
+    fn protect(&mut self, interface: &str, identity: Identity, present: &Present) -> Result<()> {
+        let Some(enforced) = self.enforced.take() else { return Ok(()) };
+        let mut here = enforced.policy.on(&[interface.to_owned()]);
+        here.interfaces.retain(|entry| entry.name == interface);
+        let outcome = self
+            .roots
+            .lock()
+            .map_err(Into::into)
+            .and_then(|lock| self.put(&lock, &here, &enforced.text, &enforced.catalog, present));
+        self.enforced = Some(enforced);
+        let Err(error) = outcome else { return Ok(()) };
+        if nix::net::if_::if_nametoindex(interface).is_err() {
+            // Gone again; the next event says so.
+            return Ok(());
+        }
+        self.failed(interface, identity, &error)
+    }
+
+    /// Notes that an interface could not be protected, and tells it where the reason is new.
+    fn failed(&mut self, interface: &str, identity: Identity, error: &anyhow::Error) -> Result<()> {
+        let error = chain(error.as_ref());
+        let before = self.unprotected.remove(interface);
+        let tries = before.as_ref().map_or(0, |before| before.tries) + 1;
+        let wait = FIRST_RETRY.saturating_mul(1 << tries.min(16)).min(LONGEST_RETRY);
+        if before.is_none_or(|before| before.error != error) {
+            log::error!("{interface}: not protected: {error}");
+            emit(&Event::Unprotected { interface, error: &error })?;
+        }
+        let next = Instant::now() + wait;
+        self.unprotected.insert(interface.to_owned(), Unprotected { identity, error, tries, next });
+        Ok(())
+    }
+
+    /// When the next interface that could not be protected is to be tried again.
+    pub(super) fn retry(&self) -> Option<Instant> {
+        self.unprotected.values().map(|trouble| trouble.next).min()
+    }
+
+    /// Prints the counters of every interface. What cannot be read now, as while another command
+    /// detaches, may be read at the next tick.
+    pub(super) fn stream(&self) -> Result<()> {
+        let interfaces = self.roots.interfaces().unwrap_or_else(|error| {
+            log::warn!("{error}");
+            Vec::new()
+        });
+        for interface in interfaces {
+            match self.report(&interface) {
+                Ok(Some(report)) => emit(&Event::Counters { counters: &report })?,
+                Ok(None) => {}
+                Err(error) => log::warn!("{interface}: {}", chain(error.as_ref())),
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, interface: &str) -> Result<Option<Report>> {
+        let Some(manifest) = active(self.roots, interface)? else { return Ok(None) };
+        let totals = self.roots.attachment(interface).totals(manifest.slots())?;
+        Ok(totals.map(|totals| Report::new(&manifest, &totals)))
+    }
+}

@@ -64,6 +64,12 @@ impl Apply {
         if let Some(error) = error {
             return Err(error.into());
         }
+        if applied.is_empty() {
+            writeln!(
+                out,
+                "no interface here fits a name of the policy yet; the agent protects one that appears"
+            )?;
+        }
         for interface in detach_unnamed(roots, &lock, &policy)? {
             writeln!(out, "{interface}: detached, as the policy does not name it any more")?;
         }

@@ -19,7 +19,7 @@ use crate::{
     catalog::Catalog,
     cli::{read_policy_text, resolve_policy},
     counters::Report,
-    datapath::{Standing, chain},
+    datapath::{DatapathError, Kept, Standing, chain},
     generation::{ApplyError, ApplyOptions, Lock, Roots, StoreError, active, detach, prepare},
     policy::Policy,
 };
@@ -27,6 +27,10 @@ use crate::{
 /// How long an interface that could not be protected waits for the next try: twice as long each time.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
+/// What passes by itself, as another command that holds the lock, is waited for so long, and looked at as
+/// often.
+const PATIENCE: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(50);
 /// Interfaces that only a pattern covers, as those of dialled connections, come and go under ever new
 /// names: as many that are gone keep their counters. Each costs half a megabyte for every processor.
 const REMEMBERED: usize = 8;
@@ -53,9 +57,13 @@ pub(super) struct Agent<'a> {
     /// What was last read from the policy's file, whether it was applied or refused.
     tried: Result<String, String>,
     enforced: Option<Enforced>,
+    /// When a reload that something passing stopped is tried again, and when it is given up.
+    again: Option<(Instant, Instant)>,
     /// The interfaces that this agent has protected, as they were then.
     protected: Present,
     unprotected: BTreeMap<String, Unprotected>,
+    /// The programs of interfaces, for when they are made anew.
+    kept: BTreeMap<String, Kept>,
     /// Interfaces that only a pattern covers and that are gone, the one that went first in front.
     gone: VecDeque<String>,
     pub(super) kernel_log: KernelLog,
@@ -69,8 +77,10 @@ impl<'a> Agent<'a> {
             links,
             tried: Ok(String::new()),
             enforced: None,
+            again: None,
             protected: Present::new(),
             unprotected: BTreeMap::new(),
+            kept: BTreeMap::new(),
             gone: VecDeque::new(),
             kernel_log: KernelLog::default(),
         }
@@ -79,7 +89,13 @@ impl<'a> Agent<'a> {
     /// Applies the file for the first time.
     pub(super) fn begin(&mut self) -> Result<()> {
         let text = read_policy_text(&self.settings.policy)?;
-        self.apply(&text)?;
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = self.apply(&text) {
+            if !passes(&error) || Instant::now() > deadline {
+                return Err(error);
+            }
+            std::thread::sleep(AGAIN);
+        }
         self.tried = Ok(text);
         Ok(())
     }
@@ -91,15 +107,27 @@ impl<'a> Agent<'a> {
             return Ok(());
         }
         let outcome = match &read {
-            Ok(text) => self.apply(text).map_err(|error| chain(error.as_ref())),
+            Ok(text) => match self.apply(text) {
+                Err(error) if passes(&error) && self.waits_for_reload() => return Ok(()),
+                other => other.map_err(|error| chain(error.as_ref())),
+            },
             Err(error) => Err(error.clone()),
         };
+        self.again = None;
         self.tried = read;
         if let Err(error) = outcome {
             log::error!("the policy was refused, the one before it goes on: {error}");
             emit(&Event::Refused { error })?;
         }
         Ok(())
+    }
+
+    /// Whether a reload that something passing stopped is still to be tried again, which is noted then.
+    fn waits_for_reload(&mut self) -> bool {
+        let now = Instant::now();
+        let (_, deadline) = *self.again.get_or_insert((now, now + PATIENCE));
+        self.again = Some((now + AGAIN, deadline));
+        now < deadline
     }
 
     /// Puts a policy in place of the one before it, on every interface.
@@ -118,10 +146,7 @@ impl<'a> Agent<'a> {
             .collect();
         self.ensure_no_slip(&policy, &present, &absent)?;
 
-        let result = self.put(&lock, &here, text, &catalog, &present);
-        if let Err(error) = result {
-            return Err(error);
-        }
+        self.put(&lock, &here, text, &catalog, &present)?;
         for interface in self.roots.interfaces()? {
             let kept = policy.covering(&interface).is_some_and(|entry| {
                 !entry.is_pattern() || present.contains_key(&interface) || self.gone.contains(&interface)
@@ -132,6 +157,8 @@ impl<'a> Agent<'a> {
             }
         }
         self.protected.retain(|name, _| policy.covering(name).is_some());
+        // Those of interfaces that are gone at the moment are of the policy before.
+        self.kept.retain(|name, _| here.interfaces.iter().any(|entry| entry.name == *name));
         self.unprotected.clear();
         for interface in absent {
             log::warn!("{interface}: there is no such interface yet; it is protected when it appears");
@@ -171,28 +198,30 @@ impl<'a> Agent<'a> {
         let options = ApplyOptions { observe: false, log_level: self.settings.kernel_log_level };
         let prepared = prepare(self.roots, lock, here, text, catalog, options)?;
         let (applied, error) = prepared.commit();
-        for generation in applied {
+        for mut generation in applied {
+            match generation.programs.keep(generation.manifest.xdp) {
+                Ok(kept) => drop(self.kept.insert(generation.manifest.interface.clone(), kept)),
+                // Then they are loaded once more.
+                Err(error) => log::debug!("{error}"),
+            }
             let manifest = &generation.manifest;
             let name = &manifest.interface;
             log::info!("{name}: generation {} with {} rules", manifest.generation, manifest.rules.len());
-            if let Some(identity) = present.get(name) {
-                self.protected.insert(name.clone(), *identity);
-            }
-            self.unprotected.remove(name);
-            self.gone.retain(|gone| gone != name);
-            emit(&Event::Applied {
-                interface: name,
-                generation: manifest.generation,
-                rules: manifest.rules.len(),
-                mode: manifest.mode,
-                xdp: manifest.xdp,
-                fallback: manifest.fallback.as_deref(),
-            })?;
+            emit(&Event::applied(manifest))?;
+            self.is_protected(&generation.manifest.interface, present);
             if self.settings.kernel_log_level > 0 {
                 self.kernel_log.follow(generation);
             }
         }
         error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn is_protected(&mut self, interface: &str, present: &Present) {
+        if let Some(identity) = present.get(interface) {
+            self.protected.insert(interface.to_owned(), *identity);
+        }
+        self.unprotected.remove(interface);
+        self.gone.retain(|gone| gone != interface);
     }
 
     /// Protects what appeared, and notes what is gone or has another name. Only the interfaces
@@ -259,6 +288,7 @@ impl<'a> Agent<'a> {
             && let Some(oldest) = self.gone.pop_front()
         {
             let forgotten = self.roots.lock().map_err(ApplyError::from);
+            self.kept.remove(&oldest);
             if let Err(error) = forgotten.and_then(|lock| detach(self.roots, &lock, &oldest)) {
                 log::warn!("{oldest}: its counters cannot be forgotten: {}", chain(&error));
             }
@@ -268,6 +298,9 @@ impl<'a> Agent<'a> {
 
     /// Protects one interface by the policy that is enforced.
     fn protect(&mut self, interface: &str, identity: Identity, present: &Present) -> Result<()> {
+        if self.resume(interface, present)? {
+            return Ok(());
+        }
         let Some(enforced) = self.enforced.take() else { return Ok(()) };
         let mut here = enforced.policy.on(&[interface.to_owned()]);
         here.interfaces.retain(|entry| entry.name == interface);
@@ -285,6 +318,28 @@ impl<'a> Agent<'a> {
         self.failed(interface, identity, &error)
     }
 
+    /// Attaches the programs that an interface had before it was made anew: nothing has to be loaded
+    /// then. Gives whether that was possible.
+    fn resume(&mut self, interface: &str, present: &Present) -> Result<bool> {
+        let Some(kept) = self.kept.get(interface) else { return Ok(false) };
+        // Whatever fails here fails once more where it is told.
+        let Ok(_lock) = self.roots.lock() else { return Ok(false) };
+        match self.roots.attachment(interface).resume(kept) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(error) => {
+                log::debug!("{error}");
+                return Ok(false);
+            }
+        }
+        if let Some(manifest) = active(self.roots, interface)? {
+            log::info!("{interface}: generation {} again", manifest.generation);
+            emit(&Event::applied(&manifest))?;
+        }
+        self.is_protected(interface, present);
+        Ok(true)
+    }
+
     /// Notes that an interface could not be protected, and tells it where the reason is new.
     fn failed(&mut self, interface: &str, identity: Identity, error: &anyhow::Error) -> Result<()> {
         let error = chain(error.as_ref());
@@ -300,9 +355,18 @@ impl<'a> Agent<'a> {
         Ok(())
     }
 
-    /// When the next interface that could not be protected is to be tried again.
+    /// When something that failed is to be tried again.
     pub(super) fn retry(&self) -> Option<Instant> {
-        self.unprotected.values().map(|trouble| trouble.next).min()
+        let reload = self.again.map(|(next, _)| next);
+        self.unprotected.values().map(|trouble| trouble.next).chain(reload).min()
+    }
+
+    /// Tries again what is due.
+    pub(super) fn try_again(&mut self) -> Result<()> {
+        if self.again.is_some_and(|(next, _)| next <= Instant::now()) {
+            self.reload(true)?;
+        }
+        self.follow_interfaces()
     }
 
     /// Prints the counters of every interface. What cannot be read now, as while another command
@@ -326,5 +390,17 @@ impl<'a> Agent<'a> {
         let Some(manifest) = active(self.roots, interface)? else { return Ok(None) };
         let totals = self.roots.attachment(interface).totals(manifest.slots())?;
         Ok(totals.map(|totals| Report::new(&manifest, &totals)))
+    }
+}
+
+/// Whether what failed may go well a moment later: another command held the lock, or an interface went
+/// while it was looked at.
+fn passes(error: &anyhow::Error) -> bool {
+    let store = |error: &StoreError| matches!(error, StoreError::Locked(_));
+    match error.downcast_ref::<ApplyError>() {
+        Some(ApplyError::Store(error)) => store(error),
+        Some(ApplyError::Datapath { source, .. }) => matches!(source, DatapathError::NoInterface { .. }),
+        Some(_) => false,
+        None => error.downcast_ref::<StoreError>().is_some_and(store),
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::{counters::Report, datapath::Mode, policy::Enforcement};
+use crate::{counters::Report, datapath::Mode, generation::Manifest, policy::Enforcement};
 
 /// Something that happened.
 #[derive(Debug, Serialize)]
@@ -40,6 +40,20 @@ pub(super) enum Event<'a> {
     Counters { counters: &'a Report },
     /// The agent stops; enforcement stays.
     Stopped,
+}
+
+impl<'a> Event<'a> {
+    /// A generation that is in place.
+    pub(super) fn applied(manifest: &'a Manifest) -> Self {
+        Self::Applied {
+            interface: &manifest.interface,
+            generation: manifest.generation,
+            rules: manifest.rules.len(),
+            mode: manifest.mode,
+            xdp: manifest.xdp,
+            fallback: manifest.fallback.as_deref(),
+        }
+    }
 }
 
 /// Prints an event with the time, in seconds since 1970 UTC.

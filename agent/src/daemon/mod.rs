@@ -62,7 +62,7 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
     loop {
         tokio::select! {
             () = links.changed() => agent.follow_interfaces()?,
-            () = until(agent.retry()) => agent.follow_interfaces()?,
+            () = until(agent.retry()) => agent.try_again()?,
             () = changes.changed() => agent.reload(false)?,
             _ = hangup.recv() => agent.reload(true)?,
             () = next(&mut tick) => agent.stream()?,

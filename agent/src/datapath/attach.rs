@@ -66,8 +66,8 @@ pub enum Standing {
 
 /// The links of one interface, as their pins describe them.
 pub struct Attachment {
-    interface: String,
-    pins: Pins,
+    pub(super) interface: String,
+    pub(super) pins: Pins,
 }
 
 impl Attachment {
@@ -302,7 +302,7 @@ impl Attachment {
         Ok(Attached::Replaced)
     }
 
-    fn index(&self) -> Result<u32, DatapathError> {
+    pub(super) fn index(&self) -> Result<u32, DatapathError> {
         if_nametoindex(self.interface.as_str())
             .map_err(|_| DatapathError::NoInterface { name: self.interface.clone(), known: interfaces() })
     }
@@ -346,7 +346,7 @@ fn exists(path: &std::path::Path) -> Result<bool, DatapathError> {
     }
 }
 
-fn remove(path: &std::path::Path) -> Result<(), DatapathError> {
+pub(super) fn remove(path: &std::path::Path) -> Result<(), DatapathError> {
     fs::remove_file(path).map_err(|source| DatapathError::File { what: "remove", path: path.into(), source })
 }
 

@@ -6,6 +6,7 @@
 mod attach;
 mod counters;
 mod error;
+mod keep;
 mod link;
 mod object;
 mod permission;
@@ -15,6 +16,7 @@ pub use attach::{Attached, Attachment, Mode, Standing, interfaces};
 pub use counters::Totals;
 pub use error::DatapathError;
 pub(crate) use error::chain;
+pub use keep::Kept;
 pub use object::{Action, Flows, LoadOptions, Programs};
 pub use permission::ensure_permission;
 pub use pins::{Pins, ensure_bpffs};

@@ -27,14 +27,14 @@ fn an_interface_that_is_made_anew_is_protected_at_once_and_counts_on() -> Result
     assert!(counted > 0);
 
     let mut unprotected = Vec::new();
-    for cycle in 0..CYCLES {
+    for _ in 0..CYCLES {
         host.run("ip", &["link", "del", "edge0"])?;
         assert_eq!(agent.event("vanished")["interface"], "edge0");
         let before = now();
         host.run("ip", &["link", "add", "edge0", "type", "veth", "peer", "name", "far0"])?;
         let applied = agent.event("applied");
         assert_eq!(applied["interface"], "edge0");
-        assert_eq!(applied["generation"], cycle + 2, "generations are counted on");
+        assert_eq!(applied["generation"], 1, "it is the same generation, attached again");
         unprotected.push(applied["time"].as_f64().expect("a time") - before);
     }
     unprotected.sort_by(f64::total_cmp);
@@ -45,6 +45,16 @@ fn an_interface_that_is_made_anew_is_protected_at_once_and_counts_on() -> Result
         unprotected[CYCLES - 1] * 1e3,
     );
     assert!(unprotected[CYCLES - 1] < 5.0, "an interface stood open for {unprotected:?} seconds");
+
+    // A generation that was put in place while its interface was gone, by somebody else or anew.
+    host.run("ip", &["link", "del", "edge0"])?;
+    agent.event("vanished");
+    edge.operator
+        .policy(&policy(&[interface("edge0", &[allow("open", "tcp", "443"), allow("x", "tcp", "1")])]))?;
+    agent.event("awaited");
+    host.run("ip", &["link", "add", "edge0", "type", "veth", "peer", "name", "far0"])?;
+    let applied = agent.event("applied");
+    assert_eq!((&applied["generation"], &applied["rules"]), (&2.into(), &2.into()), "counted on");
 
     let neighbour = edge.reconnect()?;
     assert!(exchange(&neighbour, Protocol::Tcp, server(443), crate::PATIENCE)?);
@@ -171,5 +181,16 @@ fn a_misspelt_name_does_not_leave_an_interface_open() -> Result<()> {
     assert!(error.contains("there is no interface `egde0` here; there are: edge0"), "{error}");
     assert!(error.contains("`edge0` would not be protected any more"), "{error}");
     edge.assert_open(443, 8080);
+    Ok(())
+}
+
+#[test]
+fn apply_takes_patterns_for_what_is_there() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let text = policy(&[interface("edge*", &[allow("open", "tcp", "443")])]);
+    edge.operator.apply(&text).exits(0).prints("edge0: enforcing 1 rule");
+    edge.assert_open(443, 8080);
+    let said = edge.operator.apply(&policy(&[interface("none*", &[])])).exits(0);
+    said.prints("no interface here fits a name of the policy yet").prints("edge0: detached");
     Ok(())
 }

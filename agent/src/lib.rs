@@ -16,8 +16,11 @@ pub mod compile;
 pub mod evaluate;
 pub mod tables;
 
+pub mod files;
+
 pub mod datapath;
 pub mod generation;
+pub mod last_good;
 
 pub mod counters;
 pub mod findings;

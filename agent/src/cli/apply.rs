@@ -13,6 +13,7 @@ use super::{Outcome, policy, table::counted};
 use crate::{
     datapath::{Mode, ensure_bpffs, ensure_permission, interfaces},
     generation::{Applied, ApplyOptions, Roots, detach_unnamed, prepare},
+    last_good::LastGood,
     policy::Enforcement,
 };
 
@@ -36,7 +37,9 @@ impl Apply {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
         let start = Instant::now();
         ensure_permission("applying a policy")?;
-        let Some(source) = policy::read(&self.policy) else { return Ok(Outcome::BadInput) };
+        let Some(source) = policy::read(&self.policy, policy::Reading::Trusted) else {
+            return Ok(Outcome::BadInput);
+        };
         // Said when everything is done: a reader who is gone must not stop it halfway.
         let mut said = Vec::new();
         let outcome = self.enforce(roots, &source, &mut said);
@@ -69,6 +72,16 @@ impl Apply {
                 out,
                 "no interface here fits a name of the policy yet; the agent protects one that appears"
             )?;
+        }
+        if !self.observe {
+            let good = LastGood::now(&source.policy.file, &source.text, &source.files);
+            if let Err(error) = good.keep(&roots.lasting) {
+                let lasting = roots.lasting.display();
+                writeln!(
+                    out,
+                    "the policy is in place, but is not kept for the next boot: {lasting}: {error}"
+                )?;
+            }
         }
         for interface in detach_unnamed(roots, &lock, &policy)? {
             writeln!(out, "{interface}: detached, as the policy does not name it any more")?;

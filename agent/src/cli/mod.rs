@@ -6,6 +6,7 @@
 
 mod agent;
 mod apply;
+mod boot;
 mod catalog;
 mod check;
 mod counters;
@@ -14,6 +15,7 @@ mod diff;
 mod generate;
 mod import;
 mod policy;
+mod reload;
 mod status;
 mod table;
 
@@ -25,7 +27,9 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use policy::{read_text as read_policy_text, resolve as resolve_policy};
+pub(crate) use policy::{Reading, Source, read_text as read_policy_text, resolve as resolve_policy};
+
+pub(crate) use table::counted;
 
 use crate::{datapath::chain, generation::Roots};
 
@@ -59,7 +63,18 @@ struct Places {
         hide_env_values = true
     )]
     state: PathBuf,
-    /// Where the BPF file system is mounted; mounted there where it is missing
+    /// Folder for what must outlast a boot: the last known good policy
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Places",
+        value_name = "DIR",
+        env = "PORTCULLIS_LASTING",
+        default_value = "/var/lib/portcullis",
+        hide_env_values = true
+    )]
+    lasting: PathBuf,
+    /// Where the BPF file system is mounted
     #[arg(
         long,
         global = true,
@@ -84,6 +99,10 @@ enum Command {
     Check(check::Check),
     /// Enforce a policy: compile, load and verify it, then swap it in atomically
     Apply(apply::Apply),
+    /// Enforce the last known good policy, before the network is up
+    Boot(boot::Boot),
+    /// Have the running agent read its policy file again now, and say what came of it
+    Reload(reload::Reload),
     /// Show what is enforced on which interface
     Status(status::Status),
     /// Show what each documented row has accepted and what was dropped, and why
@@ -118,13 +137,15 @@ enum Outcome {
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { places, command } = Cli::parse();
-    let roots = Roots { state: places.state, bpffs: places.bpffs };
+    let roots = Roots { state: places.state, lasting: places.lasting, bpffs: places.bpffs };
     let result = match command {
         Command::Import(args) => read_and_print(|out| import::run(&args, out)),
         Command::Catalog(args) => read_and_print(|out| catalog::run(&args, out)),
         Command::Diff(args) => read_and_print(|out| diff::run(&args, out)),
         Command::Check(check) => check.run(),
         Command::Apply(apply) => apply.run(&roots),
+        Command::Boot(boot) => boot.run(&roots),
+        Command::Reload(reload) => reload.run(&roots),
         Command::Status(status) => status.run(&roots),
         Command::Counters(counters) => counters.run(&roots),
         Command::Detach(detach) => detach.run(&roots),

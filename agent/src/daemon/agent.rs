@@ -2,26 +2,28 @@
 //! interfaces change.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
+use tokio::sync::oneshot;
 
 use super::{
     Settings,
     changes::changes,
+    control::{Answer, Asked, Request, Standing, Status, Watched},
     event::{Event, emit},
     kernel_log::KernelLog,
     links::{Identity, LinkWatch, Present},
 };
 use crate::{
-    catalog::Catalog,
-    cli::{read_policy_text, resolve_policy},
+    cli::{Reading, Source, counted, read_policy_text, resolve_policy},
     counters::Report,
-    datapath::{DatapathError, Kept, Standing, chain},
+    datapath::{self, DatapathError, Kept, chain},
     generation::{ApplyError, ApplyOptions, Lock, Roots, StoreError, active, detach, prepare},
-    policy::Policy,
+    last_good::LastGood,
+    policy::{Policy, Problems},
 };
 
 /// How long an interface that could not be protected waits for the next try: twice as long each time.
@@ -34,13 +36,6 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// Interfaces that only a pattern covers, as those of dialled connections, come and go under ever new
 /// names: as many that are gone keep their counters. Each costs half a megabyte for every processor.
 const REMEMBERED: usize = 8;
-
-/// The policy that is enforced.
-struct Enforced {
-    policy: Policy,
-    text: String,
-    catalog: Catalog,
-}
 
 /// An interface that should be protected and is not.
 struct Unprotected {
@@ -56,7 +51,12 @@ pub(super) struct Agent<'a> {
     links: &'a LinkWatch,
     /// What was last read from the policy's file, whether it was applied or refused.
     tried: Result<String, String>,
-    enforced: Option<Enforced>,
+    enforced: Option<Source>,
+    /// Why the file, as it is now, is refused.
+    refused: Option<String>,
+    /// Whoever waits to be told what came of a reload.
+    asking: Vec<oneshot::Sender<Answer>>,
+    started: Instant,
     /// When a reload that something passing stopped is tried again, and when it is given up.
     again: Option<(Instant, Instant)>,
     /// The interfaces that this agent has protected, as they were then.
@@ -77,6 +77,9 @@ impl<'a> Agent<'a> {
             links,
             tried: Ok(String::new()),
             enforced: None,
+            refused: None,
+            asking: Vec::new(),
+            started: Instant::now(),
             again: None,
             protected: Present::new(),
             unprotected: BTreeMap::new(),
@@ -88,7 +91,7 @@ impl<'a> Agent<'a> {
 
     /// Applies the file for the first time.
     pub(super) fn begin(&mut self) -> Result<()> {
-        let text = read_policy_text(&self.settings.policy)?;
+        let text = read_policy_text(&self.settings.policy, Reading::Trusted)?;
         let deadline = Instant::now() + PATIENCE;
         while let Err(error) = self.apply(&text) {
             if !passes(&error) || Instant::now() > deadline {
@@ -102,24 +105,113 @@ impl<'a> Agent<'a> {
 
     /// Applies the file where it changed, or in any case if `asked`.
     pub(super) fn reload(&mut self, asked: bool) -> Result<()> {
-        let read = read_policy_text(&self.settings.policy).map_err(|error| chain(error.as_ref()));
+        let read = read_policy_text(&self.settings.policy, Reading::Trusted);
+        let read = read.map_err(|error| chain(error.as_ref()));
         if !asked && read == self.tried {
             return Ok(());
         }
         let outcome = match &read {
             Ok(text) => match self.apply(text) {
                 Err(error) if passes(&error) && self.waits_for_reload() => return Ok(()),
-                other => other.map_err(|error| chain(error.as_ref())),
+                Err(error) => Err((error.is::<Problems>(), chain(error.as_ref()))),
+                Ok(()) => Ok(()),
             },
-            Err(error) => Err(error.clone()),
+            Err(error) => Err((true, error.clone())),
         };
         self.again = None;
         self.tried = read;
-        if let Err(error) = outcome {
+        self.answer(&outcome)?;
+        self.refused = outcome.err().map(|(_, error)| error);
+        if let Some(error) = &self.refused {
             log::error!("the policy was refused, the one before it goes on: {error}");
-            emit(&Event::Refused { error })?;
+            emit(&Event::Refused { error: error.clone() })?;
         }
         Ok(())
+    }
+
+    /// Answers whoever asked for a reload.
+    fn answer(&mut self, outcome: &Result<(), (bool, String)>) -> Result<()> {
+        if self.asking.is_empty() {
+            return Ok(());
+        }
+        let mut applied = Vec::new();
+        for interface in self.protected.keys() {
+            if let Some(manifest) = active(self.roots, interface)? {
+                applied.push((interface.clone(), manifest.generation));
+            }
+        }
+        let refused = outcome.as_ref().err();
+        let answer = Answer::Reload {
+            applied,
+            error: refused.map(|(_, error)| error.clone()),
+            invalid: refused.is_some_and(|(invalid, _)| *invalid),
+        };
+        for asking in self.asking.drain(..) {
+            // Whoever asked may have lost patience.
+            let _ = asking.send(answer.clone());
+        }
+        Ok(())
+    }
+
+    /// Does what a command asks.
+    pub(super) fn asked(&mut self, (request, answer): Asked) -> Result<()> {
+        match request {
+            Request::Reload => {
+                self.asking.push(answer);
+                self.reload(true)
+            }
+            Request::Status => {
+                // Whoever asked may have lost patience.
+                let _ = answer.send(Answer::Status(self.status()?));
+                Ok(())
+            }
+        }
+    }
+
+    /// What is watched, and how it stands.
+    fn status(&self) -> Result<Status> {
+        let present = self.links.present()?;
+        let mut interfaces = Vec::new();
+        let policy = self.enforced.as_ref().map(|enforced| &enforced.policy);
+        let full = policy.iter().flat_map(|policy| &policy.interfaces).filter(|entry| !entry.is_pattern());
+        let names: BTreeSet<&str> =
+            present.keys().map(String::as_str).chain(full.map(|entry| entry.name.as_str())).collect();
+        for name in names.into_iter().filter(|name| self.covered(name)) {
+            let trouble = self.unprotected.get(name);
+            let standing = match (present.get(name), self.protected.get(name)) {
+                (None, _) => Standing::Awaited,
+                (there, known) if there == known && self.stands(name) => Standing::Protected,
+                _ => Standing::Unprotected,
+            };
+            let error = trouble.map(|trouble| trouble.error.clone());
+            interfaces.push(Watched { interface: name.to_owned(), standing, error });
+        }
+        Ok(Status {
+            pid: std::process::id(),
+            uptime: self.started.elapsed().as_secs(),
+            policy: self.settings.policy.display().to_string(),
+            refused: self.refused.clone(),
+            interfaces,
+        })
+    }
+
+    /// Whether something is attached to an interface; it may have been detached by hand.
+    fn stands(&self, interface: &str) -> bool {
+        matches!(self.roots.attachment(interface).program(), Ok(Some(_)))
+    }
+
+    /// One line for the service manager.
+    pub(super) fn summary(&self) -> String {
+        let mut text = format!("{} protected", counted(self.protected.len(), "interface"));
+        if !self.unprotected.is_empty() {
+            let names: Vec<&str> = self.unprotected.keys().map(String::as_str).collect();
+            text = format!("{text}, not protected: {}", names.join(", "));
+        }
+        if let Some(error) = &self.refused {
+            let first = error.lines().next().unwrap_or_default();
+            text = format!("{text}; the policy file is refused: {first}");
+        }
+        text
     }
 
     /// Whether a reload that something passing stopped is still to be tried again, which is noted then.
@@ -132,7 +224,8 @@ impl<'a> Agent<'a> {
 
     /// Puts a policy in place of the one before it, on every interface.
     fn apply(&mut self, text: &str) -> Result<()> {
-        let (policy, catalog) = resolve_policy(text, &self.settings.policy)?;
+        let source = resolve_policy(text, &self.settings.policy, Reading::Trusted)?;
+        let policy = &source.policy;
         let lock = self.roots.lock()?;
         let present = self.links.present()?;
         let names: Vec<String> = present.keys().cloned().collect();
@@ -144,9 +237,9 @@ impl<'a> Agent<'a> {
             .filter(|entry| !entry.is_pattern() && !present.contains_key(&entry.name))
             .map(|entry| entry.name.as_str())
             .collect();
-        self.ensure_no_slip(&policy, &present, &absent)?;
+        self.ensure_no_slip(policy, &present, &absent)?;
 
-        self.put(&lock, &here, text, &catalog, &present)?;
+        self.put(&lock, &here, &source, &present)?;
         for interface in self.roots.interfaces()? {
             let kept = policy.covering(&interface).is_some_and(|entry| {
                 !entry.is_pattern() || present.contains_key(&interface) || self.gone.contains(&interface)
@@ -164,7 +257,12 @@ impl<'a> Agent<'a> {
             log::warn!("{interface}: there is no such interface yet; it is protected when it appears");
             emit(&Event::Awaited { interface })?;
         }
-        self.enforced = Some(Enforced { policy, text: text.to_owned(), catalog });
+        let good = LastGood::now(&policy.file, text, &source.files);
+        if let Err(error) = good.keep(&self.roots.lasting) {
+            let lasting = self.roots.lasting.display();
+            log::warn!("the policy is in place, but is not kept for the next boot: {lasting}: {error}");
+        }
+        self.enforced = Some(source);
         Ok(())
     }
 
@@ -187,16 +285,9 @@ impl<'a> Agent<'a> {
     }
 
     /// Puts a policy of interfaces that are there in place.
-    fn put(
-        &mut self,
-        lock: &Lock,
-        here: &Policy,
-        text: &str,
-        catalog: &Catalog,
-        present: &Present,
-    ) -> Result<()> {
+    fn put(&mut self, lock: &Lock, here: &Policy, source: &Source, present: &Present) -> Result<()> {
         let options = ApplyOptions { observe: false, log_level: self.settings.kernel_log_level };
-        let prepared = prepare(self.roots, lock, here, text, catalog, options)?;
+        let prepared = prepare(self.roots, lock, here, &source.text, &source.catalog, options)?;
         let (applied, error) = prepared.commit();
         for mut generation in applied {
             match generation.programs.keep(generation.manifest.xdp) {
@@ -268,7 +359,7 @@ impl<'a> Agent<'a> {
     fn vanished(&mut self, interface: &str, present: &Present) -> Result<()> {
         if let (Some(identity), Ok(standing)) =
             (present.get(interface), self.roots.attachment(interface).standing())
-            && !matches!(standing, Standing::Astray(_))
+            && !matches!(standing, datapath::Standing::Astray(_))
             && self.protected.get(interface).is_some_and(|known| known.has_index_of(*identity))
         {
             // Events were lost, and it is still the same; or it was detached by hand meanwhile.
@@ -278,8 +369,7 @@ impl<'a> Agent<'a> {
         self.protected.remove(interface);
         log::info!("{interface}: is gone");
         emit(&Event::Vanished { interface })?;
-        let full =
-            |enforced: &Enforced| enforced.policy.interfaces.iter().any(|entry| entry.name == interface);
+        let full = |enforced: &Source| enforced.policy.interfaces.iter().any(|entry| entry.name == interface);
         if self.enforced.as_ref().is_some_and(full) {
             return Ok(());
         }
@@ -304,11 +394,8 @@ impl<'a> Agent<'a> {
         let Some(enforced) = self.enforced.take() else { return Ok(()) };
         let mut here = enforced.policy.on(&[interface.to_owned()]);
         here.interfaces.retain(|entry| entry.name == interface);
-        let outcome = self
-            .roots
-            .lock()
-            .map_err(Into::into)
-            .and_then(|lock| self.put(&lock, &here, &enforced.text, &enforced.catalog, present));
+        let outcome =
+            self.roots.lock().map_err(Into::into).and_then(|lock| self.put(&lock, &here, &enforced, present));
         self.enforced = Some(enforced);
         let Err(error) = outcome else { return Ok(()) };
         if nix::net::if_::if_nametoindex(interface).is_err() {

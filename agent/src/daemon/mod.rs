@@ -5,9 +5,11 @@
 
 mod agent;
 mod changes;
+mod control;
 mod event;
 mod kernel_log;
 mod links;
+mod service;
 mod watch;
 
 use std::{
@@ -23,11 +25,14 @@ use tokio::{
 
 use self::{
     agent::Agent,
+    control::Control,
     event::{Event, emit},
     links::LinkWatch,
     watch::FileWatch,
 };
 use crate::{datapath::ensure_bpffs, generation::Roots};
+
+pub use self::control::{Answer, Request, Standing, Status, Watched, ask};
 
 /// What the agent is asked to do.
 #[derive(Clone, Debug)]
@@ -56,21 +61,39 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
     let mut tick = settings.stream.map(ticker);
 
     ensure_bpffs(&roots.bpffs)?;
+    roots.create_state()?;
+    let mut control = Control::new(&roots.state)?;
     let mut agent = Agent::new(roots, settings, &links);
     agent.begin()?;
+    let mut told = agent.summary();
+    service::ready(&told);
+    let mut watchdog = service::watchdog().map(ticker);
 
     loop {
         tokio::select! {
             () = links.changed() => agent.follow_interfaces()?,
             () = until(agent.retry()) => agent.try_again()?,
             () = changes.changed() => agent.reload(false)?,
-            _ = hangup.recv() => agent.reload(true)?,
+            _ = hangup.recv() => {
+                service::reloading();
+                agent.reload(true)?;
+                told = agent.summary();
+                service::ready(&told);
+            }
+            asked = control.asked() => agent.asked(asked)?,
+            () = next(&mut watchdog) => service::alive(),
             () = next(&mut tick) => agent.stream()?,
             () = agent.kernel_log.drain() => {}
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
+        let now = agent.summary();
+        if now != told {
+            service::status(&now);
+            told = now;
+        }
     }
+    service::stopping();
     log::info!("stopped; enforcement stays in place (`portcullis detach` ends it)");
     emit(&Event::Stopped)
 }

@@ -27,6 +27,7 @@ use super::{
     object::{Programs, program},
     pins::Pins,
 };
+use crate::files;
 
 /// How XDP is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -335,7 +336,17 @@ fn open_link(path: &std::path::Path) -> Result<PinnedLink, DatapathError> {
 
 fn pin(link: FdLink, path: &std::path::Path) -> Result<(), DatapathError> {
     // Dropping the handle leaves the pin, and with it the attachment.
-    link.pin(path).map(drop).map_err(|error| DatapathError::bpf(format!("pin {}", path.display()), &error))
+    link.pin(path).map_err(|error| DatapathError::bpf(format!("pin {}", path.display()), &error))?;
+    owned(path)
+}
+
+/// Gives a new pin to the owner of its folder.
+pub(super) fn owned(path: &std::path::Path) -> Result<(), DatapathError> {
+    files::take_owner_of_folder(path).map_err(|source| DatapathError::File {
+        what: "change the owner of",
+        path: path.into(),
+        source,
+    })
 }
 
 fn exists(path: &std::path::Path) -> Result<bool, DatapathError> {

@@ -6,7 +6,12 @@
 use aya::programs::{ProgramFd, SchedClassifier, Xdp};
 use portcullis_common::abi;
 
-use super::{Attachment, DatapathError, Mode, Programs, Standing, attach::remove, link, object::program};
+use super::{
+    Attachment, DatapathError, Mode, Programs, Standing,
+    attach::{owned, remove},
+    link,
+    object::program,
+};
 
 /// The programs of a generation, which the kernel keeps as long as this lives.
 pub struct Kept {
@@ -59,6 +64,7 @@ impl Attachment {
         for (link, path) in [(egress, self.pins.egress()), (ingress, self.pins.ingress())] {
             remove(&path)?;
             link::pin(&link, &path).map_err(failed)?;
+            owned(&path)?;
         }
         Ok(true)
     }

@@ -7,7 +7,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -16,13 +16,21 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::Deserialize;
 
 use super::manifest::{Manifest, SCHEMA};
-use crate::datapath::{Attachment, DatapathError, Pins, Standing};
+use crate::{
+    datapath::{Attachment, DatapathError, Pins, Standing},
+    files::{self, FileError},
+};
+
+/// Largest manifest that is read: every slot in use takes about a third of it.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// The folders that everything durable lives in.
 #[derive(Clone, Debug)]
 pub struct Roots {
     /// Manifests and the lock; lost at boot, as the kernel's objects are.
     pub state: PathBuf,
+    /// The last known good policy; outlasts a boot.
+    pub lasting: PathBuf,
     /// Where the BPF file system is mounted.
     pub bpffs: PathBuf,
 }
@@ -63,6 +71,15 @@ pub enum StoreError {
 pub struct Lock(#[allow(dead_code, reason = "held, not read")] Flock<File>);
 
 impl Roots {
+    /// Makes the state folder where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// Where that is not possible.
+    pub fn create_state(&self) -> Result<(), StoreError> {
+        make_private(&self.state)
+    }
+
     /// Takes the lock without waiting.
     ///
     /// # Errors
@@ -74,6 +91,8 @@ impl Roots {
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(|source| StoreError::File { what: "open", path: path.clone(), source })?;
+        let owned = files::take_owner_of_folder(&path);
+        owned.map_err(|source| StoreError::File { what: "open", path: path.clone(), source })?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Lock(lock)),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StoreError::Locked(path)),
@@ -112,15 +131,7 @@ impl Roots {
         let mut text = serde_json::to_vec_pretty(manifest)
             .map_err(|error| StoreError::Manifest { path: path.clone(), reason: error.to_string() })?;
         text.push(b'\n');
-        let new = path.with_extension("new");
-        let written = (|| {
-            let mut file =
-                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&new, &path)
-        })();
-        written.map_err(|source| StoreError::File { what: "write", path, source })
+        files::write_private(&path, &text).map_err(|source| StoreError::File { what: "write", path, source })
     }
 
     /// Removes every manifest of an interface but that of `program`.
@@ -270,12 +281,13 @@ fn read(roots: &Roots, interface: &str, program: u32) -> Result<Option<Manifest>
         schema: u32,
     }
     let path = roots.manifest(interface, program);
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(StoreError::File { what: "read", path, source }),
-    };
     let unreadable = |reason: String| StoreError::Manifest { path: path.clone(), reason };
+    let text = match files::read_kept(&path, MAX_BYTES, &roots.state) {
+        Ok(text) => text,
+        Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(FileError::Io { what, path, source }) => return Err(StoreError::File { what, path, source }),
+        Err(error) => return Err(unreadable(error.to_string())),
+    };
     let damaged = |error: serde_json::Error| unreadable(error.to_string());
     let Form { schema } = serde_json::from_slice(&text).map_err(damaged)?;
     if schema != SCHEMA {
@@ -285,6 +297,13 @@ fn read(roots: &Roots, interface: &str, program: u32) -> Result<Option<Manifest>
 }
 
 fn make_private(folder: &Path) -> Result<(), StoreError> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let made = if folder.is_dir() {
+        Ok(())
+    } else {
+        let mut builder = fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(folder);
+        made.and_then(|()| folder.parent().map_or(Ok(()), files::take_owner_of_folder))
+            .and_then(|()| files::take_owner_of_folder(folder))
+    };
     made.map_err(|source| StoreError::File { what: "make", path: folder.into(), source })
 }

@@ -1,8 +1,12 @@
 //! The agent: follows its policy file however it is changed, refuses what is not valid, and is not
 //! needed for what it has put in place. Real binary, real sockets, each test in a lab of its own.
 
+mod boot;
+mod control;
 mod following;
 mod interfaces;
+mod rights;
+mod service;
 mod stopping;
 mod streaming;
 

@@ -32,7 +32,7 @@ pub(super) struct Boot {
     #[arg(long, value_name = "FILE", default_value = "/etc/portcullis/policy.toml")]
     policy: PathBuf,
     /// What holds where the last known good policy cannot be loaded
-    #[arg(long, value_enum, value_name = "MODE", default_value_t = FailMode::LastGood)]
+    #[arg(long, value_enum, value_name = "MODE", env = "PORTCULLIS_FAIL_MODE", default_value_t = FailMode::LastGood)]
     fail_mode: FailMode,
 }
 

@@ -23,7 +23,10 @@ pub mod generation;
 pub mod last_good;
 
 pub mod counters;
+pub mod doctor;
 pub mod findings;
+
+mod netlink;
 
 pub mod cli;
 pub mod daemon;

@@ -12,6 +12,7 @@ mod check;
 mod counters;
 mod detach;
 mod diff;
+mod doctor;
 mod generate;
 mod import;
 mod policy;
@@ -99,6 +100,8 @@ enum Command {
     Check(check::Check),
     /// Enforce a policy: compile, load and verify it, then swap it in atomically
     Apply(apply::Apply),
+    /// Tell what stands in the way of enforcement on this host, and mend it if asked
+    Doctor(doctor::Doctor),
     /// Enforce the last known good policy, before the network is up
     Boot(boot::Boot),
     /// Have the running agent read its policy file again now, and say what came of it
@@ -144,6 +147,7 @@ pub fn main() -> ExitCode {
         Command::Diff(args) => read_and_print(|out| diff::run(&args, out)),
         Command::Check(check) => check.run(),
         Command::Apply(apply) => apply.run(&roots),
+        Command::Doctor(doctor) => doctor.run(&roots),
         Command::Boot(boot) => boot.run(&roots),
         Command::Reload(reload) => reload.run(&roots),
         Command::Status(status) => status.run(&roots),

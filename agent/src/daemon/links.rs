@@ -13,16 +13,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload, NlasIterator,
-};
-use netlink_packet_route::{
-    AddressFamily, RouteNetlinkMessage,
-    link::{LinkHeader, LinkMessage},
-};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_packet_core::NlasIterator;
+use netlink_packet_route::{AddressFamily, link::LinkHeader};
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use tokio::sync::Notify;
+
+use crate::netlink::{list_links, messages};
 
 /// `RTNLGRP_LINK`, `RTM_NEWLINK` and `RTM_DELLINK` of include/uapi/linux/rtnetlink.h.
 const LINK_GROUP: u32 = 1;
@@ -95,7 +91,7 @@ impl LinkWatch {
         // Before the first reading, so that no change falls between the two.
         let socket = subscribe().context(failed)?;
         let mut table = Table::default();
-        table.replace(read_all().context(failed)?);
+        table.replace(list_links(event).context(failed)?);
         let shared = Arc::new(Shared { table: Mutex::new(table), changed: Notify::new() });
         let watched = Arc::clone(&shared);
         let follow = move || {
@@ -169,7 +165,7 @@ fn follow(socket: &Socket, shared: &Shared) -> Result<std::convert::Infallible> 
             // Events were lost (netlink(7)).
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                 log::warn!("the kernel had to drop events about interfaces; they are read anew");
-                let all = read_all()?;
+                let all = list_links(event)?;
                 shared.change(|table| table.replace(all));
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -184,62 +180,6 @@ fn subscribe() -> Result<Socket> {
     socket.bind_auto()?;
     socket.add_membership(LINK_GROUP)?;
     Ok(socket)
-}
-
-/// Every interface that is there, in the order in which they were made.
-fn read_all() -> Result<Vec<Event>> {
-    /// A listing that something changed under is repeated; changes do not go on for ever.
-    const TRIES: usize = 100;
-    for _ in 0..TRIES {
-        if let Some(all) = read_once()? {
-            return Ok(all);
-        }
-    }
-    bail!("the interfaces change too quickly to be listed");
-}
-
-/// As [`read_all`]; `None` where something changed meanwhile.
-fn read_once() -> Result<Option<Vec<Event>>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_DUMP | NLM_F_REQUEST;
-    let payload = NetlinkPayload::from(RouteNetlinkMessage::GetLink(LinkMessage::default()));
-    let mut request = NetlinkMessage::new(header, payload);
-    request.finalize();
-    let mut bytes = vec![0; request.buffer_len()];
-    request.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
-
-    let mut all = Vec::new();
-    let mut whole = true;
-    loop {
-        let (bytes, _) = socket.recv_from_full()?;
-        for read in messages(&bytes, |kind, flags, payload| (kind, flags, event(kind, payload)))? {
-            let (kind, flags, event) = read;
-            whole &= flags & NLM_F_DUMP_INTR == 0;
-            match kind {
-                NLMSG_DONE => return Ok(whole.then_some(all)),
-                NLMSG_ERROR => bail!("the kernel does not list them"),
-                _ => all.extend(event),
-            }
-        }
-    }
-}
-
-/// What `read` makes of each netlink message in a datagram, from its type, flags and payload.
-fn messages<T>(mut bytes: &[u8], read: impl Fn(u16, u16, &[u8]) -> T) -> Result<Vec<T>> {
-    /// Messages begin at multiples of this (`NLMSG_ALIGNTO` of include/uapi/linux/netlink.h).
-    const ALIGN: usize = 4;
-    let mut all = Vec::new();
-    while !bytes.is_empty() {
-        let message = NetlinkBuffer::new_checked(bytes).context("a message about interfaces is cut short")?;
-        all.push(read(message.message_type(), message.flags(), message.payload()));
-        let length = (message.length() as usize).next_multiple_of(ALIGN);
-        bytes = bytes.get(length..).unwrap_or_default();
-    }
-    Ok(all)
 }
 
 /// What a message says of an interface. Only its head and its name are read, so that no attribute of a
@@ -332,7 +272,6 @@ mod tests {
         for length in 0..whole.len() - 4 {
             assert_eq!(event(NEW_LINK, &whole[..length]), None, "{length}");
         }
-        assert!(messages(&[1, 0, 0], |_, _, _| ()).is_err());
     }
 
     #[test]

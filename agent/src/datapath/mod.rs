@@ -19,4 +19,5 @@ pub(crate) use error::chain;
 pub use keep::Kept;
 pub use object::{Action, Flows, LoadOptions, Programs};
 pub use permission::ensure_permission;
+pub(crate) use pins::is_bpffs;
 pub use pins::{Pins, ensure_bpffs};

@@ -16,7 +16,7 @@ use aya::maps::MapInfo;
 use nix::{
     errno::Errno,
     mount::{MsFlags, mount},
-    sys::statfs::{FsType, statfs},
+    sys::statfs::{FsType, Statfs, statfs},
 };
 use portcullis_common::abi::{self, map};
 
@@ -200,6 +200,11 @@ fn missing_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Whether a file system is one of BPF's.
+pub(crate) fn is_bpffs(info: &Statfs) -> bool {
+    info.filesystem_type() == BPF_FS_MAGIC
+}
+
 /// Where the kernel has a folder for the BPF file system (kernel/bpf/inode.c makes it in sysfs).
 const KERNELS_OWN: &str = "/sys/fs/bpf";
 
@@ -211,8 +216,7 @@ const KERNELS_OWN: &str = "/sys/fs/bpf";
 ///
 /// Where it is missing and cannot be mounted.
 pub fn ensure_bpffs(path: &Path) -> Result<bool, DatapathError> {
-    let is_bpffs = |path: &Path| statfs(path).map(|info| info.filesystem_type() == BPF_FS_MAGIC);
-    match is_bpffs(path) {
+    match statfs(path).as_ref().map(is_bpffs) {
         Ok(true) => return Ok(false),
         // Whether it is there cannot be seen: mounting would not help either.
         Err(Errno::EACCES) => return Err(DatapathError::Permission { what: "reading what is enforced" }),

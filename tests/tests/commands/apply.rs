@@ -148,7 +148,7 @@ fn another_tools_program_is_left_alone() -> Result<()> {
 
 /// Attaches a program as another tool would, whose links are kept elsewhere.
 fn occupy(interface: &str) -> Result<Attachment> {
-    std::fs::create_dir(Lab::bpffs().join("other"))?;
+    fs::create_dir(Lab::bpffs().join("other"))?;
     let attachment = Attachment::new(interface, Pins::new(&Lab::bpffs().join("other"), interface));
     attachment.prepare(false)?;
     let load = || Programs::load(&Tables::deny_all(), &LoadOptions::default(), Some(attachment.pins()));

@@ -2,6 +2,7 @@
 //! packets, each test in a lab of its own.
 
 mod apply;
+mod doctor;
 mod recovery;
 mod refusals;
 mod seeing;

@@ -1,0 +1,106 @@
+//! What the doctor finds on a host with bonds, bridges and VLANs, and what it mends.
+
+use anyhow::Result;
+use portcullis_tests::{
+    draft::{interface, policy},
+    lab::Lab,
+    operator::{Operator, lab},
+};
+use serde_json::Value;
+
+use crate::Edge;
+
+/// Interface and kind of everything that is found.
+fn found(operator: &Operator, more: &[&str], code: i32) -> Vec<String> {
+    let said = operator.run(&[&["doctor", "--json"], more].concat()).exits(code).json();
+    let text = |value: &Value| value.as_str().unwrap_or("host").to_owned();
+    let findings = said["findings"].as_array().expect("a list").iter();
+    let mut found: Vec<String> = findings
+        .map(|finding| format!("{} {}", text(&finding["interface"]), text(&finding["kind"])))
+        .collect();
+    found.sort();
+    found
+}
+
+fn ip(lab: &Lab, line: &str) -> Result<()> {
+    lab.host().run("ip", &line.split(' ').collect::<Vec<_>>()).map(drop)
+}
+
+#[test]
+fn a_plain_host_is_well() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let edge = Edge::new(lab)?;
+    edge.operator.apply(&policy(&[interface("edge0", &[])])).exits(0);
+    assert_eq!(found(&edge.operator, &[], 0), [""; 0]);
+    let said = edge.operator.run(&["doctor"]).exits(0).prints("edge0: veth, MTU 1500, native XDP");
+    said.prints("enforced").prints("0 findings");
+    edge.operator.run(&["doctor", "nosuch0"]).exits(1).complains("there is no interface `nosuch0` here");
+    Ok(())
+}
+
+#[test]
+fn where_to_attach_is_told_for_bonds_bridges_and_vlans() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let edge = Edge::new(lab)?;
+    for line in [
+        "link add port0 type veth peer name port0x",
+        "link add bond0 type bond mode active-backup",
+        "link set port0 master bond0",
+        "link add port1 type veth peer name port1x",
+        "link add br0 type bridge",
+        "link set port1 master br0",
+    ] {
+        ip(&edge.lab, line)?;
+    }
+    let all = found(&edge.operator, &[], 3);
+    for expected in ["port0 port-of-bond", "port1 port-of-bridge", "br0 bridge"] {
+        assert!(all.iter().any(|found| found == expected), "{expected} is missing in {all:?}");
+    }
+    let said = edge.operator.run(&["doctor", "port0"]).exits(3).prints("name `bond0` in the policy");
+    said.keeps_quiet_about("br0");
+    Ok(())
+}
+
+#[test]
+fn hidden_tags_are_brought_to_light() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let edge = Edge::new(lab)?;
+    ip(&edge.lab, "link add link edge0 name edge0.7 type vlan id 7")?;
+    assert_eq!(found(&edge.operator, &["edge0"], 3), ["edge0 hidden-tags"]);
+    let said = edge.operator.run(&["doctor", "edge0"]).exits(3).prints("look untagged");
+    said.prints("ethtool -K edge0 rxvlan off");
+    edge.operator.run(&["doctor", "edge0", "--fix"]).exits(0).prints("mended: `ethtool -K edge0 rxvlan off`");
+    assert_eq!(found(&edge.operator, &["edge0"], 0), [""; 0]);
+    assert_eq!(found(&edge.operator, &["edge0.7"], 3), ["edge0.7 vlan"]);
+    Ok(())
+}
+
+#[test]
+fn another_tools_program_and_missing_rights_are_told() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let edge = Edge::new(lab)?;
+    let path = edge.operator.policy(&policy(&[interface("edge0", &[])]))?;
+    let other = ["/mnt/bpf/other", "/mnt/other"];
+    std::fs::create_dir(other[0])?;
+    let path = path.to_str().expect("text");
+    edge.operator.run(&["apply", path, "--bpffs", other[0], "--state", other[1]]).exits(0);
+    assert_eq!(found(&edge.operator, &[], 3), ["edge0 occupied"]);
+
+    // Somebody without rights may ask, too.
+    let said = portcullis_tests::operator::Ran::of(edge.operator.command_as(65534, "", &["doctor"]));
+    said.exits(3).prints("problem: this process may not load programs").prints("run it with sudo");
+    Ok(())
+}
+
+#[test]
+fn a_missing_bpf_file_system_is_told_and_not_mounted_anywhere() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let edge = Edge::new(lab)?;
+    let folder = Lab::state().join("nothing");
+    std::fs::create_dir(&folder)?;
+    let folder = ["--bpffs", folder.to_str().expect("text")];
+    assert_eq!(found(&edge.operator, &folder, 3), ["host bpffs"]);
+    let said = edge.operator.run(&["doctor", "--fix", folder[0], folder[1]]).exits(1);
+    said.prints("cannot be mended here").prints("meant for something else");
+    Ok(())
+}

@@ -3,11 +3,12 @@
 //! [`crate::compile`] makes them from a rule set; the datapath loads them. Plain data: equal rule
 //! sets with equal slots give equal tables, byte for byte.
 
-use ipnet::{Ipv4Net, Ipv6Net};
 use portcullis_common::{
     abi::feature,
     class,
-    slot::{Reason, Slot},
+    more::{Cell, Row},
+    slot::Reason,
+    trie::Node,
 };
 
 /// Everything that a generation's programs look up.
@@ -15,30 +16,46 @@ use portcullis_common::{
 pub struct Tables {
     /// What each destination stands for, by class index ([`portcullis_common::class`]).
     pub classes: Vec<u16>,
-    /// Slots of the rows whose rules are limited by source or local address.
+    /// The destinations whose rules are limited by source or local address.
     pub more: More,
 }
 
-/// `[row][address class][source class]` -> slot, and what maps addresses to classes.
+/// Rows of destinations whose rules are limited, and what maps addresses to classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct More {
-    /// The cells, rows outermost; empty where no rule is limited.
-    pub cells: Vec<Slot>,
+    /// The rows; none where no rule is limited.
+    pub rows: Vec<Row>,
+    /// The cells of all rows, overlaid.
+    pub cells: Vec<Cell>,
+    /// Number of source classes; a column is address class x this + source class.
+    pub source_classes: u32,
     /// What maps a packet's source to its class.
-    pub sources: AddressClasses,
-    /// What maps a packet's destination to its class.
-    pub addresses: AddressClasses,
+    pub sources: FamilyTries,
+    /// What maps a packet's local address to its class.
+    pub addresses: FamilyTries,
+    /// The tries that those two name.
+    pub tries: Tries,
 }
 
-/// Longest-prefix tables from addresses to classes. An address that no prefix covers has class 0.
+/// The positions of the first root entry of a trie for each version of IP. Without a trie every address
+/// has class 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FamilyTries {
+    /// For IPv4.
+    pub v4: Option<u32>,
+    /// For IPv6.
+    pub v6: Option<u32>,
+}
+
+/// Tries from addresses to classes, as [`portcullis_common::trie`] lays them out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AddressClasses {
-    /// Number of classes, class 0 included.
-    pub count: u32,
-    /// IPv4 prefixes and their classes.
-    pub v4: Vec<(Ipv4Net, u32)>,
-    /// IPv6 prefixes and their classes.
-    pub v6: Vec<(Ipv6Net, u32)>,
+pub struct Tries {
+    /// Root entries, [`portcullis_common::trie::ROOTS`] for each trie.
+    pub roots: Vec<u32>,
+    /// Nodes of all tries.
+    pub nodes: Vec<Node>,
+    /// Classes of all tries.
+    pub leaves: Vec<u32>,
 }
 
 /// What is accepted on every interface unless the policy says otherwise: without it a host loses its
@@ -74,7 +91,7 @@ impl Tables {
     /// The features that the programs need for these tables ([`portcullis_common::abi::feature`]).
     #[must_use]
     pub fn features(&self) -> u32 {
-        let more = if self.more.cells.is_empty() { 0 } else { feature::MORE };
+        let more = if self.more.rows.is_empty() { 0 } else { feature::MORE };
         feature::FLOWS | more
     }
 }

@@ -17,19 +17,31 @@ pub mod constant {
     pub const FEATURES: &str = "FEATURES";
     /// `u32`: XDP action of a drop verdict: `XDP_DROP`, or `XDP_PASS` where the mode is observe.
     pub const DROP_ACTION: &str = "DROP_ACTION";
-    /// `u32`: number of source classes, the row stride of [`super::map::MORE`].
+    /// `u32`: number of source classes; a column is address class x this + source class.
     pub const SOURCE_CLASSES: &str = "SOURCE_CLASSES";
-    /// `u32`: number of local address classes.
-    pub const ADDRESS_CLASSES: &str = "ADDRESS_CLASSES";
+    /// `u32`: position of the trie of IPv4 sources in [`super::map::TRIE_ROOTS`], or [`super::NO_TRIE`].
+    pub const SOURCES4: &str = "SOURCES4";
+    /// `u32`: likewise for IPv6 sources.
+    pub const SOURCES6: &str = "SOURCES6";
+    /// `u32`: likewise for local IPv4 addresses.
+    pub const ADDRESSES4: &str = "ADDRESSES4";
+    /// `u32`: likewise for local IPv6 addresses.
+    pub const ADDRESSES6: &str = "ADDRESSES6";
     /// `u64`: nanoseconds after which an idle TCP flow no longer admits replies.
     pub const TCP_TIMEOUT: &str = "TCP_TIMEOUT";
     /// `u64`: nanoseconds after which an idle UDP or ICMP echo flow no longer admits replies.
     pub const UDP_TIMEOUT: &str = "UDP_TIMEOUT";
 }
 
+/// The position of a trie that does not exist: every address has class 0.
+pub const NO_TRIE: u32 = u32::MAX;
+
+/// Values of an element of the arrays of `u32`: the kernel rounds each element up to eight bytes.
+pub const PACK: usize = 16;
+
 /// Bits of the constant `FEATURES`. What a policy does not need is removed by the verifier.
 pub mod feature {
-    /// Some rule is limited by source or local address: look up `MORE`.
+    /// Some rule is limited by source or local address: look up its row.
     pub const MORE: u32 = 1 << 0;
     /// Replies to conversations that this host began are accepted.
     pub const FLOWS: u32 = 1 << 1;
@@ -50,14 +62,15 @@ pub mod map {
     /// uses the local port, so that a packet to any other needs no flow look-up. Egress writes,
     /// ingress reads. Pinned with the flows.
     pub const FLOW_PORTS: &str = "FLOW_PORTS";
-    /// Array of `u16`: `[class id][address class][source class]` -> slot. Private to a generation.
-    pub const MORE: &str = "MORE";
-    /// LPM trie, IPv4 prefix -> source class. Private to a generation.
-    pub const SOURCES4: &str = "SOURCES4";
-    /// LPM trie, IPv6 prefix -> source class. Private to a generation.
-    pub const SOURCES6: &str = "SOURCES6";
-    /// LPM trie, IPv4 local address -> address class. Private to a generation.
-    pub const ADDRESSES4: &str = "ADDRESSES4";
-    /// LPM trie, IPv6 local address -> address class. Private to a generation.
-    pub const ADDRESSES6: &str = "ADDRESSES6";
+    /// Array of [`crate::more::Row`]. Private to a generation, like all that follow; userspace maps
+    /// them into memory to fill them.
+    pub const MORE_ROWS: &str = "MORE_ROWS";
+    /// Array of [`super::PACK`] x [`crate::more::Cell`].
+    pub const MORE_CELLS: &str = "MORE_CELLS";
+    /// Array of [`super::PACK`] x `u32`: root entries ([`crate::trie`]).
+    pub const TRIE_ROOTS: &str = "TRIE_ROOTS";
+    /// Array of [`crate::trie::Node`].
+    pub const TRIE_NODES: &str = "TRIE_NODES";
+    /// Array of [`super::PACK`] x `u32`: classes of addresses.
+    pub const TRIE_LEAVES: &str = "TRIE_LEAVES";
 }

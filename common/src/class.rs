@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! 0 s s s s s s s s s s s s s s s   final: slot s
-//! 1 i i i i i i i i i i i i i i i   row i of MORE, indexed by address class and source class
+//! 1 i i i i i i i i i i i i i i i   row i ([`crate::more`]), looked up by address class and source class
 //! ```
 //!
 //! The table is indexed by what a packet carries, without conversion:
@@ -32,10 +32,10 @@ pub const PROTOCOL: usize = ICMP6 + 0x100;
 /// Number of entries; padded to the next 1,024 so that the value stays a whole number of pages.
 pub const COUNT: usize = 0x2_0400;
 
-/// Set where a class is a row of `MORE`, clear where it is a slot.
+/// Set where a class is a row ([`crate::more`]), clear where it is a slot.
 pub const MORE: u16 = 0x8000;
 
-/// Largest number of rows of `MORE`.
+/// Largest number of rows.
 pub const MAX_ROWS: usize = 0x8000;
 
 /// Index of a TCP or UDP port's class relative to [`TCP`] or [`UDP`]: the port as it stands in a

@@ -10,4 +10,6 @@ pub mod abi;
 pub mod class;
 pub mod counter;
 pub mod flow;
+pub mod more;
 pub mod slot;
+pub mod trie;

@@ -5,7 +5,12 @@
 //! one load, without a helper call or a null check.
 
 use aya_ebpf::{Global, bindings::xdp_action};
-use portcullis_common::{abi::feature, class};
+use portcullis_common::{
+    abi::{NO_TRIE, feature},
+    class,
+};
+
+use crate::header::Version;
 
 #[unsafe(no_mangle)]
 static FEATURES: Global<u32> = Global::new(feature::FLOWS);
@@ -14,7 +19,13 @@ static DROP_ACTION: Global<u32> = Global::new(xdp_action::XDP_DROP);
 #[unsafe(no_mangle)]
 static SOURCE_CLASSES: Global<u32> = Global::new(1);
 #[unsafe(no_mangle)]
-static ADDRESS_CLASSES: Global<u32> = Global::new(1);
+static SOURCES4: Global<u32> = Global::new(NO_TRIE);
+#[unsafe(no_mangle)]
+static SOURCES6: Global<u32> = Global::new(NO_TRIE);
+#[unsafe(no_mangle)]
+static ADDRESSES4: Global<u32> = Global::new(NO_TRIE);
+#[unsafe(no_mangle)]
+static ADDRESSES6: Global<u32> = Global::new(NO_TRIE);
 #[unsafe(no_mangle)]
 static TCP_TIMEOUT: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
@@ -40,10 +51,22 @@ pub(crate) fn source_classes() -> u32 {
     SOURCE_CLASSES.load()
 }
 
-/// Number of local address classes.
+/// Position of the trie of sources.
 #[inline(always)]
-pub(crate) fn address_classes() -> u32 {
-    ADDRESS_CLASSES.load()
+pub(crate) fn sources(version: Version) -> u32 {
+    match version {
+        Version::V4 => SOURCES4.load(),
+        Version::V6 => SOURCES6.load(),
+    }
+}
+
+/// Position of the trie of local addresses.
+#[inline(always)]
+pub(crate) fn addresses(version: Version) -> u32 {
+    match version {
+        Version::V4 => ADDRESSES4.load(),
+        Version::V6 => ADDRESSES6.load(),
+    }
 }
 
 /// Nanoseconds after which an idle TCP flow is over.

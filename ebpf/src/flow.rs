@@ -211,9 +211,10 @@ pub(crate) fn mark_of(index: usize) -> u32 {
 #[inline(always)]
 fn port_byte(index: usize) -> Option<*mut u8> {
     let ports = FLOW_PORTS.get_ptr_mut(0)?.cast::<u8>();
-    // Linux 6.1 loses the bounds of an index that was byte-swapped; hidden from LLVM, the mask stays.
-    let index = core::hint::black_box(index) & (PORTS - 1);
-    // SAFETY: the masked index is inside the value.
+    if index >= PORTS {
+        return None;
+    }
+    // SAFETY: the index is inside the value, as just checked.
     Some(unsafe { ports.add(index) })
 }
 

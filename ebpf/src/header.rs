@@ -18,6 +18,10 @@ pub(crate) mod protocol {
     pub(crate) const SHIM6: u8 = 140;
 }
 
+/// Flags of a TCP header's fourteenth byte (RFC 9293 section 3.1).
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const ACK: u8 = 0x10;
+
 /// Where a packet's headers stand, and what it is addressed to.
 pub(crate) struct Headers {
     /// Index into the class table: transport and destination port, ICMP type, or IP protocol.
@@ -60,8 +64,6 @@ impl Kind {
     /// The kind of a TCP segment by its flags (RFC 9293 section 3.1).
     #[inline(always)]
     pub(crate) fn of_tcp(flags: u8) -> Self {
-        const SYN: u8 = 0x02;
-        const ACK: u8 = 0x10;
         if flags & (SYN | ACK) == SYN { Self::Syn } else { Self::Segment }
     }
 

@@ -19,6 +19,7 @@ mod classify;
 mod config;
 mod flow;
 mod header;
+mod more;
 mod packet;
 mod parse;
 mod record;

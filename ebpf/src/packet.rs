@@ -84,6 +84,12 @@ impl<const N: usize> Window<N> {
         u32::from_ne_bytes(self.bytes::<AT, 4>())
     }
 
+    /// Eight bytes at `AT` as they stand in memory.
+    #[inline(always)]
+    pub(crate) fn long<const AT: usize>(&self) -> u64 {
+        u64::from_ne_bytes(self.bytes::<AT, 8>())
+    }
+
     /// `M` bytes at `AT`, copied.
     #[inline(always)]
     pub(crate) fn bytes<const AT: usize, const M: usize>(&self) -> [u8; M] {

@@ -7,7 +7,7 @@
 use portcullis_common::{class, slot::Reason};
 
 use crate::{
-    header::{Headers, Kind, Version, protocol, tcp_index, udp_index},
+    header::{ACK, Headers, Kind, SYN, Version, protocol, tcp_index, udp_index},
     packet::Packet,
 };
 
@@ -33,17 +33,37 @@ const fn word(bytes: [u8; 4]) -> u32 {
     u32::from_ne_bytes(bytes)
 }
 
-/// What a packet of a common shape is addressed to.
+/// What most verdicts need of a packet of a common shape. Little, so that it stays in registers.
 pub(crate) struct Common {
     /// Index into the class table.
     pub(crate) index: usize,
-    /// Syn, Segment or Datagram.
-    pub(crate) kind: Kind,
+    /// Zero where the packet is a TCP segment that asks for a connection.
+    pub(crate) not_syn: u32,
+    version: Version,
+    network: usize,
+}
+
+impl Common {
+    /// Everything there is to know of the headers.
+    #[inline(always)]
+    pub(crate) fn headers(&self) -> Headers {
+        let Self { index, not_syn, version, network } = *self;
+        let length = match version {
+            Version::V4 => 20,
+            Version::V6 => 40,
+        };
+        let kind = match not_syn {
+            0 => Kind::Syn,
+            _ if index < class::UDP => Kind::Segment,
+            _ => Kind::Datagram,
+        };
+        Headers { index, version, network, transport: network + length, kind }
+    }
 }
 
 /// Recognises the shapes that carry nearly all traffic: at most one VLAN tag, IPv4 without options
 /// and not a fragment or IPv6 without extension headers, TCP or UDP. `None` says nothing but that
-/// [`headers`] must look. Only what most verdicts need is kept, so that it stays in registers.
+/// [`headers`] must look.
 #[inline(always)]
 pub(crate) fn common(packet: &Packet) -> Option<Common> {
     let frame = packet.window::<54>(0)?;
@@ -66,31 +86,43 @@ fn common_at<const TAGS: usize>(packet: &Packet) -> Option<Common> {
     const WHOLE_TCP: u32 = word([0, 0, 0, protocol::TCP]);
     const WHOLE_UDP: u32 = word([0, 0, 0, protocol::UDP]);
 
+    let network = ETHERNET + TAGS;
     let frame = packet.window::<54>(TAGS)?;
     let start = frame.word::<12>();
     if start & TYPE_IHL == IPV4_PLAIN {
-        let (index, kind) = match frame.word::<20>() & FRAGMENT_PROTOCOL {
-            WHOLE_TCP => (tcp_index(frame.half::<36>()), Kind::of_tcp(frame.byte::<47>())),
-            WHOLE_UDP => (udp_index(frame.half::<36>()), Kind::Datagram),
-            _ => return None,
+        let version = Version::V4;
+        let destination = frame.half::<36>();
+        return match frame.word::<20>() & FRAGMENT_PROTOCOL {
+            WHOLE_TCP => {
+                let not_syn = not_syn(frame.byte::<47>());
+                Some(Common { index: tcp_index(destination), not_syn, version, network })
+            }
+            WHOLE_UDP => Some(Common { index: udp_index(destination), not_syn: 1, version, network }),
+            _ => None,
         };
-        return Some(Common { index, kind });
     }
     if start & TYPE_VERSION == IPV6 {
-        let (index, kind) = match frame.byte::<20>() {
+        let version = Version::V6;
+        return match frame.byte::<20>() {
             protocol::TCP => {
                 let frame = packet.window::<68>(TAGS)?;
-                (tcp_index(frame.half::<56>()), Kind::of_tcp(frame.byte::<67>()))
+                let not_syn = not_syn(frame.byte::<67>());
+                Some(Common { index: tcp_index(frame.half::<56>()), not_syn, version, network })
             }
             protocol::UDP => {
                 let frame = packet.window::<62>(TAGS)?;
-                (udp_index(frame.half::<56>()), Kind::Datagram)
+                Some(Common { index: udp_index(frame.half::<56>()), not_syn: 1, version, network })
             }
-            _ => return None,
+            _ => None,
         };
-        return Some(Common { index, kind });
     }
     None
+}
+
+/// Zero where a TCP segment's flags ask for a connection: [`Kind::of_tcp`] without a branch.
+#[inline(always)]
+fn not_syn(flags: u8) -> u32 {
+    (flags & (SYN | ACK) ^ SYN).into()
 }
 
 /// Headers of any packet, or the slot that says why it has none to judge it by.

@@ -120,7 +120,8 @@ fn one_policy(random: &mut Random, packets: u64, statistics: &mut Statistics) ->
         };
         let frame = spoiled(&shape, random);
         let verdict = model.arriving(&frame, NOW);
-        if kernel.arriving(&frame, verdict)?.is_err() {
+        if let Err(disagreement) = kernel.arriving(&frame, verdict)? {
+            eprintln!("the judges differ, and the case is made smaller: {disagreement}");
             return Ok(Some(Scenario { rules, options, leaving: sent, arriving: frame }));
         }
         statistics.arrived += 1;

@@ -30,6 +30,18 @@ pub fn allow_from(name: &str, protocol: &str, ports: &str, sources: &[&str]) -> 
     format!("{}from = {sources:?}\n", allow(name, protocol, ports))
 }
 
+/// Pings of any source over these protocols, `icmp` and `icmpv6`.
+#[must_use]
+pub fn pings(name: &str, protocols: &[&str]) -> String {
+    format!("\n[[interface.allow]]\nname = \"{name}\"\nprotocol = {protocols:?}\ntypes = \"echo-request\"\n")
+}
+
+/// What an interface lets in because it plays a role.
+#[must_use]
+pub fn role(name: &str) -> String {
+    format!("roles = [\"{name}\"]\n")
+}
+
 /// A local address, with what only it lets in.
 #[must_use]
 pub fn address(address: &str, allows: &[String]) -> String {

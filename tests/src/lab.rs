@@ -76,6 +76,39 @@ impl Lab {
         PathBuf::from("/mnt/state")
     }
 
+    /// A new, empty folder that vanishes with the lab.
+    ///
+    /// # Errors
+    ///
+    /// Where there is one of that name already.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = Path::new("/mnt").join(name);
+        std::fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// Gives a file of the system another content, for the calling thread and what it starts alone.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such file.
+    pub fn cover(&self, path: &str, content: &str) -> Result<()> {
+        let own = Path::new("/mnt").join(path.trim_start_matches('/').replace('/', "-"));
+        std::fs::write(&own, content).with_context(|| format!("cannot write {}", own.display()))?;
+        mount(Some(&own), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .with_context(|| format!("cannot cover {path}"))
+    }
+
+    /// Empties a folder of the system, for the calling thread and what it starts alone.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such folder.
+    pub fn empty(&self, path: &str) -> Result<()> {
+        mount(Some("lab"), path, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
+            .with_context(|| format!("cannot cover {path}"))
+    }
+
     /// The network namespace of the protected host.
     #[must_use]
     pub fn host(&self) -> &Namespace {
@@ -89,8 +122,9 @@ impl Lab {
     ///
     /// Where iproute2 is missing or refuses.
     pub fn neighbour(&self, here: &str, there: &str) -> Result<Namespace> {
-        run("ip", &["link", "add", here, "type", "veth", "peer", "name", there])?;
-        self.connect(here, there)
+        let peer = self.host.link(here, there)?;
+        self.address(here, there, &peer)?;
+        Ok(peer)
     }
 
     /// As [`Lab::neighbour`], by a veth pair that is there already.
@@ -99,19 +133,17 @@ impl Lab {
     ///
     /// Where iproute2 is missing or refuses.
     pub fn connect(&self, here: &str, there: &str) -> Result<Namespace> {
-        let peer = Namespace::new()?;
-        // Addresses are usable at once: nobody else is on this link.
-        for (name, n) in [(here, 1), (there, 2)] {
-            if n == 2 {
-                peer.take(name)?;
-            }
-            let set = |args: &[&str]| if n == 1 { run("ip", args) } else { peer.run("ip", args) };
-            set(&["address", "add", &format!("203.0.113.{n}/24"), "dev", name])?;
-            set(&["-6", "address", "add", &format!("2001:db8::{n}/64"), "dev", name, "nodad"])?;
-            set(&["link", "set", name, "up"])?;
-        }
-        peer.run("ip", &["link", "set", "lo", "up"])?;
+        let peer = self.host.join(here, there)?;
+        self.address(here, there, &peer)?;
         Ok(peer)
+    }
+
+    fn address(&self, here: &str, there: &str, peer: &Namespace) -> Result<()> {
+        for (namespace, name, n) in [(&self.host, here, 1), (peer, there, 2)] {
+            namespace.address(name, &format!("203.0.113.{n}/24"))?;
+            namespace.address(name, &format!("2001:db8::{n}/64"))?;
+        }
+        Ok(())
     }
 }
 
@@ -156,6 +188,41 @@ impl Namespace {
             Self::current()
         });
         made.join().map_err(|_| anyhow::anyhow!("the thread that makes the namespace panicked"))?
+    }
+
+    /// Another network namespace, connected to this one by a veth pair: `here` in this one, `there` in
+    /// the new one, both up and without addresses of IPv4.
+    ///
+    /// # Errors
+    ///
+    /// Where iproute2 is missing or refuses.
+    pub fn link(&self, here: &str, there: &str) -> Result<Self> {
+        self.run("ip", &["link", "add", here, "type", "veth", "peer", "name", there])?;
+        self.join(here, there)
+    }
+
+    /// As [`Namespace::link`], by a veth pair that is there already.
+    fn join(&self, here: &str, there: &str) -> Result<Self> {
+        let other = Self::new()?;
+        self.within(|| other.take(there))?;
+        self.run("ip", &["link", "set", here, "up"])?;
+        for interface in ["lo", there] {
+            other.run("ip", &["link", "set", interface, "up"])?;
+        }
+        Ok(other)
+    }
+
+    /// Gives an interface an address that is usable at once: nobody else is on its link.
+    ///
+    /// # Errors
+    ///
+    /// Where iproute2 is missing or refuses.
+    pub fn address(&self, interface: &str, address: &str) -> Result<()> {
+        let mut words = vec!["address", "add", address, "dev", interface];
+        if address.contains(':') {
+            words.push("nodad");
+        }
+        self.run("ip", &words).map(drop)
     }
 
     /// Moves an interface of the calling thread's namespace into this one.

@@ -3,15 +3,18 @@
 //! kernel as a judge that must account for what it says.
 
 pub mod assembly;
+pub mod denied;
 pub mod differential;
 pub mod draft;
 pub mod judge;
 pub mod lab;
 pub mod operator;
 pub mod packet;
+pub mod programs;
 pub mod random;
 pub mod raw;
 pub mod rules;
 pub mod running;
 pub mod splice;
+pub mod tagged;
 pub mod traffic;

@@ -150,7 +150,8 @@ impl Operator {
         json["interfaces"][0].clone()
     }
 
-    /// What the rule or the reason of this name has counted on an interface, in packets.
+    /// What the rule or the reason of this name, or the rule of this `document:line`, has counted on an
+    /// interface, in packets.
     ///
     /// # Panics
     ///
@@ -158,16 +159,68 @@ impl Operator {
     #[must_use]
     pub fn packets(&self, interface: &str, name: &str) -> u64 {
         let counters = self.counters(interface);
-        let found = rows(&counters).find(|row| row["service"] == name || row["reason"] == name);
+        let named = |row: &Value| row["service"] == name || row["reason"] == name || origin(row) == name;
+        let found = rows(&counters).find(|row| named(row));
         let found = found.unwrap_or_else(|| panic!("nothing is counted as `{name}` in {counters:#}"));
         found["packets"].as_u64().expect("packets are a number")
     }
+
+    /// Prints what was counted on an interface, by rule and document line.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::counters`].
+    pub fn show(&self, interface: &str, title: &str) {
+        println!("{title}:");
+        for row in rows(&self.counters(interface)).filter(|row| row["packets"] != 0) {
+            let name = row["reason"].as_str().unwrap_or_else(|| row["service"].as_str().unwrap_or_default());
+            let (packets, bytes) = (row["packets"].to_string(), row["bytes"].to_string());
+            println!("{packets:>10} packets {bytes:>12} bytes  {name} {}", origin(row));
+        }
+    }
+}
+
+/// Where a rule stands, as `document:line`; nothing for a reason.
+fn origin(row: &Value) -> String {
+    row["document"].as_str().map_or_else(String::new, |document| format!("{document}:{}", row["line"]))
 }
 
 /// Every rule and reason of one interface's counters.
 pub fn rows(counters: &Value) -> impl Iterator<Item = &Value> {
     let of = |key: &str| counters[key].as_array().into_iter().flatten();
     of("rules").chain(of("reasons"))
+}
+
+/// What is enforced, without what it has counted: equal before and after means that nothing changed.
+///
+/// # Panics
+///
+/// Where the command fails or does not print JSON.
+#[must_use]
+pub fn enforced(operator: &Operator) -> Vec<Value> {
+    let mut status = operator.run(&["status", "--json"]).exits(0).json();
+    let mut interfaces = std::mem::take(status["interfaces"].as_array_mut().expect("a list of interfaces"));
+    for interface in &mut interfaces {
+        for counted in ["accepted", "dropped", "total"] {
+            interface.as_object_mut().expect("an object").remove(counted).expect("counted");
+        }
+    }
+    interfaces
+}
+
+/// The names of everything below the pins and the state folder.
+#[must_use]
+pub fn left_behind() -> Vec<String> {
+    fn walk(folder: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            found.push(entry.path().display().to_string());
+            walk(&entry.path(), found);
+        }
+    }
+    let mut found = Vec::new();
+    walk(&Lab::bpffs().join("portcullis").join("v1"), &mut found);
+    walk(&Operator::state().join("interfaces"), &mut found);
+    found
 }
 
 impl Ran {

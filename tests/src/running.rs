@@ -1,8 +1,8 @@
 //! A command that goes on until it is stopped, and what it prints meanwhile.
 
 use std::{
-    io::{BufRead as _, BufReader, Read},
-    process::{Child, Command, ExitStatus, Stdio},
+    io::{BufRead as _, BufReader, Read, Write as _},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
     time::{Duration, Instant},
@@ -20,6 +20,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// A running command; killed when dropped.
 pub struct Running {
     child: Child,
+    /// Standard input, where it is a pipe.
+    input: Option<ChildStdin>,
     /// Lines of standard output.
     printed: Receiver<String>,
     /// Lines of standard error.
@@ -40,7 +42,24 @@ impl Running {
         let mut child = command.spawn().expect("the command can be started");
         let printed = follow(child.stdout.take().expect("it is a pipe"));
         let complained = follow(child.stderr.take().expect("it is a pipe"));
-        Self { child, printed, complained, seen: Vec::new() }
+        let input = child.stdin.take();
+        Self { child, input, printed, complained, seen: Vec::new() }
+    }
+
+    /// Writes a line to standard input.
+    ///
+    /// # Panics
+    ///
+    /// Where that is no pipe, or was closed.
+    #[track_caller]
+    pub fn say(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("standard input is a pipe");
+        writeln!(input, "{line}").and_then(|()| input.flush()).expect("the command reads its input");
+    }
+
+    /// Closes standard input.
+    pub fn hang_up(&mut self) {
+        self.input = None;
     }
 
     /// The next line of standard output that is `wanted`; those before it are passed over.
@@ -76,6 +95,13 @@ impl Running {
             event
         };
         parse(&self.line(|line| parse(line)["event"] == kind))
+    }
+
+    /// Whether it has printed a line that is `unwanted` on standard error, of those that were not read
+    /// yet. Does not wait.
+    pub fn has_complained(&mut self, unwanted: impl Fn(&str) -> bool) -> bool {
+        let mut lines = self.complained.try_iter();
+        lines.any(|line| unwanted(&line))
     }
 
     /// Sends a signal.

@@ -4,6 +4,7 @@
 //! command `cargo xtask`. It is the first thing a newcomer compiles, hence nothing but `std` and
 //! `anyhow` here.
 
+pub mod debian;
 pub mod object;
 pub mod places;
 pub mod toolchain;

@@ -7,6 +7,7 @@ mod journal;
 mod privilege;
 mod readme;
 mod tools;
+mod vm;
 mod workspace;
 
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{build, check, launch, setup, test};
+use crate::commands::{build, check, debian, launch, setup, test};
 use crate::workspace::Workspace;
 
 /// Sets up, builds, checks, tests and demonstrates Portcullis.
@@ -55,11 +56,32 @@ enum Command {
         #[arg(long)]
         without_kernel: bool,
     },
+    /// Set up, build, and run kernel tests on an older kernel in a virtual machine, without root.
+    Vm {
+        /// Debian package of the kernel; otherwise that of Debian's cloud images.
+        #[arg(long, value_name = "PACKAGE")]
+        kernel: Option<String>,
+        /// Test programs of the tests crate; otherwise those of `cargo xtask test`.
+        tests: Vec<String>,
+    },
     /// Set up, build, and show the product at work in network namespaces, as root.
     Demo {
         /// Arguments for the demonstration.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Set up, build, and compare the kernel programs with the reference model on random rules and
+    /// packets, as root; exit code 1 with the smallest example found where they differ.
+    Differential {
+        /// Packets in all.
+        #[arg(long, default_value_t = 10_000_000)]
+        packets: u64,
+        /// Rule sets that share them.
+        #[arg(long, default_value_t = 1_000)]
+        policies: u64,
+        /// What all choices follow from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// Set up, build, and measure the cost per packet against no-op and peers, as root.
     Bench {
@@ -84,11 +106,18 @@ fn run(command: Command) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match command {
         Command::Setup { check: true, bench } => return setup::report(&workspace, bench),
-        Command::Setup { check: false, bench } => setup::ensure(&workspace, bench)?,
+        Command::Setup { check: false, bench } => {
+            setup::ensure(&workspace, bench)?;
+            debian::ensure(&workspace)?;
+        }
         Command::Build { release } => build::run(&workspace, release)?,
         Command::Check => check::run(&workspace)?,
         Command::Test { without_kernel } => test::run(&workspace, without_kernel)?,
+        Command::Vm { kernel, tests } => commands::vm::run(&workspace, kernel.as_deref(), &tests)?,
         Command::Demo { arguments } => launch::demo(&workspace, &arguments)?,
+        Command::Differential { packets, policies, seed } => {
+            launch::differential(&workspace, packets, policies, seed)?;
+        }
         Command::Bench { json, arguments } => launch::bench(&workspace, json.as_deref(), &arguments)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -6,11 +6,11 @@
 //! rules. Compile knows nothing of documents, interfaces or the kernel.
 
 mod address;
+mod rows;
 mod segment;
 #[cfg(test)]
 mod tests;
-
-use std::collections::HashMap;
+mod trie;
 
 use ipnet::IpNet;
 use portcullis_common::{
@@ -20,30 +20,29 @@ use portcullis_common::{
 
 use crate::{
     ruleset::{Opening, Rule, RuleSet},
-    tables::{More, Tables},
+    tables::Tables,
 };
 use address::Grouping;
-use segment::Claim;
-
-/// Most cells of `MORE`: 32 MiB, as the kernel gives each cell eight bytes.
-const MAX_CELLS: usize = 1 << 22;
+use rows::{Context, Rows};
 
 /// Why rules cannot be compiled.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CompileError {
+    /// Too many different lists of limited rules share a destination.
+    #[error(
+        "rules that are limited by source or address overlap at more than 32,768 ports in different ways: \
+         use fewer ranges of ports"
+    )]
+    TooManyRows,
     /// Too many different combinations of rules limited by source or local address.
     #[error(
-        "the policy limits rules by source and address in {rows} x {addresses} x {sources} different ways, \
-         more than the {MAX_CELLS} that fit: use fewer distinct peer groups"
+        "rules are limited by source and address in more than 4,194,304 different ways: use fewer distinct \
+         peer groups"
     )]
-    TooManyCombinations {
-        /// Different lists of rules that share a destination.
-        rows: usize,
-        /// Classes of local addresses.
-        addresses: usize,
-        /// Classes of sources.
-        sources: usize,
-    },
+    TooManyCombinations,
+    /// Too many prefixes.
+    #[error("the rules name more prefixes than fit: use fewer, or wider ones")]
+    TooManyPrefixes,
 }
 
 /// The tables of a rule set, and which of its rules can never match.
@@ -83,87 +82,22 @@ pub fn compile(rules: &RuleSet, slots: &[Slot]) -> Result<Compiled, CompileError
             _ => {
                 // All destinations of a claim are alike before the rules: closed, or always safe.
                 let first = claim.indexes().next().map_or(0, |index| compiled.tables.classes[index]);
-                class::MORE | rows.row(&claim, if accepts(first) { first } else { Reason::Source.slot() })
+                let otherwise = if accepts(first) { first } else { Reason::Source.slot() };
+                class::MORE | rows.row(&claim.rules, otherwise)?
             }
         };
         for index in claim.indexes() {
             compiled.tables.classes[index] = class;
         }
     }
-    compiled.tables.more = rows.more(&sources, &addresses, slots, &mut compiled.reachable)?;
+    let reachable = &mut compiled.reachable;
+    compiled.tables.more =
+        rows.more(&mut Context { sources: &sources, addresses: &addresses, slots, reachable })?;
     Ok(compiled)
 }
 
 fn is_limited(rule: &Rule) -> bool {
     !rule.sources.is_empty() || rule.address.is_some()
-}
-
-/// The distinct lists of rules that share a destination; each becomes a row of `MORE`.
-#[derive(Default)]
-struct Rows {
-    lists: Vec<Row>,
-    known: HashMap<Row, u16>,
-}
-
-/// Rules that open the same destinations, most specific first, and the slot where none applies.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Row {
-    rules: Vec<usize>,
-    otherwise: Slot,
-}
-
-impl Rows {
-    fn row(&mut self, claim: &Claim, otherwise: Slot) -> u16 {
-        let row = Row { rules: claim.rules.clone(), otherwise };
-        if let Some(&known) = self.known.get(&row) {
-            return known;
-        }
-        let number = u16::try_from(self.lists.len()).expect("fewer rows than segments of the class table");
-        self.known.insert(row.clone(), number);
-        self.lists.push(row);
-        number
-    }
-
-    fn more(
-        &self,
-        sources: &Grouping,
-        addresses: &Grouping,
-        slots: &[Slot],
-        reachable: &mut [bool],
-    ) -> Result<More, CompileError> {
-        if self.lists.is_empty() {
-            return Ok(More::default());
-        }
-        let (source_count, address_count) = (sources.count(), addresses.count());
-        let size = self.lists.len() * address_count * source_count;
-        if size > MAX_CELLS || self.lists.len() > class::MAX_ROWS {
-            let rows = self.lists.len();
-            return Err(CompileError::TooManyCombinations {
-                rows,
-                addresses: address_count,
-                sources: source_count,
-            });
-        }
-        let mut cells = Vec::with_capacity(size);
-        for row in &self.lists {
-            for address in 0..address_count {
-                for source in 0..source_count {
-                    let first = row
-                        .rules
-                        .iter()
-                        .find(|&&rule| sources.holds(source, rule) && addresses.holds(address, rule));
-                    cells.push(match first {
-                        Some(&rule) => {
-                            reachable[rule] = true;
-                            slots[rule]
-                        }
-                        None => row.otherwise,
-                    });
-                }
-            }
-        }
-        Ok(More { cells, sources: sources.classes(), addresses: addresses.classes() })
-    }
 }
 
 /// The class indexes of an opening: first and last.

@@ -1,8 +1,8 @@
 //! Tables, looked up as the kernel does, against the reference model that scans the rules.
 
 use std::{
-    collections::BTreeSet,
-    net::IpAddr,
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
@@ -10,15 +10,16 @@ use ipnet::IpNet;
 use portcullis_common::{
     class,
     slot::{self, Reason, Slot, accepts},
+    trie::{IS_CLASS, LOWER_STEPS, STRIDE, Step, UPPER_STEPS},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{CompileError, Compiled, compile};
+use super::{CompileError, Compiled, compile, trie};
 use crate::{
     evaluate::{EvaluateOptions, Evaluator, Verdict},
     requirement::PortRange,
     ruleset::{Identity, Opening, Origin, Rule, RuleSet},
-    tables::{AddressClasses, Tables},
+    tables::{Tables, Tries},
 };
 
 const OPTIONS: EvaluateOptions =
@@ -45,18 +46,44 @@ fn look_up(tables: &Tables, index: usize, source: IpAddr, address: IpAddr) -> Sl
         return class;
     }
     let more = &tables.more;
-    let (source, address) = (class_of(&more.sources, source), class_of(&more.addresses, address));
-    let row = u32::from(class & !class::MORE);
-    let cell = (row * more.addresses.count + address) * more.sources.count + source;
-    more.cells[cell as usize]
+    let (source, address) = match (source, address) {
+        (IpAddr::V4(source), IpAddr::V4(address)) => (
+            class_of(&more.tries, more.sources.v4, source.into()),
+            class_of(&more.tries, more.addresses.v4, address.into()),
+        ),
+        (IpAddr::V6(source), IpAddr::V6(address)) => (
+            class_of(&more.tries, more.sources.v6, source.into()),
+            class_of(&more.tries, more.addresses.v6, address.into()),
+        ),
+        _ => panic!("two versions of IP"),
+    };
+    let number = class & !class::MORE;
+    let row = more.rows[usize::from(number)];
+    let position = row.position(address * more.source_classes + source);
+    row.slot(number, more.cells[position as usize])
 }
 
-/// The class of the longest prefix that covers an address.
-fn class_of(classes: &AddressClasses, address: IpAddr) -> u32 {
-    let v4 = classes.v4.iter().map(|(net, class)| (IpNet::V4(*net), *class));
-    let v6 = classes.v6.iter().map(|(net, class)| (IpNet::V6(*net), *class));
-    let covering = v4.chain(v6).filter(|(net, _)| net.contains(&address));
-    covering.max_by_key(|(net, _)| net.prefix_len()).map_or(0, |(_, class)| class)
+/// The class that a trie gives an address.
+fn class_of(tries: &Tries, trie: Option<u32>, address: IpAddr) -> u32 {
+    let Some(trie) = trie else { return 0 };
+    let bits = match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    let (upper, lower) = ((bits >> 64) as u64, bits as u64);
+    let root = tries.roots[trie as usize + (upper >> 48) as usize];
+    if root & IS_CLASS != 0 {
+        return root & !IS_CLASS;
+    }
+    let (mut node, mut bits) = (root, upper << 16);
+    for step in 1..=UPPER_STEPS + LOWER_STEPS {
+        match tries.nodes[node as usize].step(bits) {
+            Step::Node(child) => node = child,
+            Step::Leaf(leaf) => return tries.leaves[leaf as usize],
+        }
+        bits = if step == UPPER_STEPS { lower } else { bits << STRIDE };
+    }
+    panic!("a trie without an end");
 }
 
 /// A frame of a destination, and the destination's class index.
@@ -165,6 +192,35 @@ fn prefix() -> impl Strategy<Value = IpNet> {
     prop_oneof![v4, v6]
 }
 
+/// Prefixes of any length whose networks share many of their bits.
+fn deep_prefix() -> impl Strategy<Value = IpNet> {
+    let flipped = |bits: u32| (0..bits, 0..=bits).prop_map(|(bit, length)| (1_u128 << bit, length));
+    let v4 = flipped(32).prop_map(|(flip, length)| {
+        let bits = 0x0a01_0203 ^ u32::try_from(flip).expect("32 bits");
+        IpNet::new_assert(Ipv4Addr::from_bits(bits).into(), u8::try_from(length).expect("at most 32")).trunc()
+    });
+    let v6 = flipped(128).prop_map(|(flip, length)| {
+        let bits = 0x2001_0db8_0001_0002_0003_0004_0005_0006 ^ flip;
+        IpNet::new_assert(Ipv6Addr::from_bits(bits).into(), u8::try_from(length).expect("at most 128"))
+            .trunc()
+    });
+    prop_oneof![v4, v6]
+}
+
+/// An address and its neighbours.
+fn beside(address: IpAddr) -> [IpAddr; 3] {
+    match address {
+        IpAddr::V4(address) => {
+            let bits = address.to_bits();
+            [bits.wrapping_sub(1), bits, bits.wrapping_add(1)].map(|bits| Ipv4Addr::from_bits(bits).into())
+        }
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            [bits.wrapping_sub(1), bits, bits.wrapping_add(1)].map(|bits| Ipv6Addr::from_bits(bits).into())
+        }
+    }
+}
+
 fn address() -> impl Strategy<Value = IpAddr> {
     select(vec!["203.0.113.1", "203.0.113.2", "2001:db8::1", "2001:db8::2"])
         .prop_map(|text| text.parse().unwrap())
@@ -241,7 +297,23 @@ proptest! {
         for (slot, reachable) in slots.iter().zip(&compiled.reachable) {
             prop_assert_eq!(used.contains(slot), *reachable);
         }
-        prop_assert!(compiled.tables.more.cells.is_empty());
+        prop_assert!(compiled.tables.more.rows.is_empty());
+    }
+
+    #[test]
+    fn tries_give_the_class_of_the_longest_prefix(prefixes in vec(deep_prefix(), 1..40)) {
+        let classes: BTreeMap<IpNet, u32> = (1..).zip(prefixes).map(|(class, net)| (net, class)).collect();
+        for v4 in [true, false] {
+            let own: Vec<_> = classes.iter().filter(|(net, _)| net.addr().is_ipv4() == v4).collect();
+            let mut tries = Tries::default();
+            let trie = trie::add(&mut tries, own.iter().map(|(net, class)| (*net, **class))).unwrap();
+            let edges = own.iter().flat_map(|(net, _)| [net.network(), net.broadcast()]);
+            for address in edges.flat_map(beside) {
+                let covering = own.iter().filter(|(net, _)| net.contains(&address));
+                let longest = covering.max_by_key(|(net, _)| net.prefix_len()).map_or(0, |(_, class)| **class);
+                prop_assert_eq!(class_of(&tries, trie, address), longest, "{}", address);
+            }
+        }
     }
 
     #[test]
@@ -317,7 +389,29 @@ fn ten_times_the_rules_take_about_ten_times_as_long() {
 }
 
 #[test]
+fn thousands_of_ports_may_each_have_sources_of_their_own() {
+    let rules = many(10_000, true);
+    let compiled = compiled(&rules);
+    assert!(compiled.reachable.iter().all(|reachable| *reachable));
+    let more = &compiled.tables.more;
+    assert_eq!((more.rows.len(), more.cells.len()), (10_000, 10_001), "a cell for each rule, and no gap");
+}
+
+#[test]
 fn too_many_combinations_are_an_error() {
-    let error = compile(&many(10_000, true), &slots(&many(10_000, true))).unwrap_err();
-    assert_eq!(error, CompileError::TooManyCombinations { rows: 10_000, addresses: 1, sources: 10_001 });
+    // Each of 2,100 ports is open to all of 2,100 networks but one.
+    let nets: Vec<IpNet> = (0..2_100_u16)
+        .map(|n| IpNet::new_assert([10, n.to_be_bytes()[0], n.to_be_bytes()[1], 0].into(), 24))
+        .collect();
+    let rules = (0..2_100_u16).map(|n| {
+        let opening = vec![Opening::Tcp(PortRange::single(n))];
+        rule(
+            n.into(),
+            opening,
+            nets.iter().copied().filter(|net| *net != nets[usize::from(n)]).collect(),
+            None,
+        )
+    });
+    let rules = RuleSet { rules: rules.collect() };
+    assert_eq!(compile(&rules, &slots(&rules)).unwrap_err(), CompileError::TooManyCombinations);
 }

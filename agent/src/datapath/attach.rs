@@ -3,8 +3,11 @@
 //! The first attachment puts egress in place before ingress: what this host begins from then on is
 //! known when its reply is judged. A later one swaps ingress first, atomically: each packet is judged
 //! by the old generation or by the new one.
+//!
+//! Ingress always hangs on a pinned link. Egress does where the kernel has TCX, and is a filter of
+//! clsact where it has not.
 
-use std::{fs, io};
+use std::{fs, io, os::fd::AsFd as _};
 
 use aya::{
     maps::{Map, MapData},
@@ -16,11 +19,12 @@ use aya::{
     },
     sys::SyscallError,
 };
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use portcullis_common::abi::{self, map};
 
 use super::{
     DatapathError,
+    clsact::Filter,
     counters::{Counters, Totals},
     error::chain,
     link::Link,
@@ -120,7 +124,9 @@ impl Attachment {
         let (ingress, egress) = (self.pins.ingress(), self.pins.egress());
         let stands = |pin| Ok(matches!(self.standing_of(pin)?, Standing::Attached(_)));
         if stands(&ingress)? && stands(&egress)? {
-            self.swap(programs, open_link(&ingress)?, open_link(&egress)?)
+            self.swap(programs, open_link(&ingress)?, Egress::Link(open_link(&egress)?))
+        } else if stands(&ingress)? && self.filter()?.is_some() {
+            self.swap(programs, open_link(&ingress)?, Egress::Filter)
         } else {
             // One without the other is a first attachment that was interrupted; links that went
             // astray can only be made anew.
@@ -149,14 +155,17 @@ impl Attachment {
         })
     }
 
-    fn standing_of(&self, pin: &std::path::Path) -> Result<Standing, DatapathError> {
-        let link = Link::pinned(pin).map_err(|source| {
+    fn link(&self, pin: &std::path::Path) -> Result<Option<Link>, DatapathError> {
+        Link::pinned(pin).map_err(|source| {
             if source.kind() == io::ErrorKind::PermissionDenied {
                 return DatapathError::Permission { what: "reading what is enforced" };
             }
             DatapathError::File { what: "open", path: pin.into(), source }
-        })?;
-        Ok(match link {
+        })
+    }
+
+    fn standing_of(&self, pin: &std::path::Path) -> Result<Standing, DatapathError> {
+        Ok(match self.link(pin)? {
             None => Standing::Absent,
             Some(link) if self.index().is_ok_and(|index| index == link.interface) => {
                 Standing::Attached(link.program)
@@ -212,40 +221,76 @@ impl Attachment {
     ///
     /// Where a pin cannot be removed.
     pub fn detach(&self) -> Result<bool, DatapathError> {
-        let attached = exists(&self.pins.ingress())?;
+        let link = self.link(&self.pins.ingress())?;
+        if let Some(link) = &link {
+            remove(&self.pins.ingress())?;
+            self.remove_filter(link.interface)?;
+        } else if let Ok(index) = self.index() {
+            // What an interrupted attachment may have left.
+            self.remove_filter(index)?;
+        }
         self.pins.remove()?;
-        Ok(attached)
+        Ok(link.is_some())
     }
 
     fn begin(&self, programs: &mut Programs) -> Result<Attached, DatapathError> {
         let index = self.index()?;
+        if let Some(astray) = self.link(&self.pins.ingress())?.filter(|link| link.interface != index) {
+            self.remove_filter(astray.interface)?;
+        }
         for path in [self.pins.ingress(), self.pins.egress()] {
             if exists(&path)? {
                 remove(&path)?;
             }
         }
-        let egress = self.attach_egress(programs)?;
-        let (ingress, mode, fallback) = self.attach_ingress(programs, index)?;
-        // Not pinned yet, both links end with this process: a failure from here on leaves nothing.
-        pin(egress, &self.pins.egress())?;
-        if let Err(error) = pin(ingress, &self.pins.ingress()) {
-            remove(&self.pins.egress())?;
-            return Err(error);
+        let egress = self.attach_egress(programs, index)?;
+        // Not pinned yet, links end with this process: a failure from here on leaves none.
+        match self.attach_ingress(programs, index).and_then(|attached| self.pin_both(egress, attached)) {
+            Ok(attached) => Ok(attached),
+            Err(error) => {
+                self.remove_filter(index)?;
+                Err(error)
+            }
         }
-        Ok(Attached::New { mode, fallback })
     }
 
-    fn attach_egress(&self, programs: &mut Programs) -> Result<FdLink, DatapathError> {
+    /// TCX where the kernel has it, clsact otherwise; gives the link that is to be pinned, if it needs to.
+    fn attach_egress(&self, programs: &mut Programs, index: u32) -> Result<Option<FdLink>, DatapathError> {
         let failed = |error: &ProgramError| {
             DatapathError::bpf(format!("attach the egress program to `{}`", self.interface), error)
         };
         let egress: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
         let order = TcAttachOptions::TcxOrder(LinkOrder::last());
-        let id = egress
-            .attach_with_options(&self.interface, TcAttachType::Egress, order)
-            .map_err(|error| failed(&error))?;
-        let link = egress.take_link(id).map_err(|error| failed(&error))?;
-        FdLink::try_from(link).map_err(|error| self.not_pinnable(&error))
+        match egress.attach_with_options(&self.interface, TcAttachType::Egress, order) {
+            Ok(id) => {
+                let link = egress.take_link(id).map_err(|error| failed(&error))?;
+                FdLink::try_from(link).map(Some).map_err(|error| self.not_pinnable(&error))
+            }
+            // The kernel knows no such link (`link_create` in kernel/bpf/syscall.c).
+            Err(error) if is_errno(&error, libc::EINVAL) => {
+                self.put_filter(programs, index)?;
+                Ok(None)
+            }
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    fn pin_both(
+        &self,
+        egress: Option<FdLink>,
+        (ingress, mode, fallback): (FdLink, Mode, Option<String>),
+    ) -> Result<Attached, DatapathError> {
+        let links = egress.is_some();
+        if let Some(link) = egress {
+            pin(link, &self.pins.egress())?;
+        }
+        if let Err(error) = pin(ingress, &self.pins.ingress()) {
+            if links {
+                remove(&self.pins.egress())?;
+            }
+            return Err(error);
+        }
+        Ok(Attached::New { mode, fallback })
     }
 
     /// Native mode where the driver has it, generic mode otherwise.
@@ -283,7 +328,7 @@ impl Attachment {
         &self,
         programs: &mut Programs,
         ingress: PinnedLink,
-        egress: PinnedLink,
+        egress: Egress,
     ) -> Result<Attached, DatapathError> {
         let failed = |what: &str| {
             let what = format!("replace the {what} program on `{}`", self.interface);
@@ -295,6 +340,10 @@ impl Attachment {
         // Taken out, or it would be detached when `programs` goes; the pin keeps it.
         drop(new.take_link(id).map_err(|error| failed("ingress")(&error))?);
 
+        let Egress::Link(egress) = egress else {
+            self.put_filter(programs, self.index()?)?;
+            return Ok(Attached::Replaced);
+        };
         let link =
             SchedClassifierLink::try_from(FdLink::from(egress)).map_err(|error| failed("egress")(&error))?;
         let new: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
@@ -303,20 +352,46 @@ impl Attachment {
         Ok(Attached::Replaced)
     }
 
+    /// The filter of clsact on the interface, if it is there.
+    fn filter(&self) -> Result<Option<Filter>, DatapathError> {
+        Filter::on(self.index()?).map_err(|error| self.no_filter("look for", &error))
+    }
+
+    fn put_filter(&self, programs: &mut Programs, index: u32) -> Result<(), DatapathError> {
+        let egress: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
+        let loaded = egress.fd().map_err(|error| DatapathError::bpf("use the egress program", &error))?;
+        Filter::put(index, loaded.as_fd()).map_err(|error| self.no_filter("put in place", &error))
+    }
+
+    /// Removes the filter from the interface with this index, unless that has another name by now under
+    /// which it is protected itself.
+    fn remove_filter(&self, index: u32) -> Result<(), DatapathError> {
+        let name = if_indextoname(index).ok().and_then(|name| name.into_string().ok());
+        if name.is_some_and(|name| name == self.interface || !self.pins.has(&name)) {
+            Filter::remove(index).map_err(|error| self.no_filter("remove", &error))?;
+        }
+        Ok(())
+    }
+
+    fn no_filter(&self, what: &str, error: &io::Error) -> DatapathError {
+        let what = format!("{what} the egress program as a filter of clsact on `{}`", self.interface);
+        DatapathError::bpf(what, error)
+    }
+
     pub(super) fn index(&self) -> Result<u32, DatapathError> {
         if_nametoindex(self.interface.as_str())
             .map_err(|_| DatapathError::NoInterface { name: self.interface.clone(), known: interfaces() })
     }
 
     fn not_pinnable(&self, error: &LinkError) -> DatapathError {
-        DatapathError::bpf(
-            format!(
-                "keep the program on `{}` after this command (Linux 6.6 or later is needed)",
-                self.interface
-            ),
-            error,
-        )
+        DatapathError::bpf(format!("keep the program on `{}` after this command", self.interface), error)
     }
+}
+
+/// What the egress program of a generation hangs on.
+enum Egress {
+    Link(PinnedLink),
+    Filter,
 }
 
 /// The names of the interfaces in this network namespace, loopback left out.

@@ -4,8 +4,10 @@
 //! and get plain values back; none of them sees a file descriptor.
 
 mod attach;
+mod clsact;
 mod counters;
 mod error;
+mod fill;
 mod keep;
 mod link;
 mod object;

@@ -3,8 +3,7 @@
 use std::{borrow::Cow, collections::HashMap, sync::LazyLock, time::Duration};
 
 use aya::{
-    Ebpf, EbpfError, EbpfLoader, Pod, TestRun as _,
-    maps::{Array, LpmTrie, MapData, lpm_trie::Key},
+    Ebpf, EbpfError, EbpfLoader, TestRun as _,
     programs::{ProgramError, SchedClassifier, TestRunOptions, Xdp},
 };
 use portcullis_common::{
@@ -17,9 +16,10 @@ use super::{
     DatapathError,
     counters::{Counters, Totals},
     error::chain,
+    fill::{self, entries, packed},
     pins::Pins,
 };
-use crate::tables::{AddressClasses, Tables};
+use crate::tables::Tables;
 
 /// The kernel programs, as build.rs made them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
@@ -90,8 +90,10 @@ impl Programs {
     /// Where the kernel refuses a program or a map, or a pinned map is of another build.
     pub fn load(tables: &Tables, options: &LoadOptions, pins: Option<&Pins>) -> Result<Self, DatapathError> {
         let features = tables.features() | if options.dhcp { feature::DHCP } else { 0 };
-        let source_classes = tables.more.sources.count.max(1);
-        let address_classes = tables.more.addresses.count.max(1);
+        let trie = |position: Option<u32>| position.unwrap_or(abi::NO_TRIE);
+        let more = &tables.more;
+        let (sources4, sources6) = (trie(more.sources.v4), trie(more.sources.v6));
+        let (addresses4, addresses6) = (trie(more.addresses.v4), trie(more.addresses.v6));
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let (tcp_timeout, udp_timeout) =
             (nanoseconds(options.flows.tcp_timeout), nanoseconds(options.flows.udp_timeout));
@@ -106,16 +108,19 @@ impl Programs {
             .override_global(constant::CLASSES, tables.classes.as_slice(), true)
             .override_global(constant::FEATURES, &features, true)
             .override_global(constant::DROP_ACTION, &drop_action, true)
-            .override_global(constant::SOURCE_CLASSES, &source_classes, true)
-            .override_global(constant::ADDRESS_CLASSES, &address_classes, true)
+            .override_global(constant::SOURCE_CLASSES, &more.source_classes, true)
+            .override_global(constant::SOURCES4, &sources4, true)
+            .override_global(constant::SOURCES6, &sources6, true)
+            .override_global(constant::ADDRESSES4, &addresses4, true)
+            .override_global(constant::ADDRESSES6, &addresses6, true)
             .override_global(constant::TCP_TIMEOUT, &tcp_timeout, true)
             .override_global(constant::UDP_TIMEOUT, &udp_timeout, true)
             .override_global(aya_log::LEVEL, &options.log_level, false)
-            .map_max_entries(map::MORE, entries(tables.more.cells.len()))
-            .map_max_entries(map::SOURCES4, entries(tables.more.sources.v4.len()))
-            .map_max_entries(map::SOURCES6, entries(tables.more.sources.v6.len()))
-            .map_max_entries(map::ADDRESSES4, entries(tables.more.addresses.v4.len()))
-            .map_max_entries(map::ADDRESSES6, entries(tables.more.addresses.v6.len()))
+            .map_max_entries(map::MORE_ROWS, entries(more.rows.len()))
+            .map_max_entries(map::MORE_CELLS, packed(more.cells.len()))
+            .map_max_entries(map::TRIE_ROOTS, packed(more.tries.roots.len()))
+            .map_max_entries(map::TRIE_NODES, entries(more.tries.nodes.len()))
+            .map_max_entries(map::TRIE_LEAVES, packed(more.tries.leaves.len()))
             .map_max_entries(map::FLOWS4, options.flows.entries)
             .map_max_entries(map::FLOWS6, options.flows.entries);
         if let Some(pins) = pins {
@@ -130,7 +135,7 @@ impl Programs {
         if let Some(pins) = pins {
             pins.own_maps()?;
         }
-        fill(&mut ebpf, tables)?;
+        fill::more(&mut ebpf, more)?;
         program::<Xdp>(&mut ebpf, abi::INGRESS_PROGRAM)?
             .load()
             .map_err(|error| refused(abi::INGRESS_PROGRAM, &error))?;
@@ -218,6 +223,22 @@ impl Programs {
         Ok(info.id())
     }
 
+    /// How many instructions the verifier followed in each program, of the million that it is willing to
+    /// (`BPF_COMPLEXITY_LIMIT_INSNS` of include/linux/bpf.h); 0 where the kernel does not tell (before
+    /// Linux 5.16).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::id`].
+    pub fn verified_instructions(&mut self) -> Result<[(&'static str, u32); 2], DatapathError> {
+        let failed = |error| DatapathError::bpf("read what the verifier did", &error);
+        let ingress: &mut Xdp = program(&mut self.ebpf, abi::INGRESS_PROGRAM)?;
+        let ingress = ingress.info().map_err(failed)?.verified_instruction_count();
+        let egress: &mut SchedClassifier = program(&mut self.ebpf, abi::EGRESS_PROGRAM)?;
+        let egress = egress.info().map_err(failed)?.verified_instruction_count();
+        Ok([(abi::INGRESS_PROGRAM, ingress.unwrap_or(0)), (abi::EGRESS_PROGRAM, egress.unwrap_or(0))])
+    }
+
     /// The BPF object, for what reads its diagnostics.
     pub fn object(&mut self) -> &mut Ebpf {
         &mut self.ebpf
@@ -263,57 +284,6 @@ fn shape(name: &str, flows: Flows) -> Option<[u32; 3]> {
     Some([key, value, if chosen { flows.entries } else { entries }])
 }
 
-/// The kernel wants at least one entry in a map, used or not.
-fn entries(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX).max(1)
-}
-
-/// Writes the maps that are private to the generation.
-fn fill(ebpf: &mut Ebpf, tables: &Tables) -> Result<(), DatapathError> {
-    if tables.more.cells.is_empty() {
-        return Ok(());
-    }
-    let failed =
-        |error: aya::maps::MapError| DatapathError::bpf(format!("fill the map `{}`", map::MORE), &error);
-    let mut more: Array<&mut MapData, u16> = map_of(ebpf, map::MORE)?.try_into().map_err(failed)?;
-    for (cell, slot) in (0_u32..).zip(&tables.more.cells) {
-        more.set(cell, slot, 0).map_err(failed)?;
-    }
-    fill_classes(ebpf, map::SOURCES4, map::SOURCES6, &tables.more.sources)?;
-    fill_classes(ebpf, map::ADDRESSES4, map::ADDRESSES6, &tables.more.addresses)
-}
-
-fn fill_classes(
-    ebpf: &mut Ebpf,
-    v4: &'static str,
-    v6: &'static str,
-    classes: &AddressClasses,
-) -> Result<(), DatapathError> {
-    let prefixes = classes
-        .v4
-        .iter()
-        .map(|(net, class)| (Key::new(net.prefix_len().into(), net.network().octets()), *class));
-    fill_trie(ebpf, v4, prefixes)?;
-    let prefixes = classes
-        .v6
-        .iter()
-        .map(|(net, class)| (Key::new(net.prefix_len().into(), net.network().octets()), *class));
-    fill_trie(ebpf, v6, prefixes)
-}
-
-fn fill_trie<K: Pod>(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-    prefixes: impl Iterator<Item = (Key<K>, u32)>,
-) -> Result<(), DatapathError> {
-    let failed = |error: aya::maps::MapError| DatapathError::bpf(format!("fill the map `{name}`"), &error);
-    let mut trie: LpmTrie<&mut MapData, K, u32> = map_of(ebpf, name)?.try_into().map_err(failed)?;
-    for (prefix, class) in prefixes {
-        trie.insert(&prefix, class, 0).map_err(failed)?;
-    }
-    Ok(())
-}
-
 /// The headers of what a DHCP client asks: Ethernet and IPv4 or IPv6 with UDP from the client's port to
 /// the server's (RFC 2131 section 4.1, RFC 8415 section 7.2).
 fn dhcp_requests() -> [Vec<u8>; 2] {
@@ -332,7 +302,11 @@ fn dhcp_requests() -> [Vec<u8>; 2] {
 }
 
 fn load_error(error: &EbpfError) -> DatapathError {
-    DatapathError::bpf("load the kernel program", error)
+    match error {
+        // Without data, the library leaves the sections out that the program refers to.
+        EbpfError::RelocationError(_) if !aya::features().bpf_global_data() => DatapathError::NoData,
+        _ => DatapathError::bpf("load the kernel program", error),
+    }
 }
 
 fn refused(program: &'static str, error: &ProgramError) -> DatapathError {

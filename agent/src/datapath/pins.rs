@@ -93,6 +93,11 @@ impl Pins {
         self.own.join(abi::EGRESS_PROGRAM)
     }
 
+    /// Whether another interface has pins of its own.
+    pub(super) fn has(&self, other: &str) -> bool {
+        self.shared.join(file_name(other)).is_dir()
+    }
+
     /// Makes the directories.
     pub(super) fn create(&self) -> Result<(), DatapathError> {
         for path in self.own.ancestors().take(DEPTH).collect::<Vec<_>>().into_iter().rev() {
@@ -140,8 +145,9 @@ impl Pins {
         Ok(())
     }
 
-    /// Moves the interface's own pins to another name.
+    /// Moves the interface's own pins to another name, in place of those that lie there.
     pub(super) fn rename(&self, to: &str) -> Result<(), DatapathError> {
+        Self { shared: self.shared.clone(), own: self.shared.join(file_name(to)) }.remove()?;
         fs::rename(&self.own, self.shared.join(file_name(to))).map_err(|source| DatapathError::File {
             what: "rename",
             path: self.own.clone(),

@@ -17,8 +17,8 @@ pub use link::{Kind, Link, links};
 /// Largest packet that native XDP takes in one buffer: a page of 4096 bytes less headroom (256), the end of
 /// the buffer (320) and an Ethernet header with two VLAN tags. Drivers differ by a few bytes.
 const ONE_BUFFER: u32 = 4096 - 256 - 320 - 22;
-/// TCX links: what the egress program is attached by.
-const FIRST_KERNEL: (u32, u32) = (6, 6);
+/// The oldest kernel that the tests prove.
+const FIRST_KERNEL: (u32, u32) = (6, 1);
 
 /// Something that an operator should know or mend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -79,9 +79,8 @@ fn of_host(host: &Host, found: &mut Vec<Finding>) {
         found.push(Finding { interface: None, severity, kind, message, advice: advice.to_owned(), remedy });
     };
     if host.version.is_some_and(|version| version < FIRST_KERNEL) {
-        let message =
-            format!("this is Linux {}; replies are recognised by TCX, which 6.6 brought", host.kernel);
-        add(Severity::Problem, "kernel", message, "boot Linux 6.6 or later", None);
+        let message = format!("this is Linux {}; 6.1 is the oldest that is known to work", host.kernel);
+        add(Severity::Problem, "kernel", message, "boot Linux 6.1 or later", None);
     }
     if !host.btf {
         let message = "the kernel does not tell its types: /sys/kernel/btf/vmlinux is missing".to_owned();
@@ -339,7 +338,7 @@ mod tests {
     #[test]
     fn each_lack_of_the_host_is_one_finding() {
         let cases: [Case<Host>; 5] = [
-            ("kernel", |host| host.version = Some((6, 5))),
+            ("kernel", |host| host.version = Some((5, 15))),
             ("btf", |host| host.btf = false),
             ("bpffs", |host| host.bpffs = false),
             ("jit", |host| host.jit = Some(false)),

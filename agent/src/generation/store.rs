@@ -163,7 +163,6 @@ impl Roots {
     ///
     /// Where the pins or the state folder cannot be moved.
     pub fn rename(&self, _lock: &Lock, from: &str, to: &str) -> Result<(), StoreError> {
-        self.attachment(to).detach()?;
         self.forget(to)?;
         self.attachment(from).rename(to)?;
         let (from, to) = (self.folder(from), self.folder(to));

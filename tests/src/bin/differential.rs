@@ -1,6 +1,6 @@
 //! Compares the kernel programs with the reference model for as long as asked.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Instant};
 
 use anyhow::Result;
 use clap::Parser;
@@ -26,9 +26,11 @@ struct Arguments {
 fn main() -> Result<ExitCode> {
     let Arguments { packets, policies, seed } = Arguments::parse();
     let _lab = Lab::enter()?;
+    let begun = Instant::now();
     Ok(match differential::run(Plan { packets, policies, seed })? {
         Ok(statistics) => {
             println!("{statistics}");
+            println!("no difference under {policies} rule sets, in {:.0} s", begun.elapsed().as_secs_f64());
             ExitCode::SUCCESS
         }
         Err(difference) => {

@@ -13,11 +13,10 @@ use anyhow::Result;
 use portcullis_tests::{
     draft::{allow, interface, policy},
     lab::{Lab, Namespace},
-    operator::{Operator, Ran},
+    operator::{Operator, Ran, enforced, left_behind},
     packet::Ip,
     traffic::{EchoServer, Protocol, exchange},
 };
-use serde_json::Value;
 
 /// How long a client waits for what must come, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,32 +56,6 @@ impl Edge {
         }
         Ok(all)
     }
-}
-
-/// What is enforced, without what it has counted: equal before and after means that nothing changed.
-fn enforced(operator: &Operator) -> Vec<Value> {
-    let mut status = operator.run(&["status", "--json"]).exits(0).json();
-    let mut interfaces = std::mem::take(status["interfaces"].as_array_mut().expect("a list of interfaces"));
-    for interface in &mut interfaces {
-        for counted in ["accepted", "dropped", "total"] {
-            interface.as_object_mut().expect("an object").remove(counted).expect("counted");
-        }
-    }
-    interfaces
-}
-
-/// The names of everything below the pins and the state folder.
-fn left_behind() -> Vec<String> {
-    fn walk(folder: &std::path::Path, found: &mut Vec<String>) {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            found.push(entry.path().display().to_string());
-            walk(&entry.path(), found);
-        }
-    }
-    let mut found = Vec::new();
-    walk(&Lab::bpffs().join("portcullis").join("v1"), &mut found);
-    walk(&Operator::state().join("interfaces"), &mut found);
-    found
 }
 
 /// `apply` that must work.

@@ -1,6 +1,7 @@
-//! `cargo xtask demo` and `cargo xtask bench`: build, then run one program of the tests crate as root.
+//! `cargo xtask demo`, `differential` and `bench`: build, then run one program of the tests crate as root.
 //! The demonstration takes the development build, which the tests use, too: a newcomer compiles once.
-//! What is measured is built as shipped. Both find the command under test in the environment variable `PORTCULLIS`.
+//! What is measured, or runs for long, is built as shipped. All find the command under test in the
+//! environment variable `PORTCULLIS`.
 
 use std::path::Path;
 
@@ -14,6 +15,14 @@ use crate::workspace::Workspace;
 /// Shows the product at work in network namespaces.
 pub(crate) fn demo(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     launch(workspace, "demo", "lab-demo", arguments)
+}
+
+/// Compares the kernel programs with the reference model.
+pub(crate) fn differential(workspace: &Workspace, packets: u64, policies: u64, seed: u64) -> Result<()> {
+    let values = [("--packets", packets), ("--policies", policies), ("--seed", seed)];
+    let arguments: Vec<String> =
+        values.into_iter().flat_map(|(name, value)| [name.to_owned(), value.to_string()]).collect();
+    launch(workspace, "differential", "differential", &arguments)
 }
 
 /// Measures the cost per packet.
@@ -40,7 +49,7 @@ fn launch(
     let packages = ["--package", "portcullis", "--package", "portcullis-tests"];
     let binaries = ["--bin", "portcullis", "--bin", program];
     let mut cargo = workspace.cargo(["build", "--locked"]);
-    let shipped = command == "bench";
+    let shipped = command != "demo";
     if shipped {
         cargo.arg("--release");
     }
@@ -53,7 +62,7 @@ fn launch(
     journal.run(
         program,
         &mut run,
-        "read the program's own message above; it needs Linux 6.6 or later with BTF",
+        "read the program's own message above; it needs Linux 6.1 or later with BTF",
     )?;
     journal.close();
     Ok(())

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
+use xtask::debian;
 use xtask::toolchain::{BPF_LINKER, BPF_LINKER_VERSION};
 
 use crate::journal::{output_of, shown};
@@ -22,7 +23,11 @@ const MISSING: u8 = 3;
 pub(crate) fn report(workspace: &Workspace, bench: bool) -> Result<ExitCode> {
     let needs = survey(&workspace.places, bench)?;
     needs.iter().for_each(say);
-    let missing = needs.iter().filter(|need| need.state.is_err()).count();
+    let programs = debian::missing(&workspace.places);
+    if !programs.is_empty() {
+        println!("  clients and servers of the tests, missing: {}", programs.join(", "));
+    }
+    let missing = needs.iter().filter(|need| need.state.is_err()).count() + programs.len();
     if missing == 0 {
         println!("nothing is missing");
         return Ok(ExitCode::SUCCESS);

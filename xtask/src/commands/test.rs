@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use xtask::places::TOOLS_VARIABLE;
 
-use crate::commands::{check, setup};
+use crate::commands::{check, debian, setup, vm};
 use crate::journal::{Journal, output_of};
 use crate::privilege::{Privilege, SUDO};
 use crate::workspace::Workspace;
@@ -23,8 +24,16 @@ pub(crate) fn run(workspace: &Workspace, without_kernel: bool) -> Result<()> {
 
     if without_kernel {
         journal.skip("kernel tests", "--without-kernel was given");
+        journal.skip("older kernel", "--without-kernel was given");
     } else {
+        journal.step(
+            "clients and servers",
+            "programs that the kernel tests talk with",
+            "see the message above",
+            || debian::ensure(workspace),
+        )?;
         kernel_tests(workspace, &mut journal)?;
+        vm::step(workspace, &mut journal)?;
     }
     journal.close();
     Ok(())
@@ -33,6 +42,8 @@ pub(crate) fn run(workspace: &Workspace, without_kernel: bool) -> Result<()> {
 /// cargo and rustc run as the user; the finished test programs run as root, by cargo's `runner`.
 fn kernel_tests(workspace: &Workspace, journal: &mut Journal) -> Result<()> {
     let mut tests = workspace.cargo(["test", "--locked", "--package", "portcullis-tests"]);
+    // root's cache folder is another one.
+    tests.env(TOOLS_VARIABLE, &workspace.places.tools);
     if Privilege::find(&workspace.places, "kernel tests run")? == Privilege::Sudo {
         tests.env(format!("CARGO_TARGET_{}_RUNNER", host()?), SUDO.join(" "));
     }

@@ -1,0 +1,58 @@
+//! Rows and tries -> the maps that are private to a generation.
+//!
+//! The maps are mapped into memory: a system call for each element would take a second for a million.
+
+use std::{io, os::fd::AsFd as _, slice};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{Map, MapData},
+};
+use memmap2::MmapOptions;
+use portcullis_common::abi::{PACK, map};
+
+use super::{DatapathError, object::map_of};
+use crate::tables::More;
+
+/// Entries of an array: the kernel wants at least one, used or not.
+pub(super) fn entries(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX).max(1)
+}
+
+/// Elements of an array of packed values.
+pub(super) fn packed(count: usize) -> u32 {
+    entries(count.div_ceil(PACK))
+}
+
+/// Fills the rows and what their look-up needs.
+pub(super) fn more(ebpf: &mut Ebpf, more: &More) -> Result<(), DatapathError> {
+    fill(ebpf, map::MORE_ROWS, &more.rows)?;
+    fill(ebpf, map::MORE_CELLS, &more.cells)?;
+    fill(ebpf, map::TRIE_ROOTS, &more.tries.roots)?;
+    fill(ebpf, map::TRIE_NODES, &more.tries.nodes)?;
+    fill(ebpf, map::TRIE_LEAVES, &more.tries.leaves)
+}
+
+/// Writes the first values of an array that the kernel lets userspace map (`BPF_F_MMAPABLE`).
+fn fill<T: Pod>(ebpf: &mut Ebpf, name: &'static str, values: &[T]) -> Result<(), DatapathError> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let Map::Array(data) = map_of(ebpf, name)? else {
+        return Err(DatapathError::Bpf {
+            what: format!("fill the map `{name}`"),
+            reason: "it is no array".into(),
+        });
+    };
+    write(data, values).map_err(|error| DatapathError::bpf(format!("fill the map `{name}`"), &error))
+}
+
+fn write<T: Pod>(data: &MapData, values: &[T]) -> io::Result<()> {
+    // SAFETY: `T` is plain data without padding (`Pod`), so that its bytes may be looked at.
+    let bytes = unsafe { slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
+    // SAFETY: the map belongs to this loader alone; no program that reads it is attached yet, and nothing
+    // resizes a map.
+    let mut memory = unsafe { MmapOptions::new().len(bytes.len()).map_mut(&data.fd().as_fd()) }?;
+    memory.copy_from_slice(bytes);
+    Ok(())
+}

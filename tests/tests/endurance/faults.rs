@@ -1,0 +1,239 @@
+//! What a machine can deny: space, memory, a writable folder, the BPF file system, single commands of the
+//! kernel. Each is told in a sentence, and what was enforced before still is.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    net::SocketAddr,
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    libc,
+    mount::{MntFlags, MsFlags, mount, umount2},
+};
+use portcullis_tests::{
+    denied::{Call, deny},
+    draft::{allow, interface, policy},
+    lab::{Lab, Namespace},
+    operator::{Operator, Ran, enforced, lab, left_behind},
+    packet::Ip,
+    running::PATIENCE,
+    traffic::{EchoServer, Protocol, exchange},
+};
+
+/// How long a client waits for what must not come.
+const IMPATIENCE: Duration = Duration::from_millis(250);
+
+/// A protected host that serves 443 and 8080, and its neighbour.
+struct Edge {
+    _servers: Vec<EchoServer>,
+    neighbour: Namespace,
+    operator: Operator,
+    _lab: Lab,
+}
+
+impl Edge {
+    fn new() -> Result<Option<Self>> {
+        let Some(lab) = lab() else { return Ok(None) };
+        let neighbour = lab.neighbour("edge0", "far0")?;
+        let serve = |port| EchoServer::start(lab.host(), Protocol::Tcp, server(port));
+        let servers = [443, 8080].into_iter().map(serve).collect::<Result<_>>()?;
+        let operator = Operator::new(&lab)?;
+        Ok(Some(Self { _servers: servers, neighbour, operator, _lab: lab }))
+    }
+
+    /// Which of the two ports answer.
+    fn open(&self) -> [bool; 2] {
+        [443, 8080].map(|port| {
+            let patience = if port == 443 { PATIENCE } else { IMPATIENCE };
+            exchange(&self.neighbour, Protocol::Tcp, server(port), patience).expect("a socket can be had")
+        })
+    }
+
+    /// Expects that a command failed with this sentence, and that the policy before it goes on.
+    #[track_caller]
+    fn unharmed(&self, ran: Ran, sentence: &str, before: &[serde_json::Value]) {
+        println!("{}", ran.stderr.trim_end());
+        drop(ran.exits(1).complains(sentence).keeps_quiet_about("enforcing"));
+        assert_eq!(enforced(&self.operator), before, "nothing else is enforced");
+        assert_eq!(self.open(), [true, false]);
+    }
+}
+
+fn server(port: u16) -> SocketAddr {
+    SocketAddr::new(Ip::V4.address(1), port)
+}
+
+/// A policy that lets in 443.
+fn narrow() -> String {
+    policy(&[interface("edge0", &[allow("web", "tcp", "443")])])
+}
+
+/// One that lets in 8080, too; with a source, so that every kind of table is in use.
+fn wide() -> String {
+    let sources = portcullis_tests::draft::allow_from("more", "tcp", "8080", &["203.0.113.0/24"]);
+    policy(&[interface("edge0", &[allow("web", "tcp", "443"), sources])])
+}
+
+#[test]
+fn a_full_disk_is_told_and_changes_nothing() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let state = Operator::state();
+    fs::create_dir(&state)?;
+    mount(Some("disk"), &state, Some("tmpfs"), MsFlags::empty(), Some("size=256k"))?;
+    drop(edge.operator.apply(&narrow()).exits(0));
+    let before = enforced(&edge.operator);
+    fill(&state.join("ballast"))?;
+    edge.unharmed(edge.operator.apply(&wide()), "No space left on device", &before);
+    fs::remove_file(state.join("ballast"))?;
+    drop(edge.operator.apply(&wide()).exits(0));
+    assert_eq!(edge.open(), [true, true]);
+    Ok(())
+}
+
+#[test]
+fn a_disk_that_is_full_from_the_beginning_leaves_nothing_behind() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let state = Operator::state();
+    fs::create_dir(&state)?;
+    mount(Some("disk"), &state, Some("tmpfs"), MsFlags::empty(), Some("size=16k"))?;
+    fill(&state.join("ballast"))?;
+    let ran = edge.operator.apply(&narrow());
+    println!("{}", ran.stderr.trim_end());
+    drop(ran.exits(1).complains("No space left on device"));
+    assert_eq!(edge.open(), [true, true], "nothing is enforced");
+    assert_eq!(enforced(&edge.operator), Vec::<serde_json::Value>::new());
+    Ok(())
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_written_is_told_and_changes_nothing() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let state = Operator::state();
+    fs::create_dir(&state)?;
+    mount(Some("run"), &state, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+    drop(edge.operator.apply(&narrow()).exits(0));
+    let before = enforced(&edge.operator);
+    let none = None::<&str>;
+    mount(none, &state, none, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, none)?;
+    edge.unharmed(edge.operator.apply(&wide()), "Read-only file system", &before);
+    // Looking needs no writing.
+    drop(edge.operator.run(&["counters"]).exits(0).prints("web"));
+    mount(none, &state, none, MsFlags::MS_REMOUNT, none)?;
+    drop(edge.operator.apply(&wide()).exits(0));
+    Ok(())
+}
+
+#[test]
+fn a_missing_bpf_file_system_is_mounted_or_told() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    umount2(&Lab::bpffs(), MntFlags::MNT_DETACH)?;
+    let path = edge.operator.policy(&narrow())?;
+    let apply = ["apply", path.to_str().context("text")?];
+    let mut refused = edge.operator.command(&apply);
+    deny(&mut refused, Call::Any(libc::SYS_mount), libc::EPERM);
+    let ran = Ran::of(refused);
+    println!("{}", ran.stderr.trim_end());
+    drop(ran.exits(1).complains("/mnt/bpf is no BPF file system").complains("mount -t bpf bpf /mnt/bpf"));
+    assert_eq!(edge.open(), [true, true]);
+
+    drop(edge.operator.run(&apply).exits(0));
+    assert_eq!(edge.open(), [true, false]);
+    Ok(())
+}
+
+/// Commands of bpf(2) by which a policy is put in place, with what the kernel may answer.
+const COMMANDS: &[(&str, u32, i32)] = &[
+    ("BPF_MAP_CREATE", 0, libc::ENOMEM),
+    ("BPF_MAP_LOOKUP_ELEM", 1, libc::ENOMEM),
+    ("BPF_MAP_UPDATE_ELEM", 2, libc::ENOMEM),
+    ("BPF_PROG_LOAD", 5, libc::ENOMEM),
+    ("BPF_OBJ_PIN", 6, libc::ENOSPC),
+    ("BPF_OBJ_GET", 7, libc::ENOMEM),
+    ("BPF_PROG_TEST_RUN", 10, libc::ENOMEM),
+    ("BPF_PROG_GET_FD_BY_ID", 13, libc::ENOMEM),
+    ("BPF_OBJ_GET_INFO_BY_FD", 15, libc::ENOMEM),
+    ("BPF_BTF_LOAD", 18, libc::ENOMEM),
+    ("BPF_MAP_FREEZE", 22, libc::ENOMEM),
+    ("BPF_LINK_CREATE", 28, libc::ENOMEM),
+    ("BPF_LINK_UPDATE", 29, libc::ENOMEM),
+];
+
+/// What is said where the kernel takes no program at all.
+const NO_PROGRAM: &str = "the kernel refuses even the smallest BPF program";
+
+/// How the kernel's answer is told.
+fn reason(error: i32) -> &'static str {
+    match error {
+        libc::ENOSPC => "No space left on device",
+        libc::ENOMEM => "Cannot allocate memory",
+        _ => panic!("no text for error {error}"),
+    }
+}
+
+#[test]
+fn a_kernel_that_refuses_a_command_changes_nothing() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    drop(edge.operator.apply(&narrow()).exits(0));
+    let path = edge.operator.policy(&wide())?;
+    let mut failed = Vec::new();
+    for (name, command, error) in COMMANDS {
+        let before = enforced(&edge.operator);
+        let mut apply = edge.operator.command(&["apply", path.to_str().context("text")?]);
+        deny(&mut apply, Call::Bpf(*command), *error);
+        let ran = Ran::of(apply);
+        println!("{name}: exit code {:?}: {}", ran.code, ran.stderr.trim_end());
+        if ran.code == Some(0) {
+            // It can do without; then the policy is whole.
+            assert_eq!(edge.open(), [true, true], "{name}");
+            drop(edge.operator.apply(&narrow()).exits(0));
+            edge.operator.policy(&wide())?;
+        } else {
+            failed.push(*name);
+            let sentence = if *name == "BPF_PROG_LOAD" { NO_PROGRAM } else { reason(*error) };
+            edge.unharmed(ran, sentence, &before);
+        }
+    }
+    for name in ["BPF_MAP_CREATE", "BPF_PROG_LOAD", "BPF_LINK_UPDATE"] {
+        assert!(failed.contains(&name), "{name} cannot be done without; {failed:?}");
+    }
+    drop(edge.operator.apply(&wide()).exits(0));
+    assert_eq!(edge.open(), [true, true]);
+    Ok(())
+}
+
+#[test]
+fn a_first_policy_that_the_kernel_refuses_leaves_nothing_behind() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let path = edge.operator.policy(&narrow())?;
+    for (name, command, error) in COMMANDS {
+        let mut apply = edge.operator.command(&["apply", path.to_str().context("text")?]);
+        deny(&mut apply, Call::Bpf(*command), *error);
+        let ran = Ran::of(apply);
+        println!("{name}: exit code {:?}: {}", ran.code, ran.stderr.trim_end());
+        if ran.code == Some(0) {
+            assert_eq!(edge.open(), [true, false], "{name}");
+            drop(edge.operator.run(&["detach", "--all"]).exits(0));
+        } else {
+            drop(ran.exits(1).complains(if *name == "BPF_PROG_LOAD" { NO_PROGRAM } else { reason(*error) }));
+            assert_eq!(edge.open(), [true, true], "{name}: nothing is enforced");
+        }
+        assert_eq!(enforced(&edge.operator), Vec::<serde_json::Value>::new(), "{name}");
+        let programs: Vec<_> = left_behind().into_iter().filter(|path| path.ends_with("gress")).collect();
+        assert_eq!(programs, Vec::<String>::new(), "{name}");
+    }
+    drop(edge.operator.apply(&narrow()).exits(0));
+    assert_eq!(edge.open(), [true, false]);
+    Ok(())
+}
+
+/// Writes until the disk is full.
+fn fill(path: &Path) -> Result<()> {
+    let mut file = File::create(path)?;
+    let piece = [0; 1024];
+    while file.write_all(&piece).is_ok() {}
+    Ok(())
+}

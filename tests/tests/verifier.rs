@@ -1,0 +1,32 @@
+//! What the verifier has to do for the programs: far less than it is willing to, so that neither an
+//! older kernel nor a later feature meets its limit.
+
+use anyhow::Result;
+use portcullis::datapath::LoadOptions;
+use portcullis_tests::{
+    judge::{self, Judge},
+    lab::Lab,
+    rules,
+};
+
+/// `BPF_COMPLEXITY_LIMIT_INSNS` of include/linux/bpf.h: instructions that the verifier follows at most.
+const LIMIT: u32 = 1_000_000;
+
+#[test]
+fn the_verifier_has_little_to_do() -> Result<()> {
+    let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
+    let everything = "tcp/22 udp/123 icmp/8 from 198.51.100.0/24 2001:db8:1::/48 at 203.0.113.1\n\
+                      tcp/23 ip47 at 2001:db8::1";
+    for (what, text) in [("no rule", ""), ("open ports", "tcp/22\n udp/123"), ("every feature", everything)] {
+        for dhcp in [false, true] {
+            let options = LoadOptions { dhcp, ..judge::options() };
+            let mut judge = Judge::new(&rules::parse(text), &options)?;
+            for (program, count) in judge.programs().verified_instructions()? {
+                println!("{program}, {what}, dhcp {dhcp}: {count} of {LIMIT} instructions verified");
+                assert!(count > 0, "{program}: the kernel counts them since Linux 5.16");
+                assert!(count < LIMIT / 10, "{program}, {what}: {count} of {LIMIT}");
+            }
+        }
+    }
+    Ok(())
+}

@@ -86,6 +86,12 @@ impl Operator {
         Lab::state().join("lasting")
     }
 
+    /// The command that is under test.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        self.binary
+    }
+
     /// The command with its folders set, ready for arguments.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {

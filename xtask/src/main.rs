@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{build, check, debian, launch, setup, test};
+use crate::commands::{build, check, debian, launch, package, setup, test};
 use crate::workspace::Workspace;
 
 /// Sets up, builds, checks, tests and demonstrates Portcullis.
@@ -83,6 +83,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Set up, build a static binary, and pack it for Debian with manual, completions and units.
+    Package,
     /// Set up, build, and measure the cost per packet against no-op and peers, as root.
     Bench {
         /// Also write the figures to this file.
@@ -114,6 +116,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Check => check::run(&workspace)?,
         Command::Test { without_kernel } => test::run(&workspace, without_kernel)?,
         Command::Vm { kernel, tests } => commands::vm::run(&workspace, kernel.as_deref(), &tests)?,
+        Command::Package => package::run(&workspace)?,
         Command::Demo { arguments } => launch::demo(&workspace, &arguments)?,
         Command::Differential { packets, policies, seed } => {
             launch::differential(&workspace, packets, policies, seed)?;

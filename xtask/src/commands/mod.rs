@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod debian;
 pub(crate) mod launch;
+pub(crate) mod package;
 pub(crate) mod setup;
 pub(crate) mod test;
 pub(crate) mod vm;

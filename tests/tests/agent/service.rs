@@ -148,3 +148,29 @@ fn an_agent_whose_output_is_closed_does_not_end_as_if_all_were_well() -> Result<
     edge.assert_open(443, 8080);
     Ok(())
 }
+
+#[test]
+fn the_agent_needs_little_memory_and_no_more_with_each_reload() -> Result<()> {
+    /// MiB that the agent may take, as it is shipped; without optimisation the command itself is as large.
+    const BUDGET: f64 = 15.0;
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let text = opening(443)
+        + "\n[[interface]]\nname = \"more*\"\nroles = [\"skype-for-business-server-2015/front-end-server\"]\n";
+    let _agent = edge.agent(&text, &[]);
+    let process = edge.operator.run(&["status", "--json"]).exits(0).json()["agent"]["pid"].clone();
+    let mebibytes = |field: &str| -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+        let kibibytes: f64 = line.trim_matches([':', ' ', '\t', 'k', 'B']).parse()?;
+        Ok(kibibytes / 1024.0)
+    };
+    let own = mebibytes("RssAnon")?;
+    for _ in 0..10 {
+        edge.operator.run(&["reload"]).exits(0);
+    }
+    let (all, later) = (mebibytes("VmRSS")?, mebibytes("RssAnon")?);
+    println!("the agent takes {all:.1} MiB, {later:.1} of its own ({own:.1} before ten reloads)");
+    assert!(later < own + 3.0, "it grew from {own} to {later} MiB");
+    assert!(later <= BUDGET && (cfg!(debug_assertions) || all <= BUDGET), "{all} MiB, {later} of its own");
+    Ok(())
+}

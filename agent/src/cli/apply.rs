@@ -58,6 +58,7 @@ impl Apply {
         }
         let lock = roots.lock()?;
         let policy = source.policy.on(&interfaces());
+        roots.follow_renames(&lock, |name| policy.interfaces.iter().any(|entry| entry.name == name))?;
         let options = ApplyOptions { observe: self.observe, ..ApplyOptions::default() };
         let prepared = prepare(roots, &lock, &policy, &source.text, &source.catalog, options)?;
         let (applied, error) = prepared.commit();

@@ -4,9 +4,11 @@
 //! valid and refuses what is not, and streams events. When it stops, everything stays in place.
 
 mod agent;
+mod answers;
 mod changes;
 mod control;
 mod event;
+mod follow;
 mod kernel_log;
 mod links;
 mod service;

@@ -205,6 +205,17 @@ impl Attachment {
         }
     }
 
+    /// What the interface that the ingress link stands on is called, where that is another name by now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::standing`].
+    pub fn other_name(&self) -> Result<Option<String>, DatapathError> {
+        let link = self.link(&self.pins.ingress())?;
+        let name = link.and_then(|link| if_indextoname(link.interface).ok()?.into_string().ok());
+        Ok(name.filter(|name| *name != self.interface))
+    }
+
     /// Moves the pins of an interface that is called `to` now.
     ///
     /// # Errors

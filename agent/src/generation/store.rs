@@ -169,6 +169,22 @@ impl Roots {
         fs::rename(&from, to).map_err(|source| StoreError::File { what: "rename", path: from, source })
     }
 
+    /// Takes along what interfaces have that were renamed to one that is `covered`: their links follow them,
+    /// and would keep new ones away. Where the new name has something of its own, that stays.
+    ///
+    /// # Errors
+    ///
+    /// Where something cannot be read or moved.
+    pub fn follow_renames(&self, lock: &Lock, covered: impl Fn(&str) -> bool) -> Result<(), StoreError> {
+        for from in self.interfaces()? {
+            let Some(to) = self.attachment(&from).other_name()?.filter(|to| covered(to)) else { continue };
+            if !matches!(self.attachment(&to).standing()?, Standing::Attached(_)) {
+                self.rename(lock, &from, &to)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets an interface.
     pub(super) fn forget(&self, interface: &str) -> Result<(), StoreError> {
         let path = self.folder(interface);

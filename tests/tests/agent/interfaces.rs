@@ -126,6 +126,27 @@ fn a_renamed_interface_takes_its_counters_along_if_the_policy_covers_it() -> Res
 }
 
 #[test]
+fn an_interface_that_was_renamed_while_no_agent_ran_counts_on() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    edge.operator.apply(&opening(443)).exits(0);
+    edge.assert_open(443, 8080);
+    let counted = edge.operator.packets("edge0", "open");
+    for (from, to, generation) in [("edge0", "edge5", 2), ("edge5", "edge6", 3)] {
+        edge.lab.host().run("ip", &["link", "set", from, "name", to])?;
+        let text = opening(443).replace("edge0", to);
+        if generation == 2 {
+            edge.operator.apply(&text).exits(0).prints("edge5: enforcing 1 rule, generation 2");
+        } else {
+            let _agent = edge.agent(&text, &[]);
+        }
+        edge.assert_open(443, 8080);
+        assert_eq!(edge.operator.counters(to)["generation"], generation);
+    }
+    assert!(edge.operator.packets("edge6", "open") > counted);
+    Ok(())
+}
+
+#[test]
 fn an_interface_that_cannot_be_protected_is_told_and_tried_again() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
     let host = edge.lab.host();

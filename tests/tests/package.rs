@@ -58,6 +58,8 @@ impl System {
             system.root.join("sys/fs/bpf"),
             std::os::unix::fs::PermissionsExt::from_mode(0o700),
         )?;
+        // Else every installation sorts all manual pages of the system anew.
+        let _ = fs::remove_file(system.file("/var/lib/man-db/auto-update"));
         mount(Some("/dev"), &system.root.join("dev"), None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
         Ok(system)
     }

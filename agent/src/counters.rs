@@ -10,7 +10,7 @@ use crate::{
     datapath::Totals,
     generation::{Manifest, SlotMeaning},
     policy::Enforcement,
-    ruleset::{Opening, Origin},
+    ruleset::{Opening, Told},
 };
 
 /// Counters of one interface.
@@ -122,20 +122,14 @@ impl Report {
 impl RuleCount {
     fn new(slotted: &crate::generation::Slotted, counter: Counter, retired: bool) -> Self {
         let rule = &slotted.rule;
-        let (role, service, document, line) = match &rule.origin {
-            Origin::Document(origin) => {
-                let role = format!("{}/{}", origin.system, origin.role);
-                (Some(role), origin.service.clone(), origin.document.clone(), origin.line)
-            }
-            Origin::Policy { name, file, line } => (None, name.clone(), file.clone(), *line),
-        };
+        let Told { role, service, document, line } = rule.origin.told();
         Self {
             rule: rule.identity.to_string(),
             role,
-            service,
+            service: service.to_owned(),
             opens: rule.openings.iter().map(Opening::to_string).collect(),
             address: rule.address.map(|address| address.to_string()),
-            document,
+            document: document.to_owned(),
             line,
             retired,
             shadowed: !slotted.reachable,

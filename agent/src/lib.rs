@@ -20,7 +20,11 @@ pub mod files;
 
 pub mod datapath;
 pub mod generation;
+pub mod guard;
+pub mod host;
 pub mod last_good;
+pub mod plan;
+pub mod probe;
 
 pub mod counters;
 pub mod doctor;

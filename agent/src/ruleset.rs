@@ -95,6 +95,37 @@ pub enum Opening {
     Protocol(u8),
 }
 
+/// Where a rule comes from, in an operator's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// `system/role`; `None` for an allow of the policy.
+    pub role: Option<String>,
+    /// Text of the service cell, or the name of the allow.
+    pub service: &'a str,
+    /// The document, or the policy file.
+    pub document: &'a str,
+    /// The line there.
+    pub line: u32,
+}
+
+impl Origin {
+    /// The origin in an operator's words.
+    #[must_use]
+    pub fn told(&self) -> Told<'_> {
+        match self {
+            Self::Document(origin) => Told {
+                role: Some(format!("{}/{}", origin.system, origin.role)),
+                service: &origin.service,
+                document: &origin.document,
+                line: origin.line,
+            },
+            Self::Policy { name, file, line } => {
+                Told { role: None, service: name, document: file, line: *line }
+            }
+        }
+    }
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

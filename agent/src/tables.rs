@@ -37,8 +37,8 @@ pub struct More {
     pub tries: Tries,
 }
 
-/// The positions of the first root entry of a trie for each version of IP. Without a trie every address
-/// has class 0.
+/// The position of the first entry of a trie for each version of IP. Without a trie every address has
+/// class 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FamilyTries {
     /// For IPv4.
@@ -50,12 +50,10 @@ pub struct FamilyTries {
 /// Tries from addresses to classes, as [`portcullis_common::trie`] lays them out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tries {
-    /// Root entries, [`portcullis_common::trie::ROOTS`] for each trie.
-    pub roots: Vec<u32>,
+    /// Entries of all tries.
+    pub entries: Vec<u32>,
     /// Nodes of all tries.
     pub nodes: Vec<Node>,
-    /// Classes of all tries.
-    pub leaves: Vec<u32>,
 }
 
 /// What is accepted on every interface unless the policy says otherwise: without it a host loses its

@@ -19,7 +19,7 @@ pub mod constant {
     pub const DROP_ACTION: &str = "DROP_ACTION";
     /// `u32`: number of source classes; a column is address class x this + source class.
     pub const SOURCE_CLASSES: &str = "SOURCE_CLASSES";
-    /// `u32`: position of the trie of IPv4 sources in [`super::map::TRIE_ROOTS`], or [`super::NO_TRIE`].
+    /// `u32`: position of the first entry of the trie of IPv4 sources, or [`super::NO_TRIE`].
     pub const SOURCES4: &str = "SOURCES4";
     /// `u32`: likewise for IPv6 sources.
     pub const SOURCES6: &str = "SOURCES6";
@@ -67,10 +67,8 @@ pub mod map {
     pub const MORE_ROWS: &str = "MORE_ROWS";
     /// Array of [`super::PACK`] x [`crate::more::Cell`].
     pub const MORE_CELLS: &str = "MORE_CELLS";
-    /// Array of [`super::PACK`] x `u32`: root entries ([`crate::trie`]).
-    pub const TRIE_ROOTS: &str = "TRIE_ROOTS";
+    /// Array of [`super::PACK`] x `u32`: entries of tries ([`crate::trie`]).
+    pub const TRIE_ENTRIES: &str = "TRIE_ENTRIES";
     /// Array of [`crate::trie::Node`].
     pub const TRIE_NODES: &str = "TRIE_NODES";
-    /// Array of [`super::PACK`] x `u32`: classes of addresses.
-    pub const TRIE_LEAVES: &str = "TRIE_LEAVES";
 }

@@ -5,7 +5,7 @@ use portcullis_common::{
     abi::{NO_TRIE, PACK},
     more::{Cell, Row},
     slot::{Reason, Slot},
-    trie::{IS_CLASS, LOWER_STEPS, Node, STRIDE, Step, UPPER_STEPS, V4_STEPS},
+    trie::{IS_CLASS, Node, Step, V4_STEPS, V6_STEPS},
 };
 
 use crate::{
@@ -22,15 +22,12 @@ static MORE_ROWS: Array<Row> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// The cells of all rows.
 #[map]
 static MORE_CELLS: Array<[Cell; PACK]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-/// Upper bits of an address -> class or node; one run of entries for each trie.
+/// Entries of all tries.
 #[map]
-static TRIE_ROOTS: Array<[u32; PACK]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static TRIE_ENTRIES: Array<[u32; PACK]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// Nodes of all tries.
 #[map]
 static TRIE_NODES: Array<Node> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-/// Classes of all tries.
-#[map]
-static TRIE_LEAVES: Array<[u32; PACK]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// What [`walk6`] answers where the trie is not one; no class has this number.
 const NO_CLASS: u32 = u32::MAX;
@@ -76,20 +73,8 @@ fn class4(trie: u32, address: u32) -> Option<u32> {
         return Some(0);
     }
     let address = u32::from_be(address);
-    let root = packed(&TRIE_ROOTS, trie + (address >> 16))?;
-    if root & IS_CLASS != 0 {
-        return Some(root & !IS_CLASS);
-    }
-    let mut node = root;
-    let mut bits = u64::from(address) << 48;
-    for _ in 0..V4_STEPS {
-        match TRIE_NODES.get(node)?.step(bits) {
-            Step::Node(child) => node = child,
-            Step::Leaf(leaf) => return packed(&TRIE_LEAVES, leaf),
-        }
-        bits <<= STRIDE;
-    }
-    None
+    let entry = packed(&TRIE_ENTRIES, trie + (address >> 16))?;
+    walk::<V4_STEPS>(entry, u64::from(address) << 48, 0)
 }
 
 /// The class of an IPv6 address as its halves stand in the packet. `None` only if the trie is not one.
@@ -99,32 +84,38 @@ fn class6(trie: u32, [upper, lower]: [u64; 2]) -> Option<u32> {
         return Some(0);
     }
     let upper = u64::from_be(upper);
-    let root = packed(&TRIE_ROOTS, trie + (upper >> 48) as u32)?;
-    if root & IS_CLASS != 0 {
-        return Some(root & !IS_CLASS);
-    }
-    match walk6(root, upper << 16, u64::from_be(lower)) {
+    let entry = packed(&TRIE_ENTRIES, trie + (upper >> 48) as u32)?;
+    match walk6(entry, upper << 16, u64::from_be(lower)) {
         NO_CLASS => None,
         class => Some(class),
     }
 }
 
-/// The class below a node of an IPv6 trie, for the bits behind the upper 16. A function of its own, which
-/// the verifier looks at once: with its nineteen steps it would look at all that follows nineteen times.
+/// [`walk`] for IPv6. A function of its own, which the verifier looks at once: otherwise it would look at
+/// all that follows once for each step.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn walk6(root: u32, upper: u64, lower: u64) -> u32 {
-    let mut node = root;
+extern "C" fn walk6(entry: u32, upper: u64, lower: u64) -> u32 {
+    walk::<V6_STEPS>(entry, upper, lower).unwrap_or(NO_CLASS)
+}
+
+/// The class that an entry leads to for the bits behind it, in at most `STEPS` nodes.
+#[inline(always)]
+fn walk<const STEPS: u32>(entry: u32, upper: u64, lower: u64) -> Option<u32> {
+    let mut entry = entry;
     let mut bits = upper;
-    for step in 1..=UPPER_STEPS + LOWER_STEPS {
-        let Some(found) = TRIE_NODES.get(node) else { return NO_CLASS };
-        match found.step(bits) {
-            Step::Node(child) => node = child,
-            Step::Leaf(leaf) => return packed(&TRIE_LEAVES, leaf).unwrap_or(NO_CLASS),
+    for _ in 0..STEPS {
+        if entry & IS_CLASS != 0 {
+            break;
         }
-        bits = if step == UPPER_STEPS { lower } else { bits << STRIDE };
+        let node = TRIE_NODES.get(entry)?;
+        match node.step(bits) {
+            Step::Class(class) => return Some(class),
+            Step::Entry(position) => entry = packed(&TRIE_ENTRIES, position)?,
+        }
+        bits = node.rest(bits, lower);
     }
-    NO_CLASS
+    if entry & IS_CLASS != 0 { Some(entry & !IS_CLASS) } else { None }
 }
 
 /// The value at a position of an array of packed values.

@@ -9,10 +9,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::raw::{Instruction, attach, load_xdp, send};
+use crate::raw::{Instruction, attach, load_xdp, load_xdp_as, send};
 
-/// `XDP_DROP` and `XDP_ABORTED` of include/uapi/linux/bpf.h.
+/// `XDP_DROP`, `XDP_PASS` and `XDP_ABORTED` of include/uapi/linux/bpf.h.
 const DROP: i32 = 1;
+const PASS: i32 = 2;
 const ABORTED: i32 = 0;
 /// Numbers of the helpers `bpf_tail_call` and `bpf_redirect`.
 const TAIL_CALL: i32 = 12;
@@ -25,6 +26,15 @@ const REDIRECT: i32 = 23;
 /// Where the kernel refuses it.
 pub fn nothing() -> io::Result<OwnedFd> {
     load_xdp(&[set(0, DROP), exit()])
+}
+
+/// What lets everything pass: `return XDP_PASS`.
+///
+/// # Errors
+///
+/// Where the kernel refuses it.
+pub fn everything() -> io::Result<OwnedFd> {
+    load_xdp(&[set(0, PASS), exit()])
 }
 
 /// A sender of floods.
@@ -42,12 +52,13 @@ impl Generator {
     ///
     /// Where there is no such interface, or the kernel refuses.
     pub fn new(interface: &str) -> Result<Self> {
-        const DUMMY: &str = "generator0";
         let index = nix::net::if_::if_nametoindex(interface).context("cannot find the interface")?;
         let program = load_xdp(&[set(1, i32::try_from(index)?), set(2, 0), call(REDIRECT), exit()])?;
-        let made = Command::new("ip").args(["link", "add", DUMMY, "type", "veth"]).status();
-        ensure!(made.context("cannot run ip")?.success(), "cannot make {DUMMY}");
-        let link = attach(&program, DUMMY).context("cannot attach the generator")?;
+        // One for each: a namespace may have several.
+        let dummy = format!("generator{index}");
+        let made = Command::new("ip").args(["link", "add", &dummy, "type", "veth"]).status();
+        ensure!(made.context("cannot run ip")?.success(), "cannot make {dummy}");
+        let link = attach(&program, &dummy).context("cannot attach the generator")?;
         Ok(Self { program, _link: link })
     }
 
@@ -82,13 +93,13 @@ pub enum Field {
     },
 }
 
-/// Changes a field, then hands the packet to the program in `array`. Its cost is the same whatever the
-/// program is.
+/// Changes a field, then hands the packet to the program in `array`, which takes packets of several
+/// buffers or not (`frags`). Its cost is the same whatever the program is.
 ///
 /// # Errors
 ///
 /// Where the kernel refuses it.
-pub fn vary(field: Field, array: &OwnedFd) -> io::Result<OwnedFd> {
+pub fn vary(field: Field, array: &OwnedFd, frags: bool) -> io::Result<OwnedFd> {
     let change = match field {
         // Full period modulo 65,536: the factor is 1 modulo 4, the increment is odd.
         Field::Port { at } => vec![read16(5, 2, at), multiply(5, 25_173), add(5, 13_849), write16(2, at, 5)],
@@ -113,7 +124,7 @@ pub fn vary(field: Field, array: &OwnedFd) -> io::Result<OwnedFd> {
     program.extend(change);
     program.extend(call_out);
     program.extend([low, high, set(3, 0), call(TAIL_CALL), set(0, ABORTED), exit()]);
-    load_xdp(&program)
+    load_xdp_as(&program, frags)
 }
 
 const fn plain(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> Instruction {

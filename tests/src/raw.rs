@@ -6,8 +6,13 @@
 //! structure leaves out for zero.
 
 use std::{
+    ffi::CString,
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
     time::Duration,
 };
 
@@ -16,6 +21,7 @@ mod command {
     pub(super) const MAP_CREATE: i64 = 0;
     pub(super) const MAP_UPDATE_ELEM: i64 = 2;
     pub(super) const PROG_LOAD: i64 = 5;
+    pub(super) const OBJ_GET: i64 = 7;
     pub(super) const PROG_TEST_RUN: i64 = 10;
     pub(super) const PROG_GET_FD_BY_ID: i64 = 13;
     pub(super) const LINK_CREATE: i64 = 28;
@@ -53,8 +59,18 @@ pub struct Instruction {
 ///
 /// # Errors
 ///
-/// Where the verifier refuses it; the text holds its log.
+/// As [`load_xdp_as`].
 pub fn load_xdp(instructions: &[Instruction]) -> io::Result<OwnedFd> {
+    load_xdp_as(instructions, true)
+}
+
+/// Loads an XDP program; `frags` says whether it takes packets of several buffers. Programs that call each
+/// other must agree on that.
+///
+/// # Errors
+///
+/// Where the verifier refuses it; the text holds its log.
+pub fn load_xdp_as(instructions: &[Instruction], frags: bool) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct Load {
         prog_type: u32,
@@ -80,7 +96,7 @@ pub fn load_xdp(instructions: &[Instruction]) -> io::Result<OwnedFd> {
         log_size: length(&log),
         log_buf: log.as_mut_ptr() as u64,
         kern_version: 0,
-        prog_flags: HAS_FRAGS,
+        prog_flags: if frags { HAS_FRAGS } else { 0 },
         prog_name: *b"bench\0\0\0\0\0\0\0\0\0\0\0",
         prog_ifindex: 0,
         expected_attach_type: ATTACH_XDP,
@@ -104,6 +120,23 @@ pub fn program(id: u32) -> io::Result<OwnedFd> {
         open_flags: u32,
     }
     descriptor(command::PROG_GET_FD_BY_ID, &mut Get { prog_id: id, next_id: 0, open_flags: 0 })
+}
+
+/// A handle of what is pinned at a path.
+///
+/// # Errors
+///
+/// Where nothing is.
+pub fn pinned(path: &Path) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Get {
+        pathname: u64,
+        bpf_fd: u32,
+        file_flags: u32,
+    }
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let pathname = path.as_ptr() as u64;
+    descriptor(command::OBJ_GET, &mut Get { pathname, bpf_fd: 0, file_flags: 0 })
 }
 
 /// A map that holds one program, for a tail call.

@@ -17,14 +17,13 @@ pub struct Package {
 }
 
 /// Everything that the tests start beside iproute2.
-pub const PACKAGES: [Package; 10] = [
+pub const PACKAGES: [Package; 9] = [
     Package {
         name: "coturn",
         programs: &["turnserver", "turnutils_peer", "turnutils_stunclient", "turnutils_uclient"],
     },
     Package { name: "curl", programs: &["curl"] },
     Package { name: "dnsmasq-base", programs: &["dnsmasq"] },
-    Package { name: "ethtool", programs: &["ethtool"] },
     Package { name: "iputils-ping", programs: &["ping"] },
     Package { name: "isc-dhcp-client", programs: &["dhclient"] },
     Package { name: "openssh-client", programs: &["ssh", "ssh-keygen"] },

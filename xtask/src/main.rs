@@ -2,6 +2,7 @@
 //!
 //! Parses the command line, runs one command, turns its result into an exit code.
 
+mod apt;
 mod commands;
 mod journal;
 mod privilege;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{build, check, debian, launch, package, setup, test};
+use crate::commands::{build, check, debian, launch, package, setup, soak, test};
 use crate::workspace::Workspace;
 
 /// Sets up, builds, checks, tests and demonstrates Portcullis.
@@ -56,6 +57,8 @@ enum Command {
         #[arg(long)]
         without_kernel: bool,
     },
+    /// Run the tests of endurance for long: a thousand reloads under a flood, hundreds of kills; as root.
+    Soak,
     /// Set up, build, and run kernel tests on an older kernel in a virtual machine, without root.
     Vm {
         /// Debian package of the kernel; otherwise that of Debian's cloud images.
@@ -90,6 +93,9 @@ enum Command {
         /// Also write the figures to this file.
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
+        /// Also draw the cost of each packet into this file.
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
         /// More arguments for the benchmark.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -115,13 +121,16 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build { release } => build::run(&workspace, release)?,
         Command::Check => check::run(&workspace)?,
         Command::Test { without_kernel } => test::run(&workspace, without_kernel)?,
+        Command::Soak => soak::run(&workspace)?,
         Command::Vm { kernel, tests } => commands::vm::run(&workspace, kernel.as_deref(), &tests)?,
         Command::Package => package::run(&workspace)?,
         Command::Demo { arguments } => launch::demo(&workspace, &arguments)?,
         Command::Differential { packets, policies, seed } => {
             launch::differential(&workspace, packets, policies, seed)?;
         }
-        Command::Bench { json, arguments } => launch::bench(&workspace, json.as_deref(), &arguments)?,
+        Command::Bench { json, svg, arguments } => {
+            launch::bench(&workspace, json.as_deref(), svg.as_deref(), &arguments)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow};
@@ -107,7 +108,9 @@ fn enforce(roots: &Roots, source: &Source) -> Result<()> {
     let mut here = source.policy.on(&present);
     let stands = |name: &str| matches!(roots.attachment(name).program(), Ok(Some(_)));
     here.interfaces.retain(|entry| present.contains(&entry.name) && !stands(&entry.name));
-    let prepared = prepare(roots, &lock, &here, &source.text, &source.catalog, ApplyOptions::default())?;
+    // Nothing runs yet that could be listened to.
+    let options = ApplyOptions { learn: Duration::ZERO, ..ApplyOptions::default() };
+    let prepared = prepare(roots, &lock, &here, &source.text, &source.catalog, options)?;
     let (applied, error) = prepared.commit();
     for generation in &applied {
         let manifest = &generation.manifest;

@@ -13,10 +13,14 @@ mod counters;
 mod detach;
 mod diff;
 mod doctor;
+mod duration;
+mod enforce;
 mod generate;
 mod import;
+mod plan;
 mod policy;
 mod reload;
+mod rollback;
 mod status;
 mod table;
 
@@ -98,6 +102,8 @@ enum Command {
     Diff(diff::DiffArgs),
     /// Check a policy: report what is wrong, and what you should know before you apply it
     Check(check::Check),
+    /// Show what a policy would open, close and cut, against what is enforced now
+    Plan(plan::Plan),
     /// Enforce a policy: compile, load and verify it, then swap it in atomically
     Apply(apply::Apply),
     /// Tell what stands in the way of enforcement on this host, and mend it if asked
@@ -106,6 +112,8 @@ enum Command {
     Boot(boot::Boot),
     /// Have the running agent read its policy file again now, and say what came of it
     Reload(reload::Reload),
+    /// Put back the policy that was enforced before the active one
+    Rollback(rollback::Rollback),
     /// Show what is enforced on which interface
     Status(status::Status),
     /// Show what each documented row has accepted and what was dropped, and why
@@ -146,10 +154,12 @@ pub fn main() -> ExitCode {
         Command::Catalog(args) => read_and_print(|out| catalog::run(&args, out)),
         Command::Diff(args) => read_and_print(|out| diff::run(&args, out)),
         Command::Check(check) => check.run(),
+        Command::Plan(plan) => plan.run(&roots),
         Command::Apply(apply) => apply.run(&roots),
         Command::Doctor(doctor) => doctor.run(&roots),
         Command::Boot(boot) => boot.run(&roots),
         Command::Reload(reload) => reload.run(&roots),
+        Command::Rollback(rollback) => rollback.run(&roots),
         Command::Status(status) => status.run(&roots),
         Command::Counters(counters) => counters.run(&roots),
         Command::Detach(detach) => detach.run(&roots),

@@ -23,7 +23,7 @@ use crate::{
     tables::Tables,
 };
 use address::Grouping;
-use rows::{Context, Rows};
+use rows::{Context, MAX_CELLS, Rows};
 
 /// Why rules cannot be compiled.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -65,6 +65,11 @@ pub struct Compiled {
 ///
 /// If there are fewer slots than rules.
 pub fn compile(rules: &RuleSet, slots: &[Slot]) -> Result<Compiled, CompileError> {
+    compile_into(rules, slots, MAX_CELLS)
+}
+
+/// [`compile`] with room for another number of cells.
+fn compile_into(rules: &RuleSet, slots: &[Slot], room: usize) -> Result<Compiled, CompileError> {
     assert!(slots.len() >= rules.rules.len(), "each rule needs a slot");
     let sources = Grouping::new(rules.rules.iter().map(|rule| rule.sources.as_slice()));
     let locals: Vec<Vec<IpNet>> =
@@ -92,7 +97,7 @@ pub fn compile(rules: &RuleSet, slots: &[Slot]) -> Result<Compiled, CompileError
     }
     let reachable = &mut compiled.reachable;
     compiled.tables.more =
-        rows.more(&mut Context { sources: &sources, addresses: &addresses, slots, reachable })?;
+        rows.more(&mut Context { sources: &sources, addresses: &addresses, slots, reachable }, room)?;
     Ok(compiled)
 }
 

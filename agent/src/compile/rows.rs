@@ -15,7 +15,7 @@ use super::{CompileError, address::Grouping};
 use crate::tables::More;
 
 /// Most cells of all rows together: 16 MiB.
-const MAX_CELLS: usize = 1 << 22;
+pub(super) const MAX_CELLS: usize = 1 << 22;
 /// Free places that are tried for a row before it is put behind all others.
 const MAX_TRIES: usize = 256;
 
@@ -60,8 +60,8 @@ impl Rows {
         Ok(row)
     }
 
-    /// All rows, overlaid in one array of cells.
-    pub(super) fn more(&self, context: &mut Context<'_>) -> Result<More, CompileError> {
+    /// All rows, overlaid in one array of at most `room` cells.
+    pub(super) fn more(&self, context: &mut Context<'_>, room: usize) -> Result<More, CompileError> {
         if self.lists.is_empty() {
             return Ok(More::default());
         }
@@ -70,13 +70,13 @@ impl Rows {
         let mut total = 0;
         let columns = columns(context.sources, context.addresses);
         for list in &self.lists {
-            let (otherwise, own) = list.resolve(context, columns, MAX_CELLS - total)?;
+            let (otherwise, own) = list.resolve(context, columns, room - total)?;
             total += own.len();
             rows.push(Row { otherwise, ..Row::default() });
             cells.push(own);
         }
         let mut more = More { rows, source_classes: context.sources.count(), ..More::default() };
-        overlay(&mut more, &cells, all_columns(context))?;
+        overlay(&mut more, &cells, all_columns(context), room)?;
         more.sources = context.sources.tries(&mut more.tries)?;
         more.addresses = context.addresses.tries(&mut more.tries)?;
         Ok(more)
@@ -134,14 +134,14 @@ fn columns(sources: &Grouping, addresses: &Grouping) -> usize {
 
 /// Gives each row the first base at which its cells are free; those with most cells first, as they are
 /// the hardest to place.
-fn overlay(more: &mut More, rows: &[Cells], columns: usize) -> Result<(), CompileError> {
+fn overlay(more: &mut More, rows: &[Cells], columns: usize, room: usize) -> Result<(), CompileError> {
     let mut order: Vec<usize> = (0..rows.len()).filter(|&row| !rows[row].is_empty()).collect();
     order.sort_by_key(|&row| (Reverse(rows[row].len()), rows[row][0].0));
     let mut first_free = 0;
     for row in order {
         let base = base(&more.cells, first_free, &rows[row]);
         // Room for every column, so that a look-up is always inside.
-        if base + columns > MAX_CELLS {
+        if base + columns > room {
             return Err(CompileError::TooManyCombinations);
         }
         more.cells.resize(more.cells.len().max(base + columns), EMPTY);

@@ -10,11 +10,11 @@ use ipnet::IpNet;
 use portcullis_common::{
     class,
     slot::{self, Reason, Slot, accepts},
-    trie::{IS_CLASS, LOWER_STEPS, STRIDE, Step, UPPER_STEPS},
+    trie::{IS_CLASS, Step, V6_STEPS},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{CompileError, Compiled, compile, trie};
+use super::{CompileError, Compiled, compile, compile_into, trie};
 use crate::{
     evaluate::{EvaluateOptions, Evaluator, Verdict},
     requirement::PortRange,
@@ -71,17 +71,18 @@ fn class_of(tries: &Tries, trie: Option<u32>, address: IpAddr) -> u32 {
         IpAddr::V6(address) => address.to_bits(),
     };
     let (upper, lower) = ((bits >> 64) as u64, bits as u64);
-    let root = tries.roots[trie as usize + (upper >> 48) as usize];
-    if root & IS_CLASS != 0 {
-        return root & !IS_CLASS;
-    }
-    let (mut node, mut bits) = (root, upper << 16);
-    for step in 1..=UPPER_STEPS + LOWER_STEPS {
-        match tries.nodes[node as usize].step(bits) {
-            Step::Node(child) => node = child,
-            Step::Leaf(leaf) => return tries.leaves[leaf as usize],
+    let mut entry = tries.entries[trie as usize + (upper >> 48) as usize];
+    let mut rest = upper << 16;
+    for _ in 0..=V6_STEPS {
+        if entry & IS_CLASS != 0 {
+            return entry & !IS_CLASS;
         }
-        bits = if step == UPPER_STEPS { lower } else { bits << STRIDE };
+        let node = tries.nodes[entry as usize];
+        match node.step(rest) {
+            Step::Class(class) => return class,
+            Step::Entry(position) => entry = tries.entries[position as usize],
+        }
+        rest = node.rest(rest, lower);
     }
     panic!("a trie without an end");
 }
@@ -399,19 +400,11 @@ fn thousands_of_ports_may_each_have_sources_of_their_own() {
 
 #[test]
 fn too_many_combinations_are_an_error() {
-    // Each of 2,100 ports is open to all of 2,100 networks but one.
-    let nets: Vec<IpNet> = (0..2_100_u16)
-        .map(|n| IpNet::new_assert([10, n.to_be_bytes()[0], n.to_be_bytes()[1], 0].into(), 24))
-        .collect();
-    let rules = (0..2_100_u16).map(|n| {
-        let opening = vec![Opening::Tcp(PortRange::single(n))];
-        rule(
-            n.into(),
-            opening,
-            nets.iter().copied().filter(|net| *net != nets[usize::from(n)]).collect(),
-            None,
-        )
-    });
-    let rules = RuleSet { rules: rules.collect() };
-    assert_eq!(compile(&rules, &slots(&rules)).unwrap_err(), CompileError::TooManyCombinations);
+    let rules = many(100, true);
+    // A cell for each port and source, and one for all other sources.
+    assert!(compile_into(&rules, &slots(&rules), 101).is_ok());
+    for room in [100, 50, 0] {
+        let error = compile_into(&rules, &slots(&rules), room).unwrap_err();
+        assert_eq!(error, CompileError::TooManyCombinations, "room for {room}");
+    }
 }

@@ -1,13 +1,17 @@
 //! Prefixes with classes -> trie ([`portcullis_common::trie`]).
 
 use ipnet::IpNet;
-use portcullis_common::trie::{IS_CLASS, Node, ROOTS, STRIDE};
+use portcullis_common::trie::{IS_CLASS, MIN_STRIDE, Node, ROOTS};
 
 use super::CompileError;
 use crate::tables::Tries;
 
-/// Most nodes of all tries together: 128 MiB.
-const MAX_NODES: usize = 1 << 22;
+/// Most entries of all tries together: 128 MiB.
+const MAX_ENTRIES: usize = 1 << 25;
+/// Most bits that select an entry of one node.
+const MAX_STRIDE: u32 = 16;
+/// Entries for each prefix that a node tells apart: more make the trie flat, fewer make it small.
+const ROOM: usize = 4;
 
 /// A prefix, its bits left-aligned whatever the version of IP.
 #[derive(Clone, Copy)]
@@ -36,13 +40,13 @@ impl Prefix {
 
     /// The value of the `stride` bits from bit `from` on.
     fn index(&self, from: u32, stride: u32) -> usize {
-        let index = (self.bits << from) >> (u128::BITS - stride);
+        let index = self.bits.checked_shl(from).unwrap_or(0) >> (u128::BITS - stride);
         usize::try_from(index).expect("a stride is at most 16 bits")
     }
 }
 
 /// Adds a trie of prefixes of one version of IP. `prefixes` ascend by network, then length. Gives the
-/// position of its first root entry; `None` where there are no prefixes: every address has class 0.
+/// position of its first entry; `None` where there are no prefixes: every address has class 0.
 pub(super) fn add<'a>(
     tries: &mut Tries,
     prefixes: impl Iterator<Item = (&'a IpNet, u32)>,
@@ -51,60 +55,64 @@ pub(super) fn add<'a>(
     if prefixes.is_empty() {
         return Ok(None);
     }
-    let start = number(tries.roots.len());
-    for entry in entries(&prefixes, 0, ROOTS.ilog2(), 0) {
-        let root = match entry {
-            Entry::Class(class) => class | IS_CLASS,
-            Entry::Longer(longer, class) => {
-                let node = tries.nodes.len();
-                tries.nodes.push(Node::default());
-                fill(tries, node, longer, ROOTS.ilog2(), class)?;
-                number(node)
-            }
-        };
-        tries.roots.push(root);
-    }
-    Ok(Some(start))
+    fill(tries, &prefixes, 0, ROOTS.ilog2(), 0).map(Some)
 }
 
-/// Fills the node for the bits from `from` on, and all below it.
+/// Adds the entries for the `stride` bits from bit `from` on, and all below them. Gives the position of the
+/// first.
 fn fill(
     tries: &mut Tries,
-    node: usize,
     prefixes: &[Prefix],
     from: u32,
+    stride: u32,
     inherited: u32,
-) -> Result<(), CompileError> {
-    let entries = entries(prefixes, from, STRIDE, inherited);
-    let longer = entries.iter().filter(|entry| matches!(entry, Entry::Longer(..))).count();
-    let first_child = tries.nodes.len();
-    if first_child + longer > MAX_NODES {
+) -> Result<u32, CompileError> {
+    let first = tries.entries.len();
+    if first + (1 << stride) > MAX_ENTRIES {
         return Err(CompileError::TooManyPrefixes);
     }
-    tries.nodes.resize(first_child + longer, Node::default());
-    let mut filled =
-        Node { first_child: number(first_child), first_leaf: number(tries.leaves.len()), ..Node::default() };
-    let mut run = None;
-    for (bit, entry) in entries.iter().enumerate() {
-        match entry {
-            Entry::Class(class) if run == Some(*class) => {}
-            Entry::Class(class) => {
-                filled.runs |= 1 << bit;
-                tries.leaves.push(*class);
-                run = Some(*class);
-            }
-            Entry::Longer(..) => filled.children |= 1 << bit,
-        }
+    tries.entries.resize(first + (1 << stride), IS_CLASS);
+    for (position, entry) in (first..).zip(entries(prefixes, from, stride, inherited)) {
+        tries.entries[position] = match entry {
+            Entry::Class(class) => class | IS_CLASS,
+            Entry::Longer(longer, class) => node(tries, longer, from + stride, class)?,
+        };
     }
-    tries.nodes[node] = filled;
-    let mut child = first_child;
-    for entry in entries {
-        if let Entry::Longer(longer, class) = entry {
-            fill(tries, child, longer, from + STRIDE, class)?;
-            child += 1;
-        }
-    }
-    Ok(())
+    Ok(number(first))
+}
+
+/// Adds a node for prefixes that are longer than `from`, and all below it. Gives its number.
+fn node(tries: &mut Tries, prefixes: &[Prefix], from: u32, inherited: u32) -> Result<u32, CompileError> {
+    let half = if from < u64::BITS { 0 } else { u64::BITS };
+    let end = half + u64::BITS;
+    // Ascending order: what the first and the last share, all share.
+    let alike = prefixes.first().zip(prefixes.last());
+    let alike = alike.map_or(0, |(first, last)| (first.bits ^ last.bits).leading_zeros());
+    let lengths = prefixes.iter().map(|prefix| prefix.length);
+    let shortest = lengths.clone().min().unwrap_or(from);
+    let longest = lengths.max().unwrap_or(from);
+    // At least one bit is left to select by.
+    let behind = alike.min(shortest).min(end - 1).max(from);
+    let skip = behind - from;
+    let wanted = (prefixes.len() * ROOM).ilog2().clamp(MIN_STRIDE, MAX_STRIDE);
+    let stride = wanted.min(longest - behind).max(1).min(end - behind);
+
+    let number = number(tries.nodes.len());
+    tries.nodes.push(Node::default());
+    let mask = u64::MAX.checked_shr(skip).map_or(u64::MAX, |rest| !rest);
+    let bits = prefixes.first().map_or(0, |prefix| (prefix.bits << from) >> 64);
+    tries.nodes[number as usize] = Node {
+        shared: u64::try_from(bits).expect("64 bits") & mask,
+        mask,
+        first: fill(tries, prefixes, behind, stride, inherited)?,
+        otherwise: inherited,
+        skip: byte(skip),
+        shift: byte(u64::BITS - stride),
+        taken: byte(skip + stride),
+        ends_upper: u8::from(behind + stride == u64::BITS),
+        padding: 0,
+    };
+    Ok(number)
 }
 
 /// What each value of the `stride` bits from bit `from` on leads to.
@@ -128,6 +136,10 @@ fn entries(prefixes: &[Prefix], from: u32, stride: u32, inherited: u32) -> Vec<E
         }
     }
     entries
+}
+
+fn byte(bits: u32) -> u8 {
+    u8::try_from(bits).expect("at most 64 bits")
 }
 
 fn number(count: usize) -> u32 {

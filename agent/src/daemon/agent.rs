@@ -139,7 +139,7 @@ impl<'a> Agent<'a> {
             .collect();
         self.ensure_no_slip(policy, &present, &absent)?;
 
-        self.put(&lock, &here, &source, &present)?;
+        self.put(&lock, &here, &source, &present, ApplyOptions::default().learn)?;
         for interface in self.roots.interfaces()? {
             let kept = policy.covering(&interface).is_some_and(|entry| {
                 !entry.is_pattern() || present.contains_key(&interface) || self.gone.contains(&interface)
@@ -191,8 +191,9 @@ impl<'a> Agent<'a> {
         here: &Policy,
         source: &Source,
         present: &Present,
+        learn: Duration,
     ) -> Result<()> {
-        let options = ApplyOptions { observe: false, log_level: self.settings.kernel_log_level };
+        let options = ApplyOptions { observe: false, learn, log_level: self.settings.kernel_log_level };
         let prepared = prepare(self.roots, lock, here, &source.text, &source.catalog, options)?;
         let (applied, error) = prepared.commit();
         for mut generation in applied {

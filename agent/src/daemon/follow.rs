@@ -109,10 +109,14 @@ impl Agent<'_> {
             return Ok(());
         }
         let Some(enforced) = self.enforced.take() else { return Ok(()) };
+        // Nothing that ran before ran over this interface: there is nobody to listen to, and no time for it.
         let mut here = enforced.policy.on(&[interface.to_owned()]);
         here.interfaces.retain(|entry| entry.name == interface);
-        let outcome =
-            self.roots.lock().map_err(Into::into).and_then(|lock| self.put(&lock, &here, &enforced, present));
+        let outcome = self
+            .roots
+            .lock()
+            .map_err(Into::into)
+            .and_then(|lock| self.put(&lock, &here, &enforced, present, Duration::ZERO));
         self.enforced = Some(enforced);
         let Err(error) = outcome else { return Ok(()) };
         if nix::net::if_::if_nametoindex(interface).is_err() {

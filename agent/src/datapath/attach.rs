@@ -7,15 +7,19 @@
 //! Ingress always hangs on a pinned link. Egress does where the kernel has TCX, and is a filter of
 //! clsact where it has not.
 
-use std::{fs, io, os::fd::AsFd as _};
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, BorrowedFd},
+    path::Path,
+};
 
 use aya::{
     maps::{Map, MapData},
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp,
-        links::{FdLink, LinkError, PinnedLink},
-        tc::{SchedClassifierLink, TcAttachOptions},
-        xdp::{XdpLink, XdpMode},
+        links::{FdLink, LinkError},
+        tc::TcAttachOptions,
+        xdp::XdpMode,
     },
     sys::SyscallError,
 };
@@ -69,6 +73,11 @@ pub enum Standing {
     Astray(u32),
 }
 
+/// An egress program that is attached, and ends with this where it hangs on a link, unless
+/// [`Attachment::finish`] pins it.
+#[derive(Debug)]
+pub struct Begun(Option<FdLink>);
+
 /// The links of one interface, as their pins describe them.
 pub struct Attachment {
     pub(super) interface: String,
@@ -121,16 +130,14 @@ impl Attachment {
     /// Where the interface is missing or taken, or the kernel refuses. Then nothing has changed: what
     /// was attached before still is.
     pub fn attach(&self, programs: &mut Programs) -> Result<Attached, DatapathError> {
-        let (ingress, egress) = (self.pins.ingress(), self.pins.egress());
-        let stands = |pin| Ok(matches!(self.standing_of(pin)?, Standing::Attached(_)));
-        if stands(&ingress)? && stands(&egress)? {
-            self.swap(programs, open_link(&ingress)?, Egress::Link(open_link(&egress)?))
-        } else if stands(&ingress)? && self.filter()?.is_some() {
-            self.swap(programs, open_link(&ingress)?, Egress::Filter)
-        } else {
+        match self.held()? {
+            Some(held) => self.replace(programs, &held).map(|()| Attached::Replaced),
             // One without the other is a first attachment that was interrupted; links that went
             // astray can only be made anew.
-            self.begin(programs)
+            None => {
+                let begun = self.begin(programs)?;
+                self.finish(programs, begun)
+            }
         }
     }
 
@@ -140,7 +147,13 @@ impl Attachment {
     ///
     /// Where the pins cannot be read.
     pub fn standing(&self) -> Result<Standing, DatapathError> {
-        self.standing_of(&self.pins.ingress())
+        Ok(match self.link(&self.pins.ingress())? {
+            None => Standing::Absent,
+            Some(link) if self.index().is_ok_and(|index| index == link.interface) => {
+                Standing::Attached(link.program)
+            }
+            Some(link) => Standing::Astray(link.program),
+        })
     }
 
     /// Kernel identifier of the ingress program that is attached; `None` where none is.
@@ -155,22 +168,12 @@ impl Attachment {
         })
     }
 
-    fn link(&self, pin: &std::path::Path) -> Result<Option<Link>, DatapathError> {
+    pub(super) fn link(&self, pin: &Path) -> Result<Option<Link>, DatapathError> {
         Link::pinned(pin).map_err(|source| {
             if source.kind() == io::ErrorKind::PermissionDenied {
                 return DatapathError::Permission { what: "reading what is enforced" };
             }
             DatapathError::File { what: "open", path: pin.into(), source }
-        })
-    }
-
-    fn standing_of(&self, pin: &std::path::Path) -> Result<Standing, DatapathError> {
-        Ok(match self.link(pin)? {
-            None => Standing::Absent,
-            Some(link) if self.index().is_ok_and(|index| index == link.interface) => {
-                Standing::Attached(link.program)
-            }
-            Some(link) => Standing::Astray(link.program),
         })
     }
 
@@ -244,7 +247,13 @@ impl Attachment {
         Ok(link.is_some())
     }
 
-    fn begin(&self, programs: &mut Programs) -> Result<Attached, DatapathError> {
+    /// Attaches the egress program where nothing is attached: it learns what this host begins from now
+    /// on. What went astray, or was left by an interrupted attachment, is removed.
+    ///
+    /// # Errors
+    ///
+    /// Where the interface is missing, or the kernel refuses.
+    pub fn begin(&self, programs: &mut Programs) -> Result<Begun, DatapathError> {
         let index = self.index()?;
         if let Some(astray) = self.link(&self.pins.ingress())?.filter(|link| link.interface != index) {
             self.remove_filter(astray.interface)?;
@@ -254,7 +263,16 @@ impl Attachment {
                 remove(&path)?;
             }
         }
-        let egress = self.attach_egress(programs, index)?;
+        self.attach_egress(programs, index).map(Begun)
+    }
+
+    /// Attaches the ingress program beside the egress program, and pins their links.
+    ///
+    /// # Errors
+    ///
+    /// Where the interface is taken, or the kernel refuses; then neither is attached.
+    pub fn finish(&self, programs: &mut Programs, Begun(egress): Begun) -> Result<Attached, DatapathError> {
+        let index = self.index()?;
         // Not pinned yet, links end with this process: a failure from here on leaves none.
         match self.attach_ingress(programs, index).and_then(|attached| self.pin_both(egress, attached)) {
             Ok(attached) => Ok(attached),
@@ -279,7 +297,8 @@ impl Attachment {
             }
             // The kernel knows no such link (`link_create` in kernel/bpf/syscall.c).
             Err(error) if is_errno(&error, libc::EINVAL) => {
-                self.put_filter(programs, index)?;
+                let loaded = egress.fd().map_err(|error| failed(&error))?;
+                self.put_filter(loaded.as_fd(), index)?;
                 Ok(None)
             }
             Err(error) => Err(failed(&error)),
@@ -335,43 +354,13 @@ impl Attachment {
         unreachable!("the loop returns in its last turn")
     }
 
-    fn swap(
-        &self,
-        programs: &mut Programs,
-        ingress: PinnedLink,
-        egress: Egress,
-    ) -> Result<Attached, DatapathError> {
-        let failed = |what: &str| {
-            let what = format!("replace the {what} program on `{}`", self.interface);
-            move |error: &(dyn std::error::Error + 'static)| DatapathError::bpf(what, error)
-        };
-        let link = XdpLink::try_from(FdLink::from(ingress)).map_err(|error| failed("ingress")(&error))?;
-        let new: &mut Xdp = program(&mut programs.ebpf, abi::INGRESS_PROGRAM)?;
-        let id = new.attach_to_link(link).map_err(|error| failed("ingress")(&error))?;
-        // Taken out, or it would be detached when `programs` goes; the pin keeps it.
-        drop(new.take_link(id).map_err(|error| failed("ingress")(&error))?);
-
-        let Egress::Link(egress) = egress else {
-            self.put_filter(programs, self.index()?)?;
-            return Ok(Attached::Replaced);
-        };
-        let link =
-            SchedClassifierLink::try_from(FdLink::from(egress)).map_err(|error| failed("egress")(&error))?;
-        let new: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
-        let id = new.attach_to_link(link).map_err(|error| failed("egress")(&error))?;
-        drop(new.take_link(id).map_err(|error| failed("egress")(&error))?);
-        Ok(Attached::Replaced)
-    }
-
     /// The filter of clsact on the interface, if it is there.
-    fn filter(&self) -> Result<Option<Filter>, DatapathError> {
+    pub(super) fn filter(&self) -> Result<Option<Filter>, DatapathError> {
         Filter::on(self.index()?).map_err(|error| self.no_filter("look for", &error))
     }
 
-    fn put_filter(&self, programs: &mut Programs, index: u32) -> Result<(), DatapathError> {
-        let egress: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
-        let loaded = egress.fd().map_err(|error| DatapathError::bpf("use the egress program", &error))?;
-        Filter::put(index, loaded.as_fd()).map_err(|error| self.no_filter("put in place", &error))
+    pub(super) fn put_filter(&self, program: BorrowedFd<'_>, index: u32) -> Result<(), DatapathError> {
+        Filter::put(index, program).map_err(|error| self.no_filter("put in place", &error))
     }
 
     /// Removes the filter from the interface with this index, unless that has another name by now under
@@ -399,12 +388,6 @@ impl Attachment {
     }
 }
 
-/// What the egress program of a generation hangs on.
-enum Egress {
-    Link(PinnedLink),
-    Filter,
-}
-
 /// The names of the interfaces in this network namespace, loopback left out.
 #[must_use]
 pub fn interfaces() -> Vec<String> {
@@ -416,18 +399,14 @@ pub fn interfaces() -> Vec<String> {
     names
 }
 
-fn open_link(path: &std::path::Path) -> Result<PinnedLink, DatapathError> {
-    PinnedLink::from_pin(path).map_err(|error| DatapathError::bpf(format!("open {}", path.display()), &error))
-}
-
-fn pin(link: FdLink, path: &std::path::Path) -> Result<(), DatapathError> {
+fn pin(link: FdLink, path: &Path) -> Result<(), DatapathError> {
     // Dropping the handle leaves the pin, and with it the attachment.
     link.pin(path).map_err(|error| DatapathError::bpf(format!("pin {}", path.display()), &error))?;
     owned(path)
 }
 
 /// Gives a new pin to the owner of its folder.
-pub(super) fn owned(path: &std::path::Path) -> Result<(), DatapathError> {
+pub(super) fn owned(path: &Path) -> Result<(), DatapathError> {
     files::take_owner_of_folder(path).map_err(|source| DatapathError::File {
         what: "change the owner of",
         path: path.into(),
@@ -435,7 +414,7 @@ pub(super) fn owned(path: &std::path::Path) -> Result<(), DatapathError> {
     })
 }
 
-fn exists(path: &std::path::Path) -> Result<bool, DatapathError> {
+fn exists(path: &Path) -> Result<bool, DatapathError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -443,7 +422,7 @@ fn exists(path: &std::path::Path) -> Result<bool, DatapathError> {
     }
 }
 
-pub(super) fn remove(path: &std::path::Path) -> Result<(), DatapathError> {
+pub(super) fn remove(path: &Path) -> Result<(), DatapathError> {
     fs::remove_file(path).map_err(|source| DatapathError::File { what: "remove", path: path.into(), source })
 }
 

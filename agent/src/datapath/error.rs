@@ -30,6 +30,12 @@ pub enum DatapathError {
         /// The interface.
         interface: String,
     },
+    /// Another program than expected is attached.
+    #[error("the program on `{interface}` was replaced meanwhile by something else: try again")]
+    Changed {
+        /// The interface.
+        interface: String,
+    },
     /// The kernel took neither native nor generic XDP.
     #[error("cannot attach XDP to `{interface}`: native mode: {native}; generic mode: {generic}")]
     Attach {

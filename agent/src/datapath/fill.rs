@@ -28,9 +28,8 @@ pub(super) fn packed(count: usize) -> u32 {
 pub(super) fn more(ebpf: &mut Ebpf, more: &More) -> Result<(), DatapathError> {
     fill(ebpf, map::MORE_ROWS, &more.rows)?;
     fill(ebpf, map::MORE_CELLS, &more.cells)?;
-    fill(ebpf, map::TRIE_ROOTS, &more.tries.roots)?;
-    fill(ebpf, map::TRIE_NODES, &more.tries.nodes)?;
-    fill(ebpf, map::TRIE_LEAVES, &more.tries.leaves)
+    fill(ebpf, map::TRIE_ENTRIES, &more.tries.entries)?;
+    fill(ebpf, map::TRIE_NODES, &more.tries.nodes)
 }
 
 /// Writes the first values of an array that the kernel lets userspace map (`BPF_F_MMAPABLE`).

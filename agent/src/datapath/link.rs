@@ -1,15 +1,15 @@
-//! Pinned link -> what it is attached to now; loaded program -> a new link.
+//! Pinned link -> what it is attached to now, and another program in its place; loaded program -> a new link.
 //!
 //! A link outlives its interface, and follows it when it is renamed. The library does not tell which
-//! interface a link is on, and makes links only for programs that it has just loaded, so the kernel is
-//! asked here.
+//! interface a link is on, swaps programs without naming the one that it expects to find, and makes links
+//! only for programs that it has just loaded, so the kernel is asked here.
 
 use std::{
     ffi::CString,
     io,
     mem::{offset_of, size_of},
     os::{
-        fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
+        fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
@@ -22,8 +22,13 @@ use super::Mode;
 /// Commands of bpf(2) (`enum bpf_cmd` of include/uapi/linux/bpf.h).
 const BPF_OBJ_PIN: c_long = 6;
 const BPF_OBJ_GET: c_long = 7;
+const BPF_PROG_GET_FD_BY_ID: c_long = 13;
 const BPF_OBJ_GET_INFO_BY_FD: c_long = 15;
 const BPF_LINK_CREATE: c_long = 28;
+const BPF_LINK_UPDATE: c_long = 29;
+
+/// Update only where the link has the program that is named (include/uapi/linux/bpf.h).
+const BPF_F_REPLACE: u32 = 1 << 2;
 
 /// Where a link attaches (`enum bpf_attach_type` of include/uapi/linux/bpf.h).
 const BPF_XDP: u32 = 37;
@@ -63,6 +68,23 @@ struct ObjectInfo {
     info: u64,
 }
 
+/// The part of `union bpf_attr` that `BPF_PROG_GET_FD_BY_ID` reads.
+#[repr(C)]
+struct ProgramId {
+    prog_id: u32,
+    next_id: u32,
+    open_flags: u32,
+}
+
+/// The part of `union bpf_attr` that `BPF_LINK_UPDATE` reads.
+#[repr(C)]
+struct LinkUpdate {
+    link_fd: u32,
+    new_prog_fd: u32,
+    flags: u32,
+    old_prog_fd: u32,
+}
+
 /// The head of `struct bpf_link_info`, as far as XDP and TCX links share it: the kernel fills in as
 /// much as is asked for.
 #[repr(C)]
@@ -78,9 +100,10 @@ struct LinkInfo {
 
 const _: () = assert!(offset_of!(LinkInfo, interface) == 16 && size_of::<LinkInfo>() == 24);
 
-/// What a pinned link is attached to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A pinned link, and what it is attached to.
+#[derive(Debug)]
 pub(super) struct Link {
+    fd: OwnedFd,
     /// Kernel identifier of its program.
     pub(super) program: u32,
     /// Index of its interface; 0 where the interface is gone.
@@ -92,12 +115,10 @@ impl Link {
     pub(super) fn pinned(path: &Path) -> io::Result<Option<Self>> {
         let name = CString::new(path.as_os_str().as_bytes())?;
         let mut object = ObjectPath { pathname: name.as_ptr().addr() as u64, bpf_fd: 0, file_flags: 0 };
-        let fd = match bpf(BPF_OBJ_GET, &mut object) {
+        let fd = match descriptor(BPF_OBJ_GET, &mut object) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
-        // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         let mut link = LinkInfo::default();
         let mut info = ObjectInfo {
             bpf_fd: number(&fd),
@@ -105,8 +126,33 @@ impl Link {
             info: std::ptr::from_mut(&mut link).addr() as u64,
         };
         bpf(BPF_OBJ_GET_INFO_BY_FD, &mut info)?;
-        Ok(Some(Self { program: link.program, interface: link.interface }))
+        Ok(Some(Self { fd, program: link.program, interface: link.interface }))
     }
+
+    /// Puts `new` in the place of the link's program, in one step. With `expected`, only if that is the
+    /// program that the link has: the kernel compares and swaps under one lock.
+    pub(super) fn swap(&self, new: BorrowedFd<'_>, expected: Option<&OwnedFd>) -> io::Result<()> {
+        let mut update = LinkUpdate {
+            link_fd: number(&self.fd),
+            new_prog_fd: new.as_raw_fd().unsigned_abs(),
+            flags: if expected.is_some() { BPF_F_REPLACE } else { 0 },
+            old_prog_fd: expected.map_or(0, number),
+        };
+        bpf(BPF_LINK_UPDATE, &mut update).map(drop)
+    }
+}
+
+/// A handle of the program with this kernel identifier, which keeps it loaded. The kernel gives one
+/// only to CAP_SYS_ADMIN.
+pub(super) fn program(id: u32) -> io::Result<OwnedFd> {
+    descriptor(BPF_PROG_GET_FD_BY_ID, &mut ProgramId { prog_id: id, next_id: 0, open_flags: 0 })
+}
+
+/// A command that makes a file descriptor.
+fn descriptor<T>(command: c_long, attributes: &mut T) -> io::Result<OwnedFd> {
+    let fd = bpf(command, attributes)?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Attaches an XDP program to the interface with this number; the link ends with the descriptor.
@@ -126,9 +172,7 @@ pub(super) fn attach_egress(program: &impl AsFd, interface: u32) -> io::Result<O
 fn create(program: &impl AsFd, target_ifindex: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
     let prog_fd = number(program);
     let mut link = LinkCreate { prog_fd, target_ifindex, attach_type, flags, ..LinkCreate::default() };
-    let fd = bpf(BPF_LINK_CREATE, &mut link)?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    descriptor(BPF_LINK_CREATE, &mut link)
 }
 
 /// Gives a link a name on the BPF file system; it lasts as long as the name.

@@ -118,9 +118,8 @@ impl Programs {
             .override_global(aya_log::LEVEL, &options.log_level, false)
             .map_max_entries(map::MORE_ROWS, entries(more.rows.len()))
             .map_max_entries(map::MORE_CELLS, packed(more.cells.len()))
-            .map_max_entries(map::TRIE_ROOTS, packed(more.tries.roots.len()))
+            .map_max_entries(map::TRIE_ENTRIES, packed(more.tries.entries.len()))
             .map_max_entries(map::TRIE_NODES, entries(more.tries.nodes.len()))
-            .map_max_entries(map::TRIE_LEAVES, packed(more.tries.leaves.len()))
             .map_max_entries(map::FLOWS4, options.flows.entries)
             .map_max_entries(map::FLOWS6, options.flows.entries);
         if let Some(pins) = pins {

@@ -15,10 +15,16 @@ pub struct Manifest {
     pub schema: u32,
     /// Number of the generation, from 1, counted since enforcement began on this interface.
     pub generation: u64,
+    /// Number of the revision that it belongs to: the policy as it was applied, on all interfaces.
+    #[serde(default)]
+    pub revision: u64,
     /// Interface.
     pub interface: String,
     /// Whether packets are dropped or only counted.
     pub mode: Enforcement,
+    /// Whether replies to this host's DHCP client are accepted.
+    #[serde(default = "accepted")]
+    pub dhcp: bool,
     /// How XDP is attached.
     pub xdp: Mode,
     /// Why not in native mode.
@@ -35,6 +41,11 @@ pub struct Manifest {
     /// Rules of earlier generations whose counters still stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<Slotted>,
+}
+
+/// What a policy means that does not say otherwise.
+fn accepted() -> bool {
+    true
 }
 
 /// A rule and the slot that counts it.

@@ -2,14 +2,26 @@
 //!
 //! A generation is its manifest (what each counter slot stands for, and why) and its programs in the
 //! kernel. Which generation is active is never written down: the kernel's link names its program, and
-//! the program's identifier names the manifest. So no crash can leave the two at odds.
+//! the program's identifier names the manifest. So no crash can leave the two at odds. A policy as it
+//! was applied on all its interfaces is a revision; earlier ones are kept, to be put back.
 
-mod apply;
+mod adopt;
+mod candidate;
+mod commit;
+mod error;
 mod manifest;
+mod prepare;
+mod revision;
 mod slots;
 mod store;
+mod wanted;
 
-pub use apply::{Applied, ApplyError, ApplyOptions, Prepared, detach, detach_unnamed, prepare};
+pub use candidate::Candidate;
+pub use commit::{Applied, detach, detach_others, detach_unnamed};
+pub use error::ApplyError;
 pub use manifest::{Manifest, SlotMeaning, Slotted};
+pub use prepare::{ApplyOptions, Prepared, prepare, prepare_wanted};
+pub use revision::{KEPT, Revision};
 pub use slots::{SlotError, assign};
 pub use store::{Known, Lock, Roots, StoreError, active, known};
+pub use wanted::{Wanted, WantedInterface};

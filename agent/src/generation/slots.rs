@@ -101,8 +101,10 @@ mod tests {
         Manifest {
             schema: 1,
             generation: 1,
+            revision: 1,
             interface: "eth0".to_owned(),
             mode: Enforcement::Enforce,
+            dhcp: true,
             xdp: Mode::Native,
             fallback: None,
             policy: String::new(),

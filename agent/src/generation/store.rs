@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! <state>/lock                              held while something changes
-//! <state>/<interface>/<program id>.json     the manifest of the generation with that program
+//! <state>/interfaces/<interface>/<program id>.json   the manifest of the generation with that program
+//! <state>/revisions/                        earlier policies, see [`super::revision`]
 //! ```
 
 use std::{
@@ -10,6 +11,8 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::fcntl::{Flock, FlockArg};
@@ -70,6 +73,9 @@ pub enum StoreError {
 #[derive(Debug)]
 pub struct Lock(#[allow(dead_code, reason = "held, not read")] Flock<File>);
 
+/// How long a command waits for another one to end: longer than an apply takes.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
 impl Roots {
     /// Makes the state folder where it is missing.
     ///
@@ -80,11 +86,11 @@ impl Roots {
         make_private(&self.state)
     }
 
-    /// Takes the lock without waiting.
+    /// Takes the lock; waits for two seconds where somebody holds it.
     ///
     /// # Errors
     ///
-    /// Where somebody holds it, or the state folder cannot be written.
+    /// Where somebody still holds it, or the state folder cannot be written.
     pub fn lock(&self) -> Result<Lock, StoreError> {
         make_private(&self.state)?;
         let path = self.state.join("lock");
@@ -93,10 +99,16 @@ impl Roots {
         let file = file.map_err(|source| StoreError::File { what: "open", path: path.clone(), source })?;
         let owned = files::take_owner_of_folder(&path);
         owned.map_err(|source| StoreError::File { what: "open", path: path.clone(), source })?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Lock(lock)),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StoreError::Locked(path)),
-            Err((_, errno)) => Err(StoreError::File { what: "lock", path, source: errno.into() }),
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        let mut file = file;
+        loop {
+            file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(Lock(lock)),
+                Err((file, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < deadline => file,
+                Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Err(StoreError::Locked(path)),
+                Err((_, errno)) => return Err(StoreError::File { what: "lock", path, source: errno.into() }),
+            };
+            thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -123,15 +135,16 @@ impl Roots {
         self.folder(interface).join(format!("{program}.json"))
     }
 
-    /// Writes the manifest of the generation with `program`, whole or not at all.
+    /// Writes the manifest of the generation with `program`, whole or not at all, for its interface and
+    /// for its revision.
     pub(super) fn write(&self, program: u32, manifest: &Manifest) -> Result<(), StoreError> {
-        let folder = self.folder(&manifest.interface);
-        make_private(&folder)?;
+        make_private(&self.folder(&manifest.interface))?;
         let path = self.manifest(&manifest.interface, program);
         let mut text = serde_json::to_vec_pretty(manifest)
             .map_err(|error| StoreError::Manifest { path: path.clone(), reason: error.to_string() })?;
         text.push(b'\n');
-        files::write_private(&path, &text).map_err(|source| StoreError::File { what: "write", path, source })
+        write_whole(&path, &text)?;
+        self.add_to_revision(manifest.revision, &manifest.interface, &path)
     }
 
     /// Removes every manifest of an interface but that of `program`.
@@ -239,7 +252,7 @@ pub fn known(roots: &Roots, interface: &str) -> Result<Known, StoreError> {
             Standing::Astray(_) => return Ok(Known::Astray),
             Standing::Attached(program) => program,
         };
-        match read(roots, interface, program) {
+        match read_manifest(&roots.manifest(interface, program)) {
             Ok(Some(manifest)) => return Ok(Known::Active(Box::new(manifest))),
             Ok(None) => {
                 // Another command may have swapped programs and cleared this manifest meanwhile.
@@ -279,7 +292,7 @@ pub fn active(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreE
 /// As [`known`].
 pub(super) fn last(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreError> {
     match roots.attachment(interface).standing()? {
-        Standing::Astray(program) => match read(roots, interface, program) {
+        Standing::Astray(program) => match read_manifest(&roots.manifest(interface, program)) {
             // Then nobody knows what its counters stood for.
             Err(StoreError::Manifest { .. }) => Ok(None),
             other => other,
@@ -288,16 +301,17 @@ pub(super) fn last(roots: &Roots, interface: &str) -> Result<Option<Manifest>, S
     }
 }
 
-/// The manifest of the generation with `program`; `None` where there is none.
-fn read(roots: &Roots, interface: &str, program: u32) -> Result<Option<Manifest>, StoreError> {
+/// The manifest in a file; `None` where there is none.
+pub(super) fn read_manifest(path: &Path) -> Result<Option<Manifest>, StoreError> {
     /// What every form has; only this is read of one that may be foreign.
     #[derive(Deserialize)]
     struct Form {
         schema: u32,
     }
-    let path = roots.manifest(interface, program);
-    let unreadable = |reason: String| StoreError::Manifest { path: path.clone(), reason };
-    let text = match files::read_kept(&path, MAX_BYTES, &roots.state) {
+    let unreadable = |reason: String| StoreError::Manifest { path: path.into(), reason };
+    // Two or more folders below the state folder, whose owner is the agent's user.
+    let root = path.ancestors().find(|folder| folder.join("lock").exists()).unwrap_or(path);
+    let text = match files::read_kept(path, MAX_BYTES, root) {
         Ok(text) => text,
         Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(FileError::Io { what, path, source }) => return Err(StoreError::File { what, path, source }),
@@ -311,14 +325,19 @@ fn read(roots: &Roots, interface: &str, program: u32) -> Result<Option<Manifest>
     serde_json::from_slice(&text).map(Some).map_err(damaged)
 }
 
-fn make_private(folder: &Path) -> Result<(), StoreError> {
-    let made = if folder.is_dir() {
-        Ok(())
-    } else {
-        let mut builder = fs::DirBuilder::new();
-        let made = builder.recursive(true).mode(0o700).create(folder);
-        made.and_then(|()| folder.parent().map_or(Ok(()), files::take_owner_of_folder))
-            .and_then(|()| files::take_owner_of_folder(folder))
-    };
-    made.map_err(|source| StoreError::File { what: "make", path: folder.into(), source })
+/// Writes a file whole or not at all: beside its place first, then in it.
+pub(super) fn write_whole(path: &Path, text: &[u8]) -> Result<(), StoreError> {
+    files::write_private(path, text).map_err(|source| StoreError::File {
+        what: "write",
+        path: path.into(),
+        source,
+    })
+}
+
+pub(super) fn make_private(folder: &Path) -> Result<(), StoreError> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    // From the outside to the inside: each takes the owner of the one around it.
+    let owned = made.and_then(|()| missing.into_iter().rev().try_for_each(files::take_owner_of_folder));
+    owned.map_err(|source| StoreError::File { what: "make", path: folder.into(), source })
 }

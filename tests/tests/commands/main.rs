@@ -1,10 +1,14 @@
 //! What the commands do to a host, and what they say about it: the real binary, real interfaces, real
 //! packets, each test in a lab of its own.
 
+mod adoption;
 mod apply;
 mod doctor;
+mod guard;
+mod plan;
 mod recovery;
 mod refusals;
+mod rollback;
 mod seeing;
 
 use std::{net::SocketAddr, time::Duration};

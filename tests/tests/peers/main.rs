@@ -10,6 +10,8 @@ mod relay;
 mod sessions;
 mod tags;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use portcullis_tests::{
     lab::{Lab, Namespace},
@@ -17,6 +19,9 @@ use portcullis_tests::{
     programs::Programs,
     running::Running,
 };
+
+/// How long a client waits for what must not come.
+const IMPATIENCE: Duration = Duration::from_millis(250);
 
 /// A protected host with the interface `edge0`, and its neighbour behind `far0`.
 struct Edge {

@@ -18,10 +18,8 @@ use portcullis_tests::{
     running::PATIENCE,
 };
 
-use crate::Edge;
+use crate::{Edge, IMPATIENCE};
 
-/// How long a client waits for what must not come.
-const IMPATIENCE: Duration = Duration::from_millis(250);
 /// Of the narrower link; IPv6 has at least 1280.
 const MTU: &str = "1300";
 /// Sent in each direction.

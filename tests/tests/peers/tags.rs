@@ -1,10 +1,7 @@
 //! Behind VLAN tags: all that the protected host and its neighbour say to each other is tagged, once or twice,
 //! and is judged by what stands behind the tags.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
 use portcullis_tests::{
@@ -17,10 +14,7 @@ use portcullis_tests::{
     traffic::{EchoServer, Protocol, exchange},
 };
 
-use crate::Edge;
-
-/// How long a client waits for what must not come.
-const IMPATIENCE: Duration = Duration::from_millis(250);
+use crate::{Edge, IMPATIENCE};
 
 const VLAN: u16 = 0x8100;
 const SERVICE: u16 = 0x88a8;

@@ -26,11 +26,19 @@ pub(crate) fn differential(workspace: &Workspace, packets: u64, policies: u64, s
 }
 
 /// Measures the cost per packet.
-pub(crate) fn bench(workspace: &Workspace, json: Option<&Path>, arguments: &[String]) -> Result<()> {
+pub(crate) fn bench(
+    workspace: &Workspace,
+    json: Option<&Path>,
+    svg: Option<&Path>,
+    arguments: &[String],
+) -> Result<()> {
     let mut all = Vec::new();
-    if let Some(file) = json {
-        let file = std::path::absolute(file).with_context(|| format!("cannot resolve {}", file.display()))?;
-        all.extend(["--json".to_owned(), file.display().to_string()]);
+    for (option, file) in [("--json", json), ("--svg", svg)] {
+        if let Some(file) = file {
+            let file =
+                std::path::absolute(file).with_context(|| format!("cannot resolve {}", file.display()))?;
+            all.extend([option.to_owned(), file.display().to_string()]);
+        }
     }
     all.extend_from_slice(arguments);
     launch(workspace, "bench", "bench", &all)
@@ -47,7 +55,12 @@ fn launch(
         setup::ensure(workspace, command == "bench")
     })?;
     let packages = ["--package", "portcullis", "--package", "portcullis-tests"];
-    let binaries = ["--bin", "portcullis", "--bin", program];
+    // The comparison runs no command.
+    let binaries: &[&str] = if command == "differential" {
+        &["--bin", program]
+    } else {
+        &["--bin", "portcullis", "--bin", program]
+    };
     let mut cargo = workspace.cargo(["build", "--locked"]);
     let shipped = command != "demo";
     if shipped {

@@ -6,5 +6,6 @@ pub(crate) mod debian;
 pub(crate) mod launch;
 pub(crate) mod package;
 pub(crate) mod setup;
+pub(crate) mod soak;
 pub(crate) mod test;
 pub(crate) mod vm;

@@ -37,17 +37,22 @@ pub(crate) fn run(workspace: &Workspace, without_kernel: bool) -> Result<()> {
     Ok(())
 }
 
-/// cargo and rustc run as the user; the finished test programs run as root, by cargo's `runner`.
 fn kernel_tests(workspace: &Workspace, journal: &mut Journal) -> Result<()> {
+    journal.run(
+        "kernel tests",
+        &mut as_root(workspace)?,
+        "run the failing test alone, as root: `cargo test --package portcullis-tests NAME`; docs/testing.md tells what each proves",
+    )
+}
+
+/// `cargo test` of the kernel tests: cargo and rustc run as the user; the finished test programs run as
+/// root, by cargo's `runner`.
+pub(crate) fn as_root(workspace: &Workspace) -> Result<Command> {
     let mut tests = workspace.cargo(["test", "--locked", "--package", "portcullis-tests"]);
     // root's cache folder is another one.
     tests.env(TOOLS_VARIABLE, &workspace.places.tools);
     if Privilege::find(&workspace.places, "kernel tests run")? == Privilege::Sudo {
         tests.env(format!("CARGO_TARGET_{}_RUNNER", in_variables(&host()?)), SUDO.join(" "));
     }
-    journal.run(
-        "kernel tests",
-        &mut tests,
-        "run the failing test alone, as root: `cargo test --package portcullis-tests NAME`; docs/testing.md tells what each proves",
-    )
+    Ok(tests)
 }

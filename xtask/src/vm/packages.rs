@@ -7,11 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use xtask::places::Places;
 
+use crate::apt;
 use crate::journal::output_of;
-use crate::privilege;
 
 /// The kernel of Debian's cloud images: the smallest with what the tests need.
 const KERNEL: &str = "linux-image-cloud-amd64";
@@ -88,34 +88,20 @@ impl Packages {
 fn image_of(package: &str) -> Result<String, String> {
     let unknown = || format!("apt knows no package {package}: run `apt-get update`, or this is not Debian");
     let depends = output_of(Command::new("apt-cache").args(["depends", package])).map_err(|_| unknown())?;
-    let mut words = depends.split_whitespace();
-    if words.next().is_none() {
+    if depends.is_empty() {
         return Err(unknown());
     }
-    Ok(words.find(|word| word.starts_with("linux-image-")).unwrap_or(package).to_owned())
+    // A kernel itself names others, which it conflicts with.
+    let mut needed = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends:"));
+    let image = needed.find(|package| package.trim().starts_with("linux-image-"));
+    Ok(image.map_or(package, str::trim).to_owned())
 }
 
 /// Downloads and unpacks, as a whole or not at all.
 fn download(kernel: &str, root: &Path) -> Result<()> {
     let parent = root.parent().context("the folder has a parent")?;
     let unpacked = parent.join(format!("{kernel}.part"));
-    if unpacked.exists() {
-        fs::remove_dir_all(&unpacked)?;
-    }
-    let archives = unpacked.join("archives");
-    fs::create_dir_all(&archives).with_context(|| format!("cannot create {}", archives.display()))?;
-    if let Err(error) = fetch(kernel, &archives) {
-        // The lists may be older than the mirror.
-        if !privilege::is_root() {
-            return Err(error);
-        }
-        output_of(Command::new("apt-get").args(["update", "-qq"]))?;
-        fetch(kernel, &archives)?;
-    }
-    for archive in fs::read_dir(&archives)? {
-        output_of(Command::new("dpkg").arg("--extract").arg(archive?.path()).arg(&unpacked))?;
-    }
-    fs::remove_dir_all(&archives)?;
+    apt::unpack(&PROGRAMS, &[kernel], &unpacked)?;
     // Which module needs which: the package leaves it to its installation.
     let busybox = [unpacked.join("bin/busybox"), unpacked.join("usr/bin/busybox"), "/bin/busybox".into()];
     let busybox = busybox.iter().find(|file| file.is_file()).context("busybox-static brought no busybox")?;
@@ -125,25 +111,6 @@ fn download(kernel: &str, root: &Path) -> Result<()> {
         output_of(Command::new(busybox).arg("depmod").arg("-b").arg(&unpacked).arg(release))?;
     }
     fs::write(unpacked.join(COMPLETE), "")?;
-    if root.exists() {
-        fs::remove_dir_all(root)?;
-    }
+    apt::remove(root)?;
     fs::rename(&unpacked, root).with_context(|| format!("cannot rename to {}", root.display()))
-}
-
-/// The kernel, and what the programs need beyond what is installed.
-fn fetch(kernel: &str, archives: &Path) -> Result<()> {
-    let mut plan = Command::new("apt-get");
-    plan.args(["--simulate", "--no-install-recommends", "install"]).args(PROGRAMS);
-    let plan = output_of(&mut plan)?;
-    let missing: Vec<&str> =
-        plan.lines().filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next()).collect();
-    let mut download = Command::new("apt-get");
-    download.current_dir(archives).args(["-qq", "download", kernel]).args(&missing);
-    println!("downloading {kernel} and {} packages of the emulator, which are not installed", missing.len());
-    output_of(&mut download)?;
-    if fs::read_dir(archives)?.next().is_none() {
-        bail!("apt-get downloaded nothing");
-    }
-    Ok(())
 }

@@ -1,20 +1,26 @@
-//! Nanoseconds a packet, above a program that does nothing, and packets a second over veth.
+//! Nanoseconds a packet above a program that does nothing, packets a second over veth, time and memory of
+//! a change of policy; each beside its budget, and beside other filters where they are installed.
 //!
-//! Every figure is the smallest of several rounds in which all programs take turns, so that a busy
-//! moment of the machine hits none of them alone. The clock is read around the system call; a run of a
-//! million packets makes its cost vanish.
+//! Every figure of a packet is the smallest of several rounds in which all programs take turns, so that a
+//! busy moment of the machine hits none of them alone. The thread's clock is read around the system call;
+//! a run of a million packets makes its cost vanish.
 
 mod cases;
+mod change;
 mod flood;
 mod measure;
 mod peers;
 mod report;
+mod stage;
+mod svg;
 
-use std::{fs::File, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use portcullis_tests::lab::Lab;
+
+use crate::report::Report;
 
 /// Measures what a packet costs.
 #[derive(Parser)]
@@ -22,6 +28,9 @@ struct Arguments {
     /// Writes the figures as JSON, too
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Draws the nanoseconds as a picture, too
+    #[arg(long)]
+    svg: Option<PathBuf>,
     /// Rounds of which the best counts
     #[arg(long, default_value_t = 15)]
     rounds: u32,
@@ -31,7 +40,10 @@ struct Arguments {
     /// Packets of each flood over veth; 0 leaves the floods out
     #[arg(long, default_value_t = 3_000_000)]
     flood: u32,
-    /// Only cases whose name contains this
+    /// Leaves out how long changes of policy take
+    #[arg(long)]
+    no_changes: bool,
+    /// Only packets whose case contains this
     #[arg(long, default_value = "")]
     only: String,
 }
@@ -39,22 +51,34 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let lab = Lab::enter()?;
-    let mut rows = Vec::new();
+    let missing = peers::missing();
+    let mut report = Report::default();
     {
-        let mut stage = cases::Stage::set()?;
+        let mut stage = stage::Stage::set(!missing.contains(&"xdp-filter"))?;
+        report.verified = stage.verified()?;
         stage.keep(&arguments.only);
         let best = measure::best(&stage.entries, arguments.rounds, arguments.repeat)?;
-        rows.extend(report::rows(&stage.entries, &best));
+        report.rows = report::rows(&stage.entries, &best);
+        report.missing = stage.left_out;
     }
-    report::print_nanoseconds(&rows);
-    for reason in peers::missing() {
-        println!("not compared: {reason}");
+    report.missing.extend(missing.iter().map(|name| format!("{name}: not installed")));
+    report::print_rows(&report);
+    if arguments.flood > 0 {
+        report.floods = flood::rates(&lab, arguments.flood, &missing)?;
+        report::print_floods(&report.floods);
     }
-    let floods = if arguments.flood == 0 { Vec::new() } else { flood::rates(&lab, arguments.flood)? };
-    report::print_floods(&floods);
+    if !arguments.no_changes {
+        report.changes = change::changes(&lab)?;
+        report.memory = [1, 10_000].into_iter().map(change::memory).collect::<Result<_>>()?;
+        report::print_changes(&report);
+    }
     if let Some(path) = arguments.json {
-        let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        serde_json::to_writer_pretty(file, &report::Report { rows: &rows, floods: &floods })?;
+        let text = serde_json::to_string_pretty(&report)?;
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(path) = arguments.svg {
+        fs::write(&path, svg::draw(&report.rows))
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

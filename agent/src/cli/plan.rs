@@ -1,0 +1,186 @@
+//! `portcullis plan`.
+
+use std::{
+    io::{Write, stdout},
+    path::PathBuf,
+};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::{
+    Outcome,
+    enforce::warn,
+    policy,
+    table::{counted, lines, table},
+};
+use crate::{
+    datapath::ensure_permission,
+    generation::{ApplyOptions, Candidate, Known, Manifest, Roots, Wanted, known},
+    guard::{Cut, Seen, cuts},
+    plan::{Change, ChangeKind, InterfacePlan, Terms, plan},
+    policy::Enforcement,
+};
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Compares the policy with what the kernel enforces now, port by port, and asks the programs that would \
+be loaded what they would cut of this host's conversations. Nothing is changed.
+
+Exit codes: 0 nothing would change, 1 the kernel or the state cannot be read, 2 the policy cannot be \
+read or is not valid, 3 something would change.")]
+pub(super) struct Plan {
+    /// Policy file
+    policy: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Plan {
+    pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
+        ensure_permission("comparing a policy with what is enforced")?;
+        let Some(source) = policy::read(&self.policy, policy::Reading::Anything) else {
+            return Ok(Outcome::BadInput);
+        };
+        let wanted = Wanted::of(&source.policy, &source.text, &source.catalog);
+        let active = active(roots)?;
+        let plans = plan(&active, &wanted);
+        let candidates: Vec<Candidate> = wanted
+            .interfaces
+            .iter()
+            .map(|interface| Candidate::new(roots, interface, ApplyOptions::default()))
+            .collect::<Result<_, _>>()?;
+        let cuts = cuts(&candidates, &Seen::now()?)?;
+
+        let is_different = plans.iter().any(InterfacePlan::is_different);
+        let mut out = stdout().lock();
+        if self.json {
+            let json = serde_json::json!({
+                "schema": 1, "different": is_different, "interfaces": plans, "cuts": cuts,
+            });
+            serde_json::to_writer_pretty(&mut out, &json)?;
+            writeln!(out)?;
+        } else {
+            for plan in &plans {
+                print(&mut out, plan)?;
+            }
+            drop(out);
+            warn(&cuts, "apply would refuse");
+        }
+        Ok(if is_different || cuts.iter().any(is_vital) { Outcome::Found } else { Outcome::Done })
+    }
+}
+
+fn is_vital(cut: &Cut) -> bool {
+    cut.vital
+}
+
+/// What is enforced now.
+fn active(roots: &Roots) -> Result<Vec<Manifest>> {
+    let mut active = Vec::new();
+    for interface in roots.interfaces()? {
+        match known(roots, &interface)? {
+            Known::Active(manifest) => active.push(*manifest),
+            Known::Nothing | Known::Astray => {}
+            lost @ Known::Lost(_) => bail!("{}", lost.trouble(&interface).unwrap_or_default()),
+        }
+    }
+    Ok(active)
+}
+
+fn print(out: &mut impl Write, plan: &InterfacePlan) -> Result<()> {
+    let InterfacePlan { interface, before, after, changes, rules_added, rules_removed } = plan;
+    match (before, after) {
+        (None, None) => {}
+        (None, Some(after)) => {
+            let verb = if after.mode == Enforcement::Observe { "observed" } else { "enforced" };
+            writeln!(out, "{interface}: would be {verb} for the first time; everything but this closes:")?;
+        }
+        (Some(_), None) => {
+            writeln!(
+                out,
+                "{interface}: would be detached, as the policy does not name it: everything opens"
+            )?;
+        }
+        (Some(before), Some(after)) => {
+            let mut said = differences(*before, *after);
+            let count = |kind| changes.iter().filter(|change| change.change == kind).count();
+            let (opens, closes) = (count(ChangeKind::Opens), count(ChangeKind::Closes));
+            if opens + closes > 0 {
+                said.push(format!("{} open, {} close", counted(opens, "range"), counted(closes, "range")));
+            } else if !(rules_added.is_empty() && rules_removed.is_empty()) {
+                said.push(format!(
+                    "{} and {} without opening or closing anything",
+                    comes(rules_added.len(), "comes", "come"),
+                    comes(rules_removed.len(), "goes", "go"),
+                ));
+            }
+            let said = if said.is_empty() { "nothing would change".to_owned() } else { said.join("; ") };
+            writeln!(out, "{interface}: {said}")?;
+        }
+    }
+    if !changes.is_empty() {
+        let mut table = table(&["", "WHAT", "SOURCES", "TO", "ROLE", "SERVICE", "DOCUMENT:LINE"], &[]);
+        for change in changes {
+            table.add_row(row(change));
+        }
+        out.write_all(lines(&table).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn comes(count: usize, one: &str, many: &str) -> String {
+    format!("{} {}", counted(count, "rule"), if count == 1 { one } else { many })
+}
+
+/// What changes for the whole interface.
+fn differences(before: Terms, after: Terms) -> Vec<String> {
+    let mut said = Vec::new();
+    if before.mode != after.mode {
+        said.push(match after.mode {
+            Enforcement::Enforce => "begins to drop what it only counted".to_owned(),
+            Enforcement::Observe => "drops nothing any more, and only counts".to_owned(),
+        });
+    }
+    if before.dhcp != after.dhcp {
+        let verb = if after.dhcp { "accepts" } else { "drops" };
+        said.push(format!("{verb} DHCP replies"));
+    }
+    said
+}
+
+fn row(change: &Change) -> [String; 7] {
+    /// As many sources as a line has room for.
+    const SHOWN: usize = 3;
+    let verb = match change.change {
+        ChangeKind::Opens => "opens",
+        ChangeKind::Closes => "closes",
+        ChangeKind::StaysOpen => "stays",
+    };
+    let sources = change.sources.as_ref().map_or_else(
+        || "any".to_owned(),
+        |sources| {
+            let shown = sources.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(",");
+            let more = sources.len().saturating_sub(SHOWN);
+            if more > 0 { format!("{shown}+{more}") } else { shown }
+        },
+    );
+    let except: Vec<String> = change.except.iter().map(ToString::to_string).collect();
+    let to = match change.address {
+        Some(address) => address.to_string(),
+        None if except.is_empty() => "any".to_owned(),
+        None => format!("any but {}", except.join(",")),
+    };
+    let role = change.role.as_ref().and_then(|role| role.rsplit('/').next()).unwrap_or("(policy)");
+    [
+        verb.to_owned(),
+        change.what.clone(),
+        sources,
+        to,
+        role.to_owned(),
+        change.service.clone(),
+        format!("{}:{}", change.document, change.line),
+    ]
+}

@@ -1,0 +1,83 @@
+//! `portcullis rollback`.
+
+use std::io::{Write as _, stdout};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::{Outcome, enforce::Enforcing, table::table};
+use crate::{
+    cli::table::lines,
+    datapath::ensure_permission,
+    generation::{ApplyOptions, KEPT, Revision, Roots, Wanted},
+};
+
+/// Arguments of `rollback`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What is put back is what was enforced, rule by rule, whatever became of the policy file, its catalogs \
+and documents since. The policy file itself is not changed: mend it before you apply it again.
+
+Exit codes: 0 done, 1 there is no earlier policy, or it was refused as by `apply`.")]
+pub(super) struct Rollback {
+    /// Show the policies that are kept, and change nothing
+    #[arg(long)]
+    list: bool,
+    /// Print JSON, with --list
+    #[arg(long, requires = "list")]
+    json: bool,
+    /// Put it back even if it locks you out
+    #[arg(long)]
+    force: bool,
+}
+
+impl Rollback {
+    pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
+        if self.list {
+            return self.list(roots);
+        }
+        ensure_permission("putting back a policy")?;
+        let enforcing = Enforcing { roots, options: ApplyOptions::default(), force: self.force, good: None };
+        enforcing.run(|_| earlier(roots))
+    }
+
+    fn list(&self, roots: &Roots) -> Result<Outcome> {
+        let (revisions, active) = (roots.revisions()?, roots.active_revision()?);
+        let mut out = stdout().lock();
+        if self.json {
+            let list = serde_json::json!({ "schema": 1, "active": active, "revisions": revisions });
+            serde_json::to_writer_pretty(&mut out, &list)?;
+            writeln!(out)?;
+            return Ok(Outcome::Done);
+        }
+        let mut table = table(&["", "REVISION", "AFTER", "INTERFACES", "POLICY", "SHA-256"], &[1, 2]);
+        for revision in &revisions {
+            table.add_row([
+                if Some(revision.revision) == active { "active" } else { "" }.to_owned(),
+                revision.revision.to_string(),
+                revision.previous.map(|previous| previous.to_string()).unwrap_or_default(),
+                revision.interfaces.join(","),
+                revision.policy.clone(),
+                revision.policy_sha256.chars().take(12).collect(),
+            ]);
+        }
+        out.write_all(lines(&table).as_bytes())?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// What was enforced before the active policy.
+fn earlier(roots: &Roots) -> Result<Wanted> {
+    let revisions = roots.revisions()?;
+    let find = |number: u64| revisions.iter().find(|revision| revision.revision == number);
+    let Some(active) = roots.active_revision()? else {
+        bail!("no interface is enforced, so there is nothing to roll back");
+    };
+    let Some(previous) = find(active).and_then(|revision: &Revision| revision.previous) else {
+        bail!("there is no policy before this one; `portcullis detach --all` ends enforcement");
+    };
+    let Some(revision) = find(previous) else {
+        bail!("the policy before this one is not kept any more: only {KEPT} are");
+    };
+    Ok(roots.wanted(revision)?)
+}

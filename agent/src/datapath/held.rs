@@ -1,0 +1,160 @@
+//! The programs that are attached -> others in their place, and back.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use aya::programs::ProgramError;
+use portcullis_common::abi;
+
+use super::{
+    Attachment, DatapathError,
+    link::{self, Link},
+    object::Programs,
+};
+
+/// The programs that are attached to an interface, kept loaded as long as this is: what can be put back
+/// if what comes after them must go.
+#[derive(Debug)]
+pub struct Held {
+    ingress: HeldProgram,
+    egress: HeldProgram,
+}
+
+#[derive(Debug)]
+struct HeldProgram {
+    id: u32,
+    /// `None` without the capability that the kernel asks for.
+    fd: Option<OwnedFd>,
+}
+
+/// What a program hangs on.
+enum Hook {
+    Link(Link),
+    /// A filter of clsact, with the identifier of its program: there is one for egress at most.
+    Filter(u32),
+}
+
+/// One of the two hooks of an interface.
+#[derive(Clone, Copy)]
+enum Which {
+    Ingress,
+    Egress,
+}
+
+impl Attachment {
+    /// The programs that are attached now; `None` where not both are.
+    ///
+    /// # Errors
+    ///
+    /// Where the pins cannot be read.
+    pub fn held(&self) -> Result<Option<Held>, DatapathError> {
+        let Some(ingress) = self.hook(Which::Ingress)? else { return Ok(None) };
+        let Some(egress) = self.hook(Which::Egress)? else { return Ok(None) };
+        Ok(Some(Held { ingress: HeldProgram::of(&ingress), egress: HeldProgram::of(&egress) }))
+    }
+
+    /// Swaps the programs in for those that are held, ingress first. Nothing happens where others are
+    /// attached by now.
+    ///
+    /// # Errors
+    ///
+    /// Then, or where the kernel refuses; what was attached before still is.
+    pub fn replace(&self, programs: &Programs, held: &Held) -> Result<(), DatapathError> {
+        let (ingress, egress) = descriptors(programs)?;
+        self.swap(Which::Ingress, ingress, Some(&held.ingress))?;
+        if let Err(error) = self.swap(Which::Egress, egress, Some(&held.egress)) {
+            if let Some(fd) = &held.ingress.fd {
+                self.swap(Which::Ingress, fd.as_fd(), None)?;
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Swaps held programs in again for whatever is attached. Gives whether that was possible: without
+    /// CAP_SYS_ADMIN no program can be held.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses.
+    pub fn put_back(&self, held: &Held) -> Result<bool, DatapathError> {
+        let (Some(ingress), Some(egress)) = (&held.ingress.fd, &held.egress.fd) else { return Ok(false) };
+        self.swap(Which::Ingress, ingress.as_fd(), None)?;
+        self.swap(Which::Egress, egress.as_fd(), None)?;
+        Ok(true)
+    }
+
+    /// What a program of this interface hangs on now; `None` where it hangs on nothing, or elsewhere.
+    fn hook(&self, which: Which) -> Result<Option<Hook>, DatapathError> {
+        let pin = match which {
+            Which::Ingress => self.pins.ingress(),
+            Which::Egress => self.pins.egress(),
+        };
+        let stands = |link: &Link| self.index().is_ok_and(|index| index == link.interface);
+        match (self.link(&pin)?, which) {
+            (Some(link), _) => Ok(Some(link).filter(stands).map(Hook::Link)),
+            (None, Which::Ingress) => Ok(None),
+            (None, Which::Egress) => Ok(self.filter()?.map(|filter| Hook::Filter(filter.program))),
+        }
+    }
+
+    /// One program for another. With `held`, only where that is attached still: a link's program is
+    /// compared and swapped in one step, a filter's is compared first.
+    fn swap(
+        &self,
+        which: Which,
+        new: BorrowedFd<'_>,
+        held: Option<&HeldProgram>,
+    ) -> Result<(), DatapathError> {
+        let changed = || DatapathError::Changed { interface: self.interface.clone() };
+        let hook = self.hook(which)?.ok_or_else(changed)?;
+        if held.is_some_and(|held| held.id != hook.program()) {
+            return Err(changed());
+        }
+        let link = match hook {
+            Hook::Link(link) => link,
+            Hook::Filter(_) => return self.put_filter(new, self.index()?),
+        };
+        link.swap(new, held.and_then(|held| held.fd.as_ref())).map_err(|error| {
+            // What the kernel says where the link has another program (`bpf_xdp_link_update` in
+            // net/core/dev.c, `tcx_link_update` in kernel/bpf/tcx.c).
+            if held.is_some() && error.raw_os_error() == Some(libc::EPERM) {
+                return changed();
+            }
+            let name = match which {
+                Which::Ingress => abi::INGRESS_PROGRAM,
+                Which::Egress => abi::EGRESS_PROGRAM,
+            };
+            DatapathError::bpf(format!("replace the {name} program on `{}`", self.interface), &error)
+        })
+    }
+}
+
+impl HeldProgram {
+    fn of(hook: &Hook) -> Self {
+        Self { id: hook.program(), fd: link::program(hook.program()).ok() }
+    }
+}
+
+impl Hook {
+    /// Kernel identifier of the program.
+    fn program(&self) -> u32 {
+        match self {
+            Self::Link(link) => link.program,
+            Self::Filter(program) => *program,
+        }
+    }
+}
+
+/// Both programs, as the kernel knows them.
+fn descriptors(programs: &Programs) -> Result<(BorrowedFd<'_>, BorrowedFd<'_>), DatapathError> {
+    let failed = |error: &ProgramError| DatapathError::bpf("use the loaded programs", error);
+    let missing = |name| DatapathError::Bpf {
+        what: format!("find the program `{name}`"),
+        reason: "not in the object".into(),
+    };
+    let fd = |name| {
+        let program = programs.ebpf.program(name).ok_or_else(|| missing(name))?;
+        program.fd().map(|fd| fd.as_fd()).map_err(|error| failed(&error))
+    };
+    Ok((fd(abi::INGRESS_PROGRAM)?, fd(abi::EGRESS_PROGRAM)?))
+}

@@ -1,0 +1,231 @@
+//! Prepared generations -> active ones: all of them, or none.
+
+use super::{
+    ApplyError,
+    adopt::{Listening, adopt},
+    manifest::Manifest,
+    prepare::{Generation, Prepared},
+    store::{Lock, Roots},
+    wanted::Wanted,
+};
+use crate::{
+    datapath::{Attached, Begun, Programs},
+    host::HostError,
+};
+
+/// A generation that is in place.
+pub struct Applied {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Whether it replaced another.
+    pub replaced: bool,
+    /// How many conversations of this host were adopted, or why none could be.
+    pub adopted: Result<usize, HostError>,
+    /// Its programs; the agent reads their diagnostics. Dropping them changes nothing.
+    pub programs: Programs,
+}
+
+/// A generation on its way in.
+struct Entering {
+    generation: Generation,
+    /// The egress program, where nothing was attached before.
+    begun: Option<Begun>,
+    adopted: Result<usize, HostError>,
+    attached: Option<Attached>,
+}
+
+impl Prepared<'_> {
+    /// Swaps every generation in, each interface by one atomic step. Where one cannot be swapped, those
+    /// before it are put back, and nothing has changed. Gives those that are in place, and the error
+    /// that stopped the rest.
+    ///
+    /// Interfaces that nothing is attached to yet come first: they are the ones that can be taken by
+    /// another tool. Their egress programs learn, then what already runs is adopted, then ingress
+    /// judges.
+    pub fn commit(mut self) -> (Vec<Applied>, Option<ApplyError>) {
+        self.generations.sort_by_key(|generation| !generation.is_first());
+        let applied = self.generations.first().map_or(0, |generation| generation.manifest.applied);
+        let number = match self.wanted.revision {
+            Some(number) => Ok((number, false)),
+            None => self.roots.begin_revision(&self.wanted, applied),
+        };
+        let (number, is_new) = match number {
+            Ok(begun) => begun,
+            Err(error) => {
+                self.abandon();
+                return (Vec::new(), Some(error.into()));
+            }
+        };
+        let roots = self.roots;
+        let learn = self.options.learn;
+        let mut entering: Vec<Entering> = self
+            .generations
+            .into_iter()
+            .map(|mut generation| {
+                generation.manifest.revision = number;
+                Entering { generation, begun: None, adopted: Ok(0), attached: None }
+            })
+            .collect();
+        let swapped = write_manifests(roots, &mut entering)
+            .and_then(|()| adopt_conversations(&mut entering, learn))
+            .and_then(|()| entering.iter_mut().try_for_each(Entering::swap));
+        match swapped {
+            Ok(()) => {
+                let settled = entering.iter_mut().try_for_each(|entering| entering.settle(roots));
+                let settled = settled.and_then(|()| Ok(roots.prune_revisions(number)?));
+                (entering.into_iter().map(Entering::applied).collect(), settled.err())
+            }
+            Err(error) => {
+                // In reverse, so that what was first is last.
+                let mut stuck = Vec::new();
+                for mut entering in entering.into_iter().rev() {
+                    if !entering.undo(roots) {
+                        stuck.push(entering.applied());
+                    }
+                }
+                if is_new && stuck.is_empty() {
+                    roots.discard_revision(number);
+                }
+                (stuck, Some(error))
+            }
+        }
+    }
+}
+
+/// Before anything is swapped, so that whoever reads a link right after it finds the manifest.
+fn write_manifests(roots: &Roots, entering: &mut [Entering]) -> Result<(), ApplyError> {
+    for Entering { generation, .. } in entering {
+        if generation.was_lost() {
+            // The manifest before this one was lost, and with it how XDP is attached.
+            let mode = generation.attachment.mode(&mut generation.programs);
+            generation.manifest.xdp =
+                mode.map_err(|source| ApplyError::at(&generation.manifest.interface, source))?;
+        }
+        roots.write(generation.program, &generation.manifest)?;
+    }
+    Ok(())
+}
+
+/// Lets the egress programs of interfaces that nothing was attached to learn, and tells them what this
+/// host has begun before.
+fn adopt_conversations(entering: &mut [Entering], learn: std::time::Duration) -> Result<(), ApplyError> {
+    let mut listening = Vec::new();
+    for Entering { generation, begun, adopted, .. } in entering {
+        let Generation { attachment, programs, manifest, candidate, held: None, .. } = generation else {
+            continue;
+        };
+        let interface = manifest.interface.as_str();
+        *begun = Some(attachment.begin(programs).map_err(|source| ApplyError::at(interface, source))?);
+        listening.push(Listening { interface, programs, rules: &candidate.wanted.rules, adopted });
+    }
+    adopt(listening, learn)
+}
+
+impl Entering {
+    fn swap(&mut self) -> Result<(), ApplyError> {
+        let Generation { attachment, programs, manifest, candidate, held, .. } = &mut self.generation;
+        let swapped = programs.clear(&candidate.reused).and_then(|()| match (self.begun.take(), held) {
+            (None, Some(held)) => attachment.replace(programs, held).map(|()| Attached::Replaced),
+            (Some(begun), _) => attachment.finish(programs, begun),
+            (None, None) => attachment.attach(programs),
+        });
+        self.attached = Some(swapped.map_err(|source| ApplyError::at(&manifest.interface, source))?);
+        Ok(())
+    }
+
+    /// Writes what is only known now, and removes the manifests of earlier generations.
+    fn settle(&mut self, roots: &Roots) -> Result<(), ApplyError> {
+        let Generation { program, manifest, .. } = &mut self.generation;
+        if let Some(Attached::New { mode, fallback }) = &self.attached
+            && (*mode, fallback) != (manifest.xdp, &manifest.fallback)
+        {
+            manifest.xdp = *mode;
+            manifest.fallback.clone_from(fallback);
+            roots.write(*program, manifest)?;
+        }
+        roots.keep_only(&manifest.interface, *program)?;
+        Ok(())
+    }
+
+    /// Undoes what was done; gives whether that was possible.
+    fn undo(&mut self, roots: &Roots) -> bool {
+        let Generation { attachment, manifest, program, held, .. } = &self.generation;
+        let interface = &manifest.interface;
+        match &self.attached {
+            // Links that are not pinned end with the programs.
+            None => {
+                roots.discard(interface, *program);
+                if matches!(attachment.program(), Ok(None)) {
+                    // The error that led here is the one to tell.
+                    let _ = attachment.detach();
+                }
+                true
+            }
+            Some(Attached::New { .. }) => attachment.detach().is_ok() && roots.forget(interface).is_ok(),
+            Some(Attached::Replaced) => {
+                let back = held.as_ref().is_some_and(|held| matches!(attachment.put_back(held), Ok(true)));
+                if back {
+                    roots.discard(interface, *program);
+                }
+                back
+            }
+        }
+    }
+
+    fn applied(self) -> Applied {
+        let Generation { manifest, programs, .. } = self.generation;
+        let replaced = matches!(self.attached, Some(Attached::Replaced));
+        Applied { manifest, replaced, adopted: self.adopted, programs }
+    }
+}
+
+/// Ends enforcement on an interface and forgets its counters. Gives whether something was attached.
+///
+/// # Errors
+///
+/// Where a pin or the state cannot be removed.
+pub fn detach(roots: &Roots, _lock: &Lock, interface: &str) -> Result<bool, ApplyError> {
+    let attached =
+        roots.attachment(interface).detach().map_err(|source| ApplyError::at(interface, source))?;
+    roots.forget(interface)?;
+    if roots.interfaces()?.is_empty() {
+        roots.forget_revisions()?;
+    }
+    Ok(attached)
+}
+
+/// Ends enforcement on every interface that is not wanted any more: what a policy no longer says must
+/// not linger. Gives their names.
+///
+/// # Errors
+///
+/// As [`detach`].
+pub fn detach_others(roots: &Roots, lock: &Lock, wanted: &Wanted) -> Result<Vec<String>, ApplyError> {
+    let mut detached = Vec::new();
+    for interface in roots.interfaces()? {
+        if !wanted.names(&interface) && detach(roots, lock, &interface)? {
+            detached.push(interface);
+        }
+    }
+    Ok(detached)
+}
+
+/// [`detach_others`] for a policy.
+///
+/// # Errors
+///
+/// As [`detach`].
+pub fn detach_unnamed(
+    roots: &Roots,
+    lock: &Lock,
+    policy: &crate::policy::Policy,
+) -> Result<Vec<String>, ApplyError> {
+    let mut detached = Vec::new();
+    for interface in roots.interfaces()? {
+        let named = policy.interfaces.iter().any(|policy| policy.name == interface);
+        if !named && detach(roots, lock, &interface)? {
+            detached.push(interface);
+        }
+    }
+    Ok(detached)
+}

@@ -1,0 +1,171 @@
+//! What is wanted -> generations of every interface, compiled, loaded and verified, but not active.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{
+    ApplyError,
+    candidate::Candidate,
+    manifest::{Manifest, SCHEMA},
+    store::{Lock, Roots},
+    wanted::{Wanted, WantedInterface},
+};
+use crate::{
+    catalog::Catalog,
+    datapath::{Attachment, DatapathError, Held, Mode, Programs, Standing},
+    policy::Policy,
+};
+
+/// How a policy is applied.
+#[derive(Clone, Copy, Debug)]
+pub struct ApplyOptions {
+    /// Observe on every interface, whatever the policy says.
+    pub observe: bool,
+    /// How long the egress program of an interface that nothing was attached to listens before ingress
+    /// judges, where a socket may be waiting for datagrams from somebody whom the kernel does not know.
+    pub learn: Duration,
+    /// Level of the program's own diagnostics, 0 (off) to 5 (trace).
+    pub log_level: u8,
+}
+
+impl Default for ApplyOptions {
+    fn default() -> Self {
+        Self { observe: false, learn: Duration::from_secs(1), log_level: 0 }
+    }
+}
+
+/// Generations of every interface that is named, loaded and verified, but not active.
+pub struct Prepared<'a> {
+    pub(super) roots: &'a Roots,
+    pub(super) options: ApplyOptions,
+    pub(super) wanted: Wanted,
+    pub(super) generations: Vec<Generation>,
+}
+
+pub(super) struct Generation {
+    pub(super) attachment: Attachment,
+    pub(super) programs: Programs,
+    /// Kernel identifier of the ingress program.
+    pub(super) program: u32,
+    pub(super) manifest: Manifest,
+    pub(super) candidate: Candidate,
+    /// The programs that these replace; `None` on an interface that nothing is attached to.
+    pub(super) held: Option<Held>,
+}
+
+/// Compiles and loads `policy`; nothing changes yet. `text` is what the policy was read from.
+///
+/// # Errors
+///
+/// Where an interface's rules cannot be compiled, or the kernel refuses them.
+pub fn prepare<'a>(
+    roots: &'a Roots,
+    lock: &Lock,
+    policy: &Policy,
+    text: &str,
+    catalog: &Catalog,
+    options: ApplyOptions,
+) -> Result<Prepared<'a>, ApplyError> {
+    prepare_wanted(roots, lock, Wanted::of(policy, text, catalog), options)
+}
+
+/// Compiles and loads what is wanted; nothing changes yet.
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub fn prepare_wanted<'a>(
+    roots: &'a Roots,
+    _lock: &Lock,
+    wanted: Wanted,
+    options: ApplyOptions,
+) -> Result<Prepared<'a>, ApplyError> {
+    let wanted = if options.observe { wanted.observed() } else { wanted };
+    for WantedInterface { name, .. } in &wanted.interfaces {
+        roots.attachment(name).ensure_interface().map_err(|source| ApplyError::at(name, source))?;
+    }
+    let mut prepared = Prepared { roots, options, wanted, generations: Vec::new() };
+    for wanted in &prepared.wanted.interfaces {
+        match generation(roots, wanted, &prepared.wanted, options) {
+            Ok(generation) => prepared.generations.push(generation),
+            Err(error) => {
+                prepared.abandon();
+                return Err(error);
+            }
+        }
+    }
+    Ok(prepared)
+}
+
+fn generation(
+    roots: &Roots,
+    interface: &WantedInterface,
+    wanted: &Wanted,
+    options: ApplyOptions,
+) -> Result<Generation, ApplyError> {
+    let name = &interface.name;
+    let candidate = Candidate::new(roots, interface, options)?;
+    let previous = candidate.previous.as_ref();
+    let attachment = roots.attachment(name);
+    let held = attachment.held().map_err(|source| ApplyError::at(name, source))?;
+    attachment.prepare(previous.is_some()).map_err(|source| ApplyError::at(name, source))?;
+    let loaded = Programs::load(&candidate.tables, &candidate.load, Some(attachment.pins()));
+    let (programs, program) = loaded
+        .and_then(|mut programs| programs.id().map(|id| (programs, id)))
+        .map_err(|error| ApplyError::at(name, abandon(&attachment, error)))?;
+    let manifest = Manifest {
+        schema: SCHEMA,
+        generation: previous.map_or(1, |old| old.generation + 1),
+        // Known when it is committed, unless the revision is an earlier one.
+        revision: wanted.revision.unwrap_or(0),
+        interface: name.clone(),
+        mode: interface.mode,
+        dhcp: interface.dhcp,
+        xdp: previous.map_or(Mode::Native, |old| old.xdp),
+        fallback: previous.and_then(|old| old.fallback.clone()),
+        policy: wanted.policy.clone(),
+        policy_sha256: wanted.digest(),
+        applied: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+        rules: candidate.slotted(),
+        retired: candidate.retired.clone(),
+    };
+    Ok(Generation { attachment, programs, program, manifest, candidate, held })
+}
+
+/// Removes what a failed first generation has pinned; a later one leaves the active one alone, and what
+/// an interface that is gone has counted. Gives the error back.
+pub(super) fn abandon(attachment: &Attachment, error: DatapathError) -> DatapathError {
+    if matches!(attachment.standing(), Ok(Standing::Absent)) {
+        // The error that led here is the one to tell.
+        let _ = attachment.detach();
+    }
+    error
+}
+
+impl Prepared<'_> {
+    /// What is about to be enforced, interface by interface.
+    pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        self.generations.iter().map(|generation| &generation.candidate)
+    }
+
+    /// Gives up: removes what first generations have pinned; they will not be attached.
+    pub fn abandon(&self) {
+        for generation in &self.generations {
+            if matches!(generation.attachment.standing(), Ok(Standing::Absent)) {
+                // Whatever led here is what to tell.
+                let _ = generation.attachment.detach();
+            }
+        }
+    }
+}
+
+impl Generation {
+    /// Whether nothing is attached to the interface yet.
+    pub(super) fn is_first(&self) -> bool {
+        matches!(self.attachment.program(), Ok(None))
+    }
+
+    /// Whether something is attached whose manifest was lost.
+    pub(super) fn was_lost(&self) -> bool {
+        self.manifest.generation == 1 && matches!(self.attachment.standing(), Ok(Standing::Attached(_)))
+    }
+}

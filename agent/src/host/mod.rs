@@ -1,0 +1,20 @@
+//! What this host is doing now: its conversations, where their packets arrive, and what it cannot do
+//! without.
+//!
+//! The kernel's sockets, routes, links and addresses go in (netlink), and what processes hold (/proc);
+//! plain values come out. Nothing here knows a policy, a rule or BPF. Only this network namespace is
+//! seen.
+
+mod conversations;
+mod netlink;
+mod operator;
+mod paths;
+mod resolvers;
+mod sockets;
+
+pub use conversations::{Conversation, Side, conversations};
+pub use netlink::HostError;
+pub use operator::operators_sockets;
+pub use paths::{Lease, Paths};
+pub use resolvers::resolvers;
+pub use sockets::{Socket, Transport, sockets};

@@ -1,0 +1,217 @@
+//! Two lists of rules -> what opens and closes between them.
+//!
+//! Destinations are cut into segments at whose every port the same rules apply on both sides; a sweep
+//! over the segments costs the number of rules, not the number of ports.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use super::{Change, ChangeKind, networks::Networks};
+use crate::ruleset::{Opening, Rule};
+
+/// What kind of destination a number stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Kind {
+    Tcp,
+    Udp,
+    Icmp,
+    Icmpv6,
+    Protocol,
+}
+
+/// A rule where it opens something: fewer ports first, then the order of the rules, as packets are
+/// counted.
+type Holder = (u32, usize);
+
+/// What opens and closes at one segment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Part {
+    change: ChangeKind,
+    rule: usize,
+    sources: Option<Vec<IpNet>>,
+    address: Option<IpAddr>,
+    except: Vec<IpAddr>,
+}
+
+/// Destinations at whose every port the same rules apply, on each side.
+struct Segment {
+    kind: Kind,
+    lo: u16,
+    hi: u16,
+    before: Vec<Holder>,
+    after: Vec<Holder>,
+}
+
+/// What opens, then what closes, each in the order of the rules.
+pub(super) fn changes(old: &[&Rule], new: &[&Rule]) -> Vec<Change> {
+    let mut ranges: HashMap<Part, BTreeMap<Kind, Vec<(u16, u16)>>> = HashMap::new();
+    for Segment { kind, lo, hi, before, after } in segments(old, new) {
+        for part in parts(old, new, &before, &after) {
+            let list = ranges.entry(part).or_default().entry(kind).or_default();
+            match list.last_mut() {
+                Some((_, end)) if u32::from(*end) + 1 == u32::from(lo) => *end = hi,
+                _ => list.push((lo, hi)),
+            }
+        }
+    }
+    let mut parts: Vec<_> = ranges.into_iter().collect();
+    parts.sort_by(|(a, _), (b, _)| {
+        (a.change, a.rule, a.address, &a.sources).cmp(&(b.change, b.rule, b.address, &b.sources))
+    });
+    let mut changes = Vec::new();
+    for (part, kinds) in parts {
+        let rule = if part.change == ChangeKind::Closes { old[part.rule] } else { new[part.rule] };
+        for (kind, ranges) in kinds {
+            changes.extend(ranges.into_iter().map(|range| change(rule, &part, kind, range)));
+        }
+    }
+    changes
+}
+
+fn change(rule: &Rule, part: &Part, kind: Kind, (lo, hi): (u16, u16)) -> Change {
+    let prefix = match kind {
+        Kind::Tcp => "tcp/",
+        Kind::Udp => "udp/",
+        Kind::Icmp => "icmp/",
+        Kind::Icmpv6 => "icmpv6/",
+        Kind::Protocol => "ip",
+    };
+    let told = rule.origin.told();
+    Change {
+        change: part.change,
+        what: if lo == hi { format!("{prefix}{lo}") } else { format!("{prefix}{lo}-{hi}") },
+        sources: part.sources.clone(),
+        address: part.address,
+        except: part.except.clone(),
+        rule: rule.identity.to_string(),
+        role: told.role,
+        service: told.service.to_owned(),
+        document: told.document.to_owned(),
+        line: told.line,
+    }
+}
+
+/// The segments at which the rules of the two sides are not the same ones, with both, in ascending
+/// order.
+fn segments(old: &[&Rule], new: &[&Rule]) -> Vec<Segment> {
+    /// Where a rule begins or ends to hold: side, holder.
+    #[derive(Default)]
+    struct Turn {
+        begin: Vec<(bool, Holder)>,
+        end: Vec<(bool, Holder)>,
+    }
+    let mut turns: BTreeMap<(Kind, u32), Turn> = BTreeMap::new();
+    for (is_new, rules) in [(false, old), (true, new)] {
+        for (number, rule) in rules.iter().enumerate() {
+            for opening in &rule.openings {
+                let (kind, lo, hi) = range(*opening);
+                let holder = (is_new, (u32::from(hi - lo), number));
+                turns.entry((kind, lo.into())).or_default().begin.push(holder);
+                turns.entry((kind, u32::from(hi) + 1)).or_default().end.push(holder);
+            }
+        }
+    }
+    let mut segments = Vec::new();
+    // Two openings of a rule may overlap, so holders are counted.
+    let mut open: [BTreeMap<Holder, usize>; 2] = Default::default();
+    let mut turns = turns.into_iter().peekable();
+    while let Some(((kind, at), turn)) = turns.next() {
+        for (is_new, holder) in turn.begin {
+            *open[usize::from(is_new)].entry(holder).or_default() += 1;
+        }
+        for (is_new, holder) in turn.end {
+            let side = &mut open[usize::from(is_new)];
+            if let Some(count) = side.get_mut(&holder) {
+                *count -= 1;
+                if *count == 0 {
+                    side.remove(&holder);
+                }
+            }
+        }
+        let Some(((_, next), _)) = turns.peek().filter(|((other, _), _)| *other == kind) else { continue };
+        let holders = |side: usize| open[side].keys().copied().collect::<Vec<_>>();
+        let (before, after) = (holders(0), holders(1));
+        let limits = |rules: &[&Rule], holders: &[Holder]| -> BTreeSet<(Option<IpAddr>, Vec<IpNet>)> {
+            holders.iter().map(|(_, rule)| (rules[*rule].address, rules[*rule].sources.clone())).collect()
+        };
+        if limits(old, &before) != limits(new, &after) {
+            let port = |number: u32| u16::try_from(number).expect("segments lie below 65,536");
+            segments.push(Segment { kind, lo: port(at), hi: port(next - 1), before, after });
+        }
+    }
+    segments
+}
+
+fn range(opening: Opening) -> (Kind, u16, u16) {
+    match opening {
+        Opening::Tcp(ports) => (Kind::Tcp, ports.lo(), ports.hi()),
+        Opening::Udp(ports) => (Kind::Udp, ports.lo(), ports.hi()),
+        Opening::Icmp(kind) => (Kind::Icmp, kind.into(), kind.into()),
+        Opening::Icmpv6(kind) => (Kind::Icmpv6, kind.into(), kind.into()),
+        Opening::Protocol(number) => (Kind::Protocol, number.into(), number.into()),
+    }
+}
+
+/// What opens and closes at a segment that these rules hold.
+fn parts(old: &[&Rule], new: &[&Rule], before: &[Holder], after: &[Holder]) -> Vec<Part> {
+    let named: BTreeSet<IpAddr> = (before.iter().filter_map(|(_, rule)| old[*rule].address))
+        .chain(after.iter().filter_map(|(_, rule)| new[*rule].address))
+        .collect();
+    let mut parts = Vec::new();
+    for (change, rules, holders, others, other_holders) in
+        [(ChangeKind::Opens, new, after, old, before), (ChangeKind::Closes, old, before, new, after)]
+    {
+        // What changes at a local address, by rule; `None` stands for those that no rule names.
+        let at = |address: Option<IpAddr>| -> Vec<(usize, Networks)> {
+            let mut rest = Networks::default();
+            for rule in applying(rules, holders, address) {
+                rest = rest.union(&Networks::of_rule(&rules[rule].sources));
+            }
+            for rule in applying(others, other_holders, address) {
+                rest = rest.without(&Networks::of_rule(&others[rule].sources));
+            }
+            let mut changed = Vec::new();
+            for rule in applying(rules, holders, address) {
+                let own = Networks::of_rule(&rules[rule].sources).common(&rest);
+                if !own.is_empty() {
+                    rest = rest.without(&own);
+                    changed.push((rule, own));
+                }
+            }
+            changed
+        };
+        let elsewhere = at(None);
+        let special: Vec<(IpAddr, Vec<(usize, Networks)>)> = named
+            .iter()
+            .map(|address| (*address, at(Some(*address))))
+            .filter(|(_, changed)| *changed != elsewhere)
+            .collect();
+        let except: Vec<IpAddr> = special.iter().map(|(address, _)| *address).collect();
+        let part = |(rule, networks): (usize, Networks), address, except: &[IpAddr]| Part {
+            change,
+            rule,
+            sources: networks.list(),
+            address,
+            except: except.to_vec(),
+        };
+        parts.extend(elsewhere.into_iter().map(|changed| part(changed, None, &except)));
+        for (address, changed) in special {
+            parts.extend(changed.into_iter().map(|changed| part(changed, Some(address), &[])));
+        }
+    }
+    parts
+}
+
+/// The rules that apply to a local address, narrowest first.
+fn applying<'a>(
+    rules: &'a [&Rule],
+    holders: &'a [Holder],
+    address: Option<IpAddr>,
+) -> impl Iterator<Item = usize> + 'a {
+    let applies = move |rule: &usize| rules[*rule].address.is_none() || rules[*rule].address == address;
+    holders.iter().map(|(_, rule)| *rule).filter(applies)
+}

@@ -16,16 +16,22 @@ pub mod compile;
 pub mod evaluate;
 pub mod tables;
 
+pub mod files;
+
 pub mod datapath;
 pub mod generation;
 pub mod guard;
 pub mod host;
+pub mod last_good;
 pub mod plan;
 pub mod probe;
 
 pub mod counters;
+pub mod doctor;
 pub mod findings;
 pub mod shadow;
+
+mod netlink;
 
 pub mod cli;
 pub mod daemon;

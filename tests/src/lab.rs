@@ -123,11 +123,27 @@ impl Lab {
     /// Where iproute2 is missing or refuses.
     pub fn neighbour(&self, here: &str, there: &str) -> Result<Namespace> {
         let peer = self.host.link(here, there)?;
-        for (namespace, name, n) in [(&self.host, here, 1), (&peer, there, 2)] {
+        self.address(here, there, &peer)?;
+        Ok(peer)
+    }
+
+    /// As [`Lab::neighbour`], by a veth pair that is there already.
+    ///
+    /// # Errors
+    ///
+    /// Where iproute2 is missing or refuses.
+    pub fn connect(&self, here: &str, there: &str) -> Result<Namespace> {
+        let peer = self.host.join(here, there)?;
+        self.address(here, there, &peer)?;
+        Ok(peer)
+    }
+
+    fn address(&self, here: &str, there: &str, peer: &Namespace) -> Result<()> {
+        for (namespace, name, n) in [(&self.host, here, 1), (peer, there, 2)] {
             namespace.address(name, &format!("203.0.113.{n}/24"))?;
             namespace.address(name, &format!("2001:db8::{n}/64"))?;
         }
-        Ok(peer)
+        Ok(())
     }
 }
 
@@ -181,8 +197,13 @@ impl Namespace {
     ///
     /// Where iproute2 is missing or refuses.
     pub fn link(&self, here: &str, there: &str) -> Result<Self> {
-        let other = Self::new()?;
         self.run("ip", &["link", "add", here, "type", "veth", "peer", "name", there])?;
+        self.join(here, there)
+    }
+
+    /// As [`Namespace::link`], by a veth pair that is there already.
+    fn join(&self, here: &str, there: &str) -> Result<Self> {
+        let other = Self::new()?;
         self.within(|| other.take(there))?;
         self.run("ip", &["link", "set", here, "up"])?;
         for interface in ["lo", there] {

@@ -80,14 +80,47 @@ impl Operator {
         Lab::state().join("run")
     }
 
+    /// The lasting folder that the commands are told.
+    #[must_use]
+    pub fn lasting() -> PathBuf {
+        Lab::state().join("lasting")
+    }
+
+    /// The command that is under test.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        self.binary
+    }
+
     /// The command with its folders set, ready for arguments.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.host.command(self.binary);
         command.args(args);
         command.env("PORTCULLIS_STATE", Self::state()).env("PORTCULLIS_BPFFS", Lab::bpffs());
+        command.env("PORTCULLIS_LASTING", Self::lasting());
         // What a developer has set must not decide what is tested.
         command.env_remove("RUST_LOG").stdin(Stdio::null());
+        command
+    }
+
+    /// The command as another user with these capabilities alone, as setpriv(1) names them: `bpf,net_admin`.
+    #[must_use]
+    pub fn command_as(&self, user: u32, capabilities: &str, args: &[&str]) -> Command {
+        let plain = self.command(args);
+        let mut command = self.host.command("setpriv");
+        let given: String =
+            capabilities.split(',').filter(|name| !name.is_empty()).map(|name| format!(",+{name}")).collect();
+        command.arg(format!("--reuid={user}")).arg(format!("--regid={user}")).arg("--clear-groups");
+        command.arg(format!("--inh-caps=-all{given}")).arg(format!("--ambient-caps=-all{given}"));
+        command.arg("--no-new-privs").arg(plain.get_program()).args(plain.get_args());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.stdin(Stdio::null());
         command
     }
 
@@ -252,6 +285,17 @@ impl Ran {
     #[track_caller]
     pub fn complains(self, part: &str) -> Self {
         assert!(self.stderr.contains(part), "`{part}` is missing in the complaint of {self}");
+        self
+    }
+
+    /// Expects that something is not on standard error.
+    ///
+    /// # Panics
+    ///
+    /// Where it is.
+    #[track_caller]
+    pub fn complains_not(self, part: &str) -> Self {
+        assert!(!self.stderr.contains(part), "`{part}` should be missing in the complaint of {self}");
         self
     }
 

@@ -6,5 +6,6 @@
 
 pub mod debian;
 pub mod object;
+pub mod package;
 pub mod places;
 pub mod toolchain;

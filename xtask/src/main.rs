@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{build, check, debian, fuzz, launch, setup, soak, test};
+use crate::commands::{build, check, debian, fuzz, launch, package, setup, soak, test};
 use crate::workspace::Workspace;
 
 /// Sets up, builds, checks, tests and demonstrates Portcullis.
@@ -94,6 +94,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Set up, build a static binary, and pack it for Debian with manual, completions and units.
+    Package,
     /// Set up, build, and measure the cost per packet against no-op and peers, as root.
     Bench {
         /// Also write the figures to this file.
@@ -130,6 +132,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Soak => soak::run(&workspace)?,
         Command::Vm { kernel, tests } => commands::vm::run(&workspace, kernel.as_deref(), &tests)?,
         Command::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), seconds)?,
+        Command::Package => package::run(&workspace)?,
         Command::Demo { arguments } => launch::demo(&workspace, &arguments)?,
         Command::Differential { packets, policies, seed } => {
             launch::differential(&workspace, packets, policies, seed)?;

@@ -7,6 +7,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use xtask::places::Places;
 
+use crate::journal::output_of;
+
 /// The workspace that this command belongs to.
 pub(crate) struct Workspace {
     /// Its root folder.
@@ -55,4 +57,16 @@ impl Workspace {
     pub(crate) fn relative<'a>(&self, path: &'a Path) -> &'a Path {
         path.strip_prefix(&self.root).unwrap_or(path)
     }
+}
+
+/// The host's target triple.
+pub(crate) fn host() -> Result<String> {
+    let version = output_of(Command::new("rustc").arg("-vV"))?;
+    let triple = version.lines().find_map(|line| line.strip_prefix("host: "));
+    triple.map(str::to_owned).context("`rustc -vV` names no host")
+}
+
+/// A target triple as cargo writes it in the names of variables.
+pub(crate) fn in_variables(triple: &str) -> String {
+    triple.to_uppercase().replace(['-', '.'], "_")
 }

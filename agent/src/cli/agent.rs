@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, ValueEnum};
 
 use super::{Outcome, policy};
 use crate::{
     daemon::{self, Settings},
-    datapath::ensure_permission,
+    datapath::{chain, ensure_permission},
     generation::Roots,
 };
 
@@ -16,8 +16,12 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Events are printed as JSON lines on standard output, its own log on standard error. A policy that is \
-not valid is refused, and the one before it goes on. Enforcement stays in place when the agent stops; \
-`portcullis detach` ends it.")]
+not valid is refused, and the one before it goes on. Interfaces that appear, vanish or get another name \
+are followed. Enforcement stays in place when the agent stops; `portcullis detach` ends it. `portcullis \
+status` tells what the agent watches, `portcullis reload` makes it read the file at once. A service manager \
+is told when the agent is ready, and that it lives (sd_notify).
+
+Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failed, 2 the first policy cannot be read or is not valid.")]
 pub(super) struct Agent {
     /// Policy file; it is applied again whenever it changes, and on SIGHUP
     #[arg(long, value_name = "FILE", default_value = "/etc/portcullis/policy.toml")]
@@ -52,7 +56,7 @@ impl Agent {
         }
         logger.parse_default_env().init();
         // A first policy that is not valid ends the command, as `apply` does.
-        if policy::read(&self.policy).is_none() {
+        if policy::read(&self.policy, policy::Reading::Trusted).is_none() {
             return Ok(Outcome::BadInput);
         }
         let settings = Settings {
@@ -67,7 +71,9 @@ impl Agent {
             .enable_all()
             .build()
             .context("cannot start the asynchronous runtime")?;
-        runtime.block_on(daemon::run(roots, &settings))?;
+        // An agent must not end as if all were well because nobody reads its events any more: the error is
+        // passed on without its cause, by which other commands know that their reader has seen enough.
+        runtime.block_on(daemon::run(roots, &settings)).map_err(|error| anyhow!(chain(error.as_ref())))?;
         Ok(Outcome::Done)
     }
 }

@@ -12,8 +12,9 @@ use super::{
     policy,
 };
 use crate::{
-    datapath::ensure_permission,
+    datapath::{ensure_permission, interfaces},
     generation::{ApplyError, ApplyOptions, ApplyStage, Pending, Roots, Stage, Wanted},
+    last_good::LastGood,
 };
 
 /// Arguments of `apply`.
@@ -79,7 +80,9 @@ fn trial(text: &str) -> Result<Duration, String> {
 impl Apply {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
         ensure_permission("applying a policy")?;
-        let Some(source) = policy::read(&self.policy) else { return Ok(Outcome::BadInput) };
+        let Some(source) = policy::read(&self.policy, policy::Reading::Trusted) else {
+            return Ok(Outcome::BadInput);
+        };
         let stage = match self.confirm {
             Some(time) => ApplyStage::trial(time)?,
             None if self.shadow => ApplyStage::Shadow,
@@ -87,14 +90,16 @@ impl Apply {
         };
         let options =
             ApplyOptions { observe: self.observe, learn: self.learn, stage, ..ApplyOptions::default() };
-        let wanted = Wanted::of(&source.policy, &source.text, &source.catalog);
+        let wanted = Wanted::of(&source.policy.on(&interfaces()), &source.text, &source.catalog);
+        let good = (stage == ApplyStage::Enforce && !self.observe)
+            .then(|| LastGood::now(&source.policy.file, &source.text, &source.files));
         let outcome = Enforcing { roots, options, guard: Guard::forced(self.force) }.run(|_| {
             match Pending::now(roots)?.stage()? {
                 Some(Stage::Shadow) => return Err(ApplyError::Pending("a shadow").into()),
                 Some(_) => return Err(ApplyError::Pending("a trial").into()),
                 None => {}
             }
-            Ok(Some(Step { wanted, not_after: None, detach: Detach::Others }))
+            Ok(Some(Step { wanted, not_after: None, detach: Detach::Others, good }))
         })?;
         if let (Outcome::Done, Some(time)) = (outcome, self.confirm) {
             let time = humane(time);

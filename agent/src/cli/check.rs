@@ -26,7 +26,9 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Result<Outcome> {
-        let Some(source) = policy::read(&self.policy) else { return Ok(Outcome::BadInput) };
+        let Some(source) = policy::read(&self.policy, policy::Reading::Anything) else {
+            return Ok(Outcome::BadInput);
+        };
         let found = findings(&source.policy, &source.catalog)?;
         let mut out = stdout().lock();
         if self.json {

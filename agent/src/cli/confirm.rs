@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::{
     Outcome,
-    enforce::{Detach, Enforcing, Guard, Step},
+    enforce::{Detach, Enforcing, Guard, Step, good},
 };
 use crate::{
     datapath::ensure_permission,
@@ -45,7 +45,9 @@ impl Confirm {
             let Some(tried) = tried else {
                 bail!("what is tried is not kept any more: apply the policy again");
             };
-            Ok(Some(Step { wanted: roots.wanted(tried)?, not_after, detach: Detach::Others }))
+            let wanted = roots.wanted(tried)?;
+            let good = good(&wanted);
+            Ok(Some(Step { wanted, not_after, detach: Detach::Others, good }))
         })
     }
 }

@@ -2,12 +2,17 @@
 
 use std::{
     io::{self, Write, stdout},
+    path::Path,
     time::Instant,
 };
 
 use anyhow::Result;
 
-use super::{Outcome, table::counted};
+use super::{
+    Outcome,
+    policy::{self, Reading},
+    table::counted,
+};
 use crate::{
     datapath::{Mode, ensure_bpffs},
     generation::{
@@ -15,6 +20,7 @@ use crate::{
         prepare_wanted, settle,
     },
     guard::{Cut, Seen, cuts},
+    last_good::LastGood,
     policy::Enforcement,
 };
 
@@ -49,6 +55,8 @@ pub(super) struct Step {
     /// Moment after which it is too late, on the kernel's clock.
     pub(super) not_after: Option<u64>,
     pub(super) detach: Detach,
+    /// What is then known to be good, for the next boot; none where it is only tried.
+    pub(super) good: Option<LastGood>,
 }
 
 /// Which interfaces are not enforced any more afterwards.
@@ -57,6 +65,13 @@ pub(super) enum Detach {
     Others,
     /// These.
     Only(Vec<String>),
+}
+
+/// What an earlier revision leaves for the next boot: its text, and the catalog files that it names as they
+/// are now. None where they cannot be read; then what was known to be good stays that.
+pub(super) fn good(wanted: &Wanted) -> Option<LastGood> {
+    let source = policy::resolve(&wanted.text, Path::new(&wanted.policy), Reading::Trusted).ok()?;
+    Some(LastGood::now(&wanted.policy, &wanted.text, &source.files))
 }
 
 impl Enforcing<'_> {
@@ -86,10 +101,11 @@ impl Enforcing<'_> {
         for interface in &settled {
             writeln!(out, "{interface}: a trial had ended unconfirmed; what was before it is in place")?;
         }
-        let Some(Step { wanted, not_after, detach: gone }) = step(!settled.is_empty())? else {
+        let Some(Step { wanted, not_after, detach: gone, good }) = step(!settled.is_empty())? else {
             return Ok(Outcome::Done);
         };
         options.not_after = not_after;
+        roots.follow_renames(&lock, |name| wanted.names(name))?;
         let prepared = prepare_wanted(roots, &lock, wanted.clone(), options)?;
         if !self.may(&prepared)? {
             prepared.abandon();
@@ -101,6 +117,16 @@ impl Enforcing<'_> {
         }
         if let Some(error) = error {
             return Err(error.into());
+        }
+        if applied.is_empty() {
+            writeln!(
+                out,
+                "no interface here fits a name of the policy yet; the agent protects one that appears"
+            )?;
+        }
+        if let Some(Err(error)) = good.map(|good| good.keep(&roots.lasting)) {
+            let lasting = roots.lasting.display();
+            writeln!(out, "the policy is in place, but is not kept for the next boot: {lasting}: {error}")?;
         }
         match gone {
             // What a trial or a shadow does not name is decided when it is confirmed.

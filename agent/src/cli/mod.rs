@@ -6,18 +6,21 @@
 
 mod agent;
 mod apply;
+mod boot;
 mod catalog;
 mod check;
 mod confirm;
 mod counters;
 mod detach;
 mod diff;
+mod doctor;
 mod duration;
 mod enforce;
 mod generate;
 mod import;
 mod plan;
 mod policy;
+mod reload;
 mod rollback;
 mod shadow;
 mod status;
@@ -31,7 +34,9 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use policy::{read_text as read_policy_text, resolve as resolve_policy};
+pub(crate) use policy::{Reading, Source, read_text as read_policy_text, resolve as resolve_policy};
+
+pub(crate) use table::counted;
 
 use crate::{datapath::chain, generation::Roots};
 
@@ -65,7 +70,18 @@ struct Places {
         hide_env_values = true
     )]
     state: PathBuf,
-    /// Where the BPF file system is mounted; mounted there where it is missing
+    /// Folder for what must outlast a boot: the last known good policy
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Places",
+        value_name = "DIR",
+        env = "PORTCULLIS_LASTING",
+        default_value = "/var/lib/portcullis",
+        hide_env_values = true
+    )]
+    lasting: PathBuf,
+    /// Where the BPF file system is mounted
     #[arg(
         long,
         global = true,
@@ -94,6 +110,12 @@ enum Command {
     Apply(apply::Apply),
     /// Keep the policy that is tried, or enforce the one that is a shadow
     Confirm(confirm::Confirm),
+    /// Tell what stands in the way of enforcement on this host, and mend it if asked
+    Doctor(doctor::Doctor),
+    /// Enforce the last known good policy, before the network is up
+    Boot(boot::Boot),
+    /// Have the running agent read its policy file again now, and say what came of it
+    Reload(reload::Reload),
     /// Put back the policy that was enforced before the active one
     Rollback(rollback::Rollback),
     /// Show what a policy that is evaluated as a shadow would decide otherwise
@@ -132,7 +154,7 @@ enum Outcome {
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { places, command } = Cli::parse();
-    let roots = Roots { state: places.state, bpffs: places.bpffs };
+    let roots = Roots { state: places.state, lasting: places.lasting, bpffs: places.bpffs };
     let result = match command {
         Command::Import(args) => read_and_print(|out| import::run(&args, out)),
         Command::Catalog(args) => read_and_print(|out| catalog::run(&args, out)),
@@ -141,6 +163,9 @@ pub fn main() -> ExitCode {
         Command::Plan(plan) => plan.run(&roots),
         Command::Apply(apply) => apply.run(&roots),
         Command::Confirm(confirm) => confirm.run(&roots),
+        Command::Doctor(doctor) => doctor.run(&roots),
+        Command::Boot(boot) => boot.run(&roots),
+        Command::Reload(reload) => reload.run(&roots),
         Command::Rollback(rollback) => rollback.run(&roots),
         Command::Shadow(shadow) => shadow.run(&roots),
         Command::Status(status) => status.run(&roots),

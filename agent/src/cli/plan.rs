@@ -41,7 +41,9 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
         ensure_permission("comparing a policy with what is enforced")?;
-        let Some(source) = policy::read(&self.policy) else { return Ok(Outcome::BadInput) };
+        let Some(source) = policy::read(&self.policy, policy::Reading::Anything) else {
+            return Ok(Outcome::BadInput);
+        };
         let wanted = Wanted::of(&source.policy, &source.text, &source.catalog);
         let active = active(roots)?;
         let plans = plan(&active, &wanted);

@@ -1,36 +1,42 @@
 //! Reads a policy file for a command.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
     catalog::Catalog,
+    files,
     policy::{Policy, Problems},
 };
 
 /// Largest policy or catalog file that is read: far above any real one.
 const MAX_BYTES: u64 = 16 << 20;
 
+/// Whose files are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Anybody's: nothing comes of it but words.
+    Anything,
+    /// Those that nobody else could have written: they are to be enforced.
+    Trusted,
+}
+
 /// A policy, the text it was read from and the catalog it was resolved against.
-pub(super) struct Source {
-    pub(super) policy: Policy,
-    pub(super) text: String,
-    pub(super) catalog: Catalog,
+pub(crate) struct Source {
+    pub(crate) policy: Policy,
+    pub(crate) text: String,
+    pub(crate) catalog: Catalog,
+    /// The texts of the catalog files that it names.
+    pub(crate) files: BTreeMap<String, String>,
 }
 
 /// Reads a policy. `None` means that it cannot be read or is not valid; every problem was then told on
 /// standard error.
-pub(super) fn read(path: &Path) -> Option<Source> {
-    let text = match read_text(path) {
-        Ok(text) => text,
-        Err(error) => {
-            eprintln!("portcullis: {error:#}");
-            return None;
-        }
-    };
-    match resolve(&text, path) {
-        Ok((policy, catalog)) => Some(Source { policy, text, catalog }),
+pub(super) fn read(path: &Path, reading: Reading) -> Option<Source> {
+    let source = read_text(path, reading).and_then(|text| resolve(&text, path, reading));
+    match source {
+        Ok(source) => Some(source),
         // The problems of a policy begin with its name, line and column.
         Err(error) if error.is::<Problems>() => {
             eprintln!("{error}");
@@ -45,33 +51,46 @@ pub(super) fn read(path: &Path) -> Option<Source> {
 
 /// Resolves the text of the policy file at `path` against the built-in catalog and the catalog files that
 /// it names, which are looked for beside it.
-pub(crate) fn resolve(text: &str, path: &Path) -> Result<(Policy, Catalog)> {
+pub(crate) fn resolve(text: &str, path: &Path, reading: Reading) -> Result<Source> {
     let name = path.display().to_string();
-    let mut catalog = Catalog::builtin();
+    let mut files = BTreeMap::new();
     for file in Policy::catalog_files(text, &name)? {
-        let file = path.parent().unwrap_or(Path::new("")).join(file);
-        let failed = || format!("cannot read the catalog file {} that {name} names", file.display());
-        catalog
-            .add(Catalog::parse_system(&read_bounded(&file).with_context(failed)?, &file.to_string_lossy())?);
+        let beside = path.parent().unwrap_or(Path::new("")).join(&file);
+        let failed = || format!("cannot read the catalog file {} that {name} names", beside.display());
+        files.insert(file, read_bounded(&beside, reading).with_context(failed)?);
     }
-    Ok((Policy::parse(text, &name, &catalog)?, catalog))
+    resolve_with(text, &name, files)
+}
+
+/// As [`resolve`], with the texts of the catalog files at hand.
+pub(crate) fn resolve_with(text: &str, name: &str, files: BTreeMap<String, String>) -> Result<Source> {
+    let mut catalog = Catalog::builtin();
+    // In the order of the policy: a later system replaces an earlier one of its name.
+    for file in Policy::catalog_files(text, name)? {
+        let beside = Path::new(name).parent().unwrap_or(Path::new("")).join(&file);
+        let text = files.get(&file).with_context(|| format!("the catalog file {file} is missing"))?;
+        catalog.add(Catalog::parse_system(text, &beside.to_string_lossy())?);
+    }
+    let policy = Policy::parse(text, name, &catalog)?;
+    Ok(Source { policy, text: text.to_owned(), catalog, files })
 }
 
 /// Reads the text of a policy file, or of a pipe: `portcullis apply <(generate)`.
-pub(crate) fn read_text(path: &Path) -> Result<String> {
-    read_bounded(path).with_context(|| format!("cannot read the policy {}", path.display()))
+pub(crate) fn read_text(path: &Path, reading: Reading) -> Result<String> {
+    read_bounded(path, reading).with_context(|| format!("cannot read the policy {}", path.display()))
 }
 
-fn read_bounded(path: &Path) -> Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-    anyhow::ensure!(text.len() as u64 <= MAX_BYTES, "it has more than the {MAX_BYTES} bytes that are read");
-    Ok(text)
+fn read_bounded(path: &Path, reading: Reading) -> Result<String> {
+    let bytes = match reading {
+        Reading::Anything => files::read(path, MAX_BYTES)?,
+        Reading::Trusted => files::read_trusted(path, MAX_BYTES)?,
+    };
+    String::from_utf8(bytes).context("it is no UTF-8 text")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::resolve;
+    use super::{Reading, resolve};
 
     const CATALOG: &str =
         "schema = 1\nsystem = \"mine\"\ntitle = \"Mine\"\n\n[[role]]\nname = \"web\"\ntitle = \"Web\"\n";
@@ -81,8 +100,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         std::fs::write(folder.path().join("mine.toml"), CATALOG).expect("file");
         let text = format!("version = 1\n{lines}[[interface]]\nname = \"eth0\"\nroles = [\"mine/web\"]\n");
-        match resolve(&text, &folder.path().join("policy.toml")) {
-            Ok((policy, _)) => Ok(policy.interfaces[0].bindings[0].role.clone()),
+        match resolve(&text, &folder.path().join("policy.toml"), Reading::Trusted) {
+            Ok(source) => Ok(source.policy.interfaces[0].bindings[0].role.clone()),
             Err(error) => Err(format!("{error:#}")),
         }
     }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{
     Outcome,
-    enforce::{Detach, Enforcing, Guard, Step},
+    enforce::{Detach, Enforcing, Guard, Step, good},
     table::table,
 };
 use crate::{
@@ -53,7 +53,8 @@ impl Rollback {
                 Some(Back { wanted, fresh }) => (wanted, Detach::Only(fresh)),
                 None => (earlier(roots)?, Detach::Others),
             };
-            Ok(Some(Step { wanted, not_after: None, detach }))
+            let good = good(&wanted);
+            Ok(Some(Step { wanted, not_after: None, detach, good }))
         })
     }
 

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     counters::Report,
+    daemon::{self, Answer, Request, Standing, ask},
     datapath::Mode,
     generation::{Beside, Known, Manifest, Pending, Roots, Stage, known},
     policy::Enforcement,
@@ -50,6 +51,15 @@ impl Status {
             let report = Report::new(&manifest, &totals);
             rows.push((program, manifest, report));
         }
+        // Enforcement needs no agent, and neither does this command.
+        let agent = match ask(&roots.state, Request::Status) {
+            Ok(Some(Answer::Status(agent))) => Some(agent),
+            Ok(_) => None,
+            Err(error) => {
+                troubles.push(format!("{error:#}"));
+                None
+            }
+        };
         if self.json {
             let interfaces: Vec<_> = rows
                 .iter()
@@ -65,16 +75,16 @@ impl Status {
                     })
                 })
                 .collect();
-            serde_json::to_writer_pretty(
-                &mut out,
-                &serde_json::json!({ "schema": 1, "interfaces": interfaces, "without_manifest": lost, "without_interface": astray }),
-            )?;
+            let status = serde_json::json!({
+                "schema": 1, "interfaces": interfaces,
+                "without_manifest": lost, "without_interface": astray, "agent": agent,
+            });
+            serde_json::to_writer_pretty(&mut out, &status)?;
             writeln!(out)?;
             return Ok(Outcome::Done);
         }
         if rows.is_empty() && troubles.is_empty() {
             writeln!(out, "no interface is enforced; `portcullis apply POLICY` begins")?;
-            return Ok(Outcome::Done);
         }
         if !rows.is_empty() {
             let header =
@@ -112,6 +122,9 @@ impl Status {
         }
         for trouble in troubles {
             writeln!(out, "{trouble}")?;
+        }
+        if let Some(agent) = agent {
+            describe(&mut out, &agent)?;
         }
         Ok(Outcome::Done)
     }
@@ -162,4 +175,31 @@ fn left(manifest: &Manifest) -> Option<std::time::Duration> {
         Stage::Trial { left, .. } => Some(left),
         Stage::Ended | Stage::Shadow => None,
     }
+}
+
+/// What the agent does, and what it could not do.
+fn describe(out: &mut impl std::io::Write, agent: &daemon::Status) -> std::io::Result<()> {
+    let daemon::Status { pid, uptime, policy, refused, interfaces } = agent;
+    let uptime = match uptime {
+        0..60 => format!("{uptime} s"),
+        60..3600 => format!("{} min", uptime / 60),
+        3600..172_800 => format!("{} h", uptime / 3600),
+        _ => format!("{} days", uptime / 86400),
+    };
+    writeln!(out, "agent: process {pid} follows {policy}, running for {uptime}")?;
+    for watched in interfaces {
+        let name = &watched.interface;
+        match watched.standing {
+            Standing::Protected => {}
+            Standing::Awaited => writeln!(out, "{name}: not there yet; protected when it appears")?,
+            Standing::Unprotected => {
+                let why = watched.error.as_deref().unwrap_or("it was detached by hand");
+                writeln!(out, "{name}: NOT PROTECTED: {why}")?;
+            }
+        }
+    }
+    if let Some(error) = refused {
+        writeln!(out, "the policy file is refused as it is now, the one before it goes on: {error}")?;
+    }
+    Ok(())
 }

@@ -39,7 +39,7 @@ pub(super) fn lines(table: &Table) -> String {
 }
 
 /// A number of things: `1 rule`, `2 rules`.
-pub(super) fn counted(count: usize, thing: &str) -> String {
+pub(crate) fn counted(count: usize, thing: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {thing}{s}")
 }

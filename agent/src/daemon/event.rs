@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::{counters::Report, datapath::Mode, policy::Enforcement};
+use crate::{counters::Report, datapath::Mode, generation::Manifest, policy::Enforcement};
 
 /// Something that happened.
 #[derive(Debug, Serialize)]
@@ -26,12 +26,34 @@ pub(super) enum Event<'a> {
     },
     /// An interface is not enforced any more.
     Detached { interface: &'a str },
+    /// The policy names an interface that is not there; it is protected when it appears.
+    Awaited { interface: &'a str },
+    /// An interface that was protected is gone.
+    Vanished { interface: &'a str },
+    /// An interface that was protected has another name now.
+    Renamed { interface: &'a str, to: &'a str },
+    /// An interface is there and could not be protected; it is tried again.
+    Unprotected { interface: &'a str, error: &'a str },
     /// A policy was refused; the one before it goes on.
     Refused { error: String },
     /// What is counted.
     Counters { counters: &'a Report },
     /// The agent stops; enforcement stays.
     Stopped,
+}
+
+impl<'a> Event<'a> {
+    /// A generation that is in place.
+    pub(super) fn applied(manifest: &'a Manifest) -> Self {
+        Self::Applied {
+            interface: &manifest.interface,
+            generation: manifest.generation,
+            rules: manifest.rules.len(),
+            mode: manifest.mode,
+            xdp: manifest.xdp,
+            fallback: manifest.fallback.as_deref(),
+        }
+    }
 }
 
 /// Prints an event with the time, in seconds since 1970 UTC.

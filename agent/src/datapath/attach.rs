@@ -36,6 +36,7 @@ use super::{
     pins::Pins,
     second::{self, Differing},
 };
+use crate::files;
 
 /// How XDP is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -68,8 +69,9 @@ pub enum Standing {
     Absent,
     /// A generation, whose ingress program has this kernel identifier.
     Attached(u32),
-    /// A generation was attached, but its interface is gone, or has another name now.
-    Astray,
+    /// A generation was attached, whose ingress program has this identifier, but its interface is gone,
+    /// or has another name now.
+    Astray(u32),
 }
 
 /// An egress program that is attached, and ends with this where it hangs on a link, unless
@@ -151,7 +153,7 @@ impl Attachment {
             Some(link) if self.index().is_ok_and(|index| index == link.interface) => {
                 Standing::Attached(link.program)
             }
-            Some(_) => Standing::Astray,
+            Some(link) => Standing::Astray(link.program),
         })
     }
 
@@ -163,7 +165,7 @@ impl Attachment {
     pub fn program(&self) -> Result<Option<u32>, DatapathError> {
         Ok(match self.standing()? {
             Standing::Attached(program) => Some(program),
-            Standing::Absent | Standing::Astray => None,
+            Standing::Absent | Standing::Astray(_) => None,
         })
     }
 
@@ -229,6 +231,26 @@ impl Attachment {
             // Dropped with `programs`, should it have been attached after all.
             _ => Ok(Mode::Generic),
         }
+    }
+
+    /// What the interface that the ingress link stands on is called, where that is another name by now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::standing`].
+    pub fn other_name(&self) -> Result<Option<String>, DatapathError> {
+        let link = self.link(&self.pins.ingress())?;
+        let name = link.and_then(|link| if_indextoname(link.interface).ok()?.into_string().ok());
+        Ok(name.filter(|name| *name != self.interface))
+    }
+
+    /// Moves the pins of an interface that is called `to` now.
+    ///
+    /// # Errors
+    ///
+    /// Where the BPF file system refuses.
+    pub fn rename(&self, to: &str) -> Result<(), DatapathError> {
+        self.pins.rename(to)
     }
 
     /// Removes the programs, their counters and, with the last interface, the flows. Gives whether
@@ -404,7 +426,17 @@ pub fn interfaces() -> Vec<String> {
 
 fn pin(link: FdLink, path: &Path) -> Result<(), DatapathError> {
     // Dropping the handle leaves the pin, and with it the attachment.
-    link.pin(path).map(drop).map_err(|error| DatapathError::bpf(format!("pin {}", path.display()), &error))
+    link.pin(path).map_err(|error| DatapathError::bpf(format!("pin {}", path.display()), &error))?;
+    owned(path)
+}
+
+/// Gives a new pin to the owner of its folder.
+pub(super) fn owned(path: &Path) -> Result<(), DatapathError> {
+    files::take_owner_of_folder(path).map_err(|source| DatapathError::File {
+        what: "change the owner of",
+        path: path.into(),
+        source,
+    })
 }
 
 fn exists(path: &Path) -> Result<bool, DatapathError> {
@@ -415,7 +447,7 @@ fn exists(path: &Path) -> Result<bool, DatapathError> {
     }
 }
 
-fn remove(path: &Path) -> Result<(), DatapathError> {
+pub(super) fn remove(path: &Path) -> Result<(), DatapathError> {
     fs::remove_file(path).map_err(|source| DatapathError::File { what: "remove", path: path.into(), source })
 }
 

@@ -48,13 +48,27 @@ pub enum DatapathError {
     },
     /// No bpffs where pins are to be kept.
     #[error(
-        "{path} is no BPF file system and cannot be made one: {source}; mount it with `mount -t bpf bpf {path}`"
+        "{path} is no BPF file system: {source}; mount one with `mount -t bpf bpf {path}`, or name another folder with --bpffs"
     )]
     NoBpffs {
         /// Where it is looked for.
         path: PathBuf,
         /// Why it could not be mounted.
         source: io::Error,
+    },
+    /// A pinned map of another build.
+    #[error(
+        "{path} is shaped otherwise than this build expects: key, value and entries are {}, not {}; \
+         `portcullis detach --all` removes it, then apply the policy again",
+        shape(.found), shape(.expected)
+    )]
+    Shape {
+        /// The map's pin.
+        path: PathBuf,
+        /// Bytes of a key, bytes of a value, and number of entries, as this build has them.
+        expected: [u32; 3],
+        /// As the pinned map has them.
+        found: [u32; 3],
     },
     /// A file operation on the BPF file system.
     #[error("cannot {what} {path}: {source}")]
@@ -93,6 +107,10 @@ pub enum DatapathError {
 
 fn nearest(known: &[String]) -> String {
     if known.is_empty() { String::new() } else { format!("; there are: {}", known.join(", ")) }
+}
+
+fn shape([key, value, entries]: &[u32; 3]) -> String {
+    format!("{key} bytes, {value} bytes and {entries}")
 }
 
 impl DatapathError {

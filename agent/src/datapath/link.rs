@@ -1,15 +1,15 @@
-//! Pinned link -> what it is attached to now, and another program in its place.
+//! Pinned link -> what it is attached to now, and another program in its place; loaded program -> a new link.
 //!
 //! A link outlives its interface, and follows it when it is renamed. The library does not tell which
-//! interface a link is on, and swaps programs without naming the one that it expects to find, so the
-//! kernel is asked here.
+//! interface a link is on, swaps programs without naming the one that it expects to find, and makes links
+//! only for programs that it has just loaded, so the kernel is asked here.
 
 use std::{
     ffi::CString,
     io,
     mem::{offset_of, size_of},
     os::{
-        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
@@ -17,16 +17,42 @@ use std::{
 
 use libc::c_long;
 
+use super::Mode;
+
 /// Commands of bpf(2) (`enum bpf_cmd` of include/uapi/linux/bpf.h).
+const BPF_OBJ_PIN: c_long = 6;
 const BPF_OBJ_GET: c_long = 7;
 const BPF_PROG_GET_FD_BY_ID: c_long = 13;
 const BPF_OBJ_GET_INFO_BY_FD: c_long = 15;
+const BPF_LINK_CREATE: c_long = 28;
 const BPF_LINK_UPDATE: c_long = 29;
 
 /// Update only where the link has the program that is named (include/uapi/linux/bpf.h).
 const BPF_F_REPLACE: u32 = 1 << 2;
 
-/// The part of `union bpf_attr` that `BPF_OBJ_GET` reads.
+/// Where a link attaches (`enum bpf_attach_type` of include/uapi/linux/bpf.h).
+const BPF_XDP: u32 = 37;
+const BPF_TCX_EGRESS: u32 = 47;
+/// Behind all others: `BPF_F_AFTER` there, without another link to stand behind.
+const BPF_F_AFTER: u32 = 1 << 4;
+/// `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE` of include/uapi/linux/if_link.h.
+const SKB_MODE: u32 = 1 << 1;
+const DRV_MODE: u32 = 1 << 2;
+
+/// The part of `union bpf_attr` that `BPF_LINK_CREATE` reads for XDP and TCX.
+#[repr(C)]
+#[derive(Default)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+    tcx_relative: u32,
+    _padding: u32,
+    tcx_expected_revision: u64,
+}
+
+/// The part of `union bpf_attr` that `BPF_OBJ_PIN` and `BPF_OBJ_GET` read.
 #[repr(C)]
 struct ObjectPath {
     pathname: u64,
@@ -122,15 +148,42 @@ pub(super) fn program(id: u32) -> io::Result<OwnedFd> {
     descriptor(BPF_PROG_GET_FD_BY_ID, &mut ProgramId { prog_id: id, next_id: 0, open_flags: 0 })
 }
 
-fn number(fd: &OwnedFd) -> u32 {
-    fd.as_raw_fd().unsigned_abs()
-}
-
 /// A command that makes a file descriptor.
 fn descriptor<T>(command: c_long, attributes: &mut T) -> io::Result<OwnedFd> {
     let fd = bpf(command, attributes)?;
     // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Attaches an XDP program to the interface with this number; the link ends with the descriptor.
+pub(super) fn attach_ingress(program: &impl AsFd, interface: u32, mode: Mode) -> io::Result<OwnedFd> {
+    let flags = match mode {
+        Mode::Native => DRV_MODE,
+        Mode::Generic => SKB_MODE,
+    };
+    create(program, interface, BPF_XDP, flags)
+}
+
+/// As [`attach_ingress`], for a TCX program on the interface's egress.
+pub(super) fn attach_egress(program: &impl AsFd, interface: u32) -> io::Result<OwnedFd> {
+    create(program, interface, BPF_TCX_EGRESS, BPF_F_AFTER)
+}
+
+fn create(program: &impl AsFd, target_ifindex: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
+    let prog_fd = number(program);
+    let mut link = LinkCreate { prog_fd, target_ifindex, attach_type, flags, ..LinkCreate::default() };
+    descriptor(BPF_LINK_CREATE, &mut link)
+}
+
+/// Gives a link a name on the BPF file system; it lasts as long as the name.
+pub(super) fn pin(link: &OwnedFd, path: &Path) -> io::Result<()> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let pathname = name.as_ptr().addr() as u64;
+    bpf(BPF_OBJ_PIN, &mut ObjectPath { pathname, bpf_fd: number(link), file_flags: 0 }).map(drop)
+}
+
+fn number(descriptor: &impl AsFd) -> u32 {
+    descriptor.as_fd().as_raw_fd().unsigned_abs()
 }
 
 /// One call of bpf(2); gives what it returns.

@@ -1,6 +1,6 @@
 //! Tables -> programs in the kernel, loaded and verified but attached nowhere.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::HashMap, sync::LazyLock, time::Duration};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, TestRun as _,
@@ -141,13 +141,19 @@ impl Programs {
             let shared =
                 Pins::SHARED_MAPS.iter().filter(|name| !options.uncounted || **name != map::COUNTERS);
             for name in shared {
-                loader.map_pin_path(*name, Cow::Owned(pins.map(name)));
+                loader.map_pin_path(name, Cow::Owned(pins.map(name)));
             }
             if second.what == abi::second::SHADOW {
                 loader.map_pin_path(map::DIFFERENCES, Cow::Owned(pins.map(map::DIFFERENCES)));
             }
         }
+        if let Some(pins) = pins {
+            pins.ensure_shapes(|name| shape(name, options.flows))?;
+        }
         let mut ebpf = loader.load(OBJECT).map_err(|error| load_error(&error))?;
+        if let Some(pins) = pins {
+            pins.own_maps()?;
+        }
         fill::more(&mut ebpf, &more)?;
         fill::second(&mut ebpf, &second.classes)?;
         program::<Xdp>(&mut ebpf, abi::INGRESS_PROGRAM)?
@@ -283,6 +289,19 @@ pub(super) fn map_of<'a>(
         what: format!("find the map `{name}`"),
         reason: "not in the object".into(),
     })
+}
+
+/// Bytes of a key, bytes of a value, and entries of a map that is pinned; `None` where the object has no such
+/// map.
+fn shape(name: &str, flows: Flows) -> Option<[u32; 3]> {
+    static SHAPES: LazyLock<HashMap<String, [u32; 3]>> = LazyLock::new(|| {
+        let maps = aya_obj::Object::parse(OBJECT).map(|object| object.maps).unwrap_or_default();
+        let shape = |map: &aya_obj::Map| [map.key_size(), map.value_size(), map.max_entries()];
+        maps.iter().map(|(name, map)| (name.clone(), shape(map))).collect()
+    });
+    let [key, value, entries] = *SHAPES.get(name)?;
+    let chosen = matches!(name, map::FLOWS4 | map::FLOWS6);
+    Some([key, value, if chosen { flows.entries } else { entries }])
 }
 
 /// The headers of what a DHCP client asks: Ethernet and IPv4 or IPv6 with UDP from the client's port to

@@ -13,16 +13,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aya::maps::MapInfo;
 use nix::{
+    errno::Errno,
     mount::{MsFlags, mount},
-    sys::statfs::{FsType, statfs},
+    sys::statfs::{FsType, Statfs, statfs},
 };
 use portcullis_common::abi::{self, map};
 
 use super::DatapathError;
+use crate::files;
 
 /// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: FsType = FsType(0xcafe_4a11_u32 as _);
+
+/// Folders below the BPF file system: `portcullis`, the version, the interface.
+const DEPTH: usize = 3;
 
 /// The pins of one interface.
 #[derive(Clone, Debug)]
@@ -99,8 +105,56 @@ impl Pins {
 
     /// Makes the directories.
     pub(super) fn create(&self) -> Result<(), DatapathError> {
-        fs::create_dir_all(&self.own).map_err(|source| DatapathError::File {
-            what: "make",
+        for path in self.own.ancestors().take(DEPTH).collect::<Vec<_>>().into_iter().rev() {
+            let made = match fs::create_dir(path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                other => other.and_then(|()| files::take_owner_of_folder(path)),
+            };
+            made.map_err(|source| DatapathError::File { what: "make", path: path.into(), source })?;
+        }
+        Ok(())
+    }
+
+    /// Refuses pinned maps that are shaped otherwise than this build expects: the library would open them,
+    /// and what reads and writes them would misread them. `expected` gives key size, value size and
+    /// number of entries of a map by its name.
+    pub(super) fn ensure_shapes(
+        &self,
+        expected: impl Fn(&str) -> Option<[u32; 3]>,
+    ) -> Result<(), DatapathError> {
+        for name in Self::SHARED_MAPS {
+            let path = self.map(name);
+            if !path.exists() {
+                continue;
+            }
+            let info = MapInfo::from_pin(&path)
+                .map_err(|error| DatapathError::bpf(format!("open {}", path.display()), &error))?;
+            let found = [info.key_size(), info.value_size(), info.max_entries()];
+            if let Some(expected) = expected(name).filter(|expected| *expected != found) {
+                return Err(DatapathError::Shape { path, expected, found });
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives what was pinned just now to the owner of its folder.
+    pub(super) fn own_maps(&self) -> Result<(), DatapathError> {
+        for name in Self::SHARED_MAPS {
+            let path = self.map(name);
+            missing_is_fine(files::take_owner_of_folder(&path)).map_err(|source| DatapathError::File {
+                what: "change the owner of",
+                path,
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Moves the interface's own pins to another name, in place of those that lie there.
+    pub(super) fn rename(&self, to: &str) -> Result<(), DatapathError> {
+        Self { shared: self.shared.clone(), own: self.shared.join(file_name(to)) }.remove()?;
+        fs::rename(&self.own, self.shared.join(file_name(to))).map_err(|source| DatapathError::File {
+            what: "rename",
             path: self.own.clone(),
             source,
         })
@@ -157,18 +211,34 @@ fn missing_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Makes sure that a BPF file system is mounted at `path`, as bpftool does; systemd mounts it at boot
-/// on most hosts. Gives whether it had to be mounted.
+/// Whether a file system is one of BPF's.
+pub(crate) fn is_bpffs(info: &Statfs) -> bool {
+    info.filesystem_type() == BPF_FS_MAGIC
+}
+
+/// Where the kernel has a folder for the BPF file system (kernel/bpf/inode.c makes it in sysfs).
+const KERNELS_OWN: &str = "/sys/fs/bpf";
+
+/// Makes sure that a BPF file system is mounted at `path`. It is mounted where the kernel has a folder for
+/// it, as bpftool does and systemd did at boot; never over a folder that may be meant for something else.
+/// Gives whether it had to be mounted.
 ///
 /// # Errors
 ///
 /// Where it is missing and cannot be mounted.
 pub fn ensure_bpffs(path: &Path) -> Result<bool, DatapathError> {
-    if statfs(path).is_ok_and(|info| info.filesystem_type() == BPF_FS_MAGIC) {
-        return Ok(false);
+    match statfs(path).as_ref().map(is_bpffs) {
+        Ok(true) => return Ok(false),
+        // Whether it is there cannot be seen: mounting would not help either.
+        Err(Errno::EACCES) => return Err(DatapathError::Permission { what: "reading what is enforced" }),
+        Ok(false) | Err(_) => {}
     }
     let failed = |source: io::Error| DatapathError::NoBpffs { path: path.into(), source };
-    fs::create_dir_all(path).map_err(failed)?;
+    if path != Path::new(KERNELS_OWN) {
+        return Err(failed(io::Error::other(
+            "nothing is mounted over a folder that may be meant for something else",
+        )));
+    }
     mount(Some("bpf"), path, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
         .map_err(|errno| failed(errno.into()))?;
     Ok(true)

@@ -8,7 +8,7 @@ use super::{
     manifest::{Manifest, Slotted},
     prepare::{ApplyOptions, ApplyStage},
     slots::{Assignment, assign},
-    store::{Roots, active},
+    store::{Roots, last},
     wanted::WantedInterface,
 };
 use crate::{
@@ -52,7 +52,7 @@ impl Candidate {
     /// Where the state cannot be read, or the rules do not fit.
     pub fn new(roots: &Roots, wanted: &WantedInterface, options: ApplyOptions) -> Result<Self, ApplyError> {
         let name = &wanted.name;
-        let previous = active(roots, name)?;
+        let previous = last(roots, name)?;
         let Assignment { slots, retired, reused } = assign(&wanted.rules.rules, previous.as_ref())
             .map_err(|source| ApplyError::Slots { interface: name.clone(), source })?;
         let Compiled { tables, reachable } = compiled(name, &wanted.rules, &slots)?;

@@ -207,10 +207,10 @@ fn staged(manifest: Manifest, previous: Option<&Manifest>, stage: ApplyStage) ->
     }
 }
 
-/// Removes what a failed first generation has pinned; a later one leaves the active one alone. Gives
-/// the error back.
+/// Removes what a failed first generation has pinned; a later one leaves the active one alone, and what
+/// an interface that is gone has counted. Gives the error back.
 pub(super) fn abandon(attachment: &Attachment, error: DatapathError) -> DatapathError {
-    if matches!(attachment.program(), Ok(None)) {
+    if matches!(attachment.standing(), Ok(Standing::Absent)) {
         // The error that led here is the one to tell.
         let _ = attachment.detach();
     }
@@ -226,7 +226,7 @@ impl Prepared<'_> {
     /// Gives up: removes what first generations have pinned; they will not be attached.
     pub fn abandon(&self) {
         for generation in &self.generations {
-            if generation.is_first() {
+            if matches!(generation.attachment.standing(), Ok(Standing::Absent)) {
                 // Whatever led here is what to tell.
                 let _ = generation.attachment.detach();
             }

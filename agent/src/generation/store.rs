@@ -8,7 +8,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     thread,
@@ -22,13 +22,21 @@ use super::{
     beside::now,
     manifest::{Manifest, SCHEMA},
 };
-use crate::datapath::{Attachment, DatapathError, Pins, Standing};
+use crate::{
+    datapath::{Attachment, DatapathError, Pins, Standing},
+    files::{self, FileError},
+};
+
+/// Largest manifest that is read: every slot in use takes about a third of it.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// The folders that everything durable lives in.
 #[derive(Clone, Debug)]
 pub struct Roots {
     /// Manifests and the lock; lost at boot, as the kernel's objects are.
     pub state: PathBuf,
+    /// The last known good policy; outlasts a boot.
+    pub lasting: PathBuf,
     /// Where the BPF file system is mounted.
     pub bpffs: PathBuf,
 }
@@ -75,6 +83,15 @@ pub struct Lock(#[allow(dead_code, reason = "held, not read")] Flock<File>);
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Roots {
+    /// Makes the state folder where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// Where that is not possible.
+    pub fn create_state(&self) -> Result<(), StoreError> {
+        make_private(&self.state)
+    }
+
     /// Takes the lock; waits for two seconds where somebody holds it.
     ///
     /// # Errors
@@ -86,6 +103,8 @@ impl Roots {
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(|source| StoreError::File { what: "open", path: path.clone(), source })?;
+        let owned = files::take_owner_of_folder(&path);
+        owned.map_err(|source| StoreError::File { what: "open", path: path.clone(), source })?;
         let deadline = Instant::now() + LOCK_PATIENCE;
         let mut file = file;
         loop {
@@ -156,6 +175,35 @@ impl Roots {
         let _ = fs::remove_dir(self.folder(interface));
     }
 
+    /// Takes what an interface has along to its new name: links, counters and manifests. What another
+    /// interface of that name left behind is removed.
+    ///
+    /// # Errors
+    ///
+    /// Where the pins or the state folder cannot be moved.
+    pub fn rename(&self, _lock: &Lock, from: &str, to: &str) -> Result<(), StoreError> {
+        self.forget(to)?;
+        self.attachment(from).rename(to)?;
+        let (from, to) = (self.folder(from), self.folder(to));
+        fs::rename(&from, to).map_err(|source| StoreError::File { what: "rename", path: from, source })
+    }
+
+    /// Takes along what interfaces have that were renamed to one that is `covered`: their links follow them,
+    /// and would keep new ones away. Where the new name has something of its own, that stays.
+    ///
+    /// # Errors
+    ///
+    /// Where something cannot be read or moved.
+    pub fn follow_renames(&self, lock: &Lock, covered: impl Fn(&str) -> bool) -> Result<(), StoreError> {
+        for from in self.interfaces()? {
+            let Some(to) = self.attachment(&from).other_name()?.filter(|to| covered(to)) else { continue };
+            if !matches!(self.attachment(&to).standing()?, Standing::Attached(_)) {
+                self.rename(lock, &from, &to)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets an interface.
     pub(super) fn forget(&self, interface: &str) -> Result<(), StoreError> {
         let path = self.folder(interface);
@@ -207,7 +255,7 @@ pub fn known(roots: &Roots, interface: &str) -> Result<Known, StoreError> {
     loop {
         let program = match standing {
             Standing::Absent => return Ok(Known::Nothing),
-            Standing::Astray => return Ok(Known::Astray),
+            Standing::Astray(_) => return Ok(Known::Astray),
             Standing::Attached(program) => program,
         };
         match read_manifest(&roots.manifest(interface, program)) {
@@ -242,6 +290,23 @@ pub fn active(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreE
     })
 }
 
+/// The manifest that the next generation goes on from: that of the active one, or of the last before the
+/// interface was removed or renamed.
+///
+/// # Errors
+///
+/// As [`known`].
+pub(super) fn last(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreError> {
+    match roots.attachment(interface).standing()? {
+        Standing::Astray(program) => match read_manifest(&roots.manifest(interface, program)) {
+            // Then nobody knows what its counters stood for.
+            Err(StoreError::Manifest { .. }) => Ok(None),
+            other => other,
+        },
+        Standing::Absent | Standing::Attached(_) => active(roots, interface),
+    }
+}
+
 /// The manifest in a file; `None` where there is none.
 pub(super) fn read_manifest(path: &Path) -> Result<Option<Manifest>, StoreError> {
     /// What every form has; only this is read of one that may be foreign.
@@ -249,12 +314,15 @@ pub(super) fn read_manifest(path: &Path) -> Result<Option<Manifest>, StoreError>
     struct Form {
         schema: u32,
     }
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(StoreError::File { what: "read", path: path.into(), source }),
-    };
     let unreadable = |reason: String| StoreError::Manifest { path: path.into(), reason };
+    // Two or more folders below the state folder, whose owner is the agent's user.
+    let root = path.ancestors().find(|folder| folder.join("lock").exists()).unwrap_or(path);
+    let text = match files::read_kept(path, MAX_BYTES, root) {
+        Ok(text) => text,
+        Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(FileError::Io { what, path, source }) => return Err(StoreError::File { what, path, source }),
+        Err(error) => return Err(unreadable(error.to_string())),
+    };
     let damaged = |error: serde_json::Error| unreadable(error.to_string());
     let Form { schema } = serde_json::from_slice(&text).map_err(damaged)?;
     if schema != SCHEMA {
@@ -265,17 +333,17 @@ pub(super) fn read_manifest(path: &Path) -> Result<Option<Manifest>, StoreError>
 
 /// Writes a file whole or not at all: beside its place first, then in it.
 pub(super) fn write_whole(path: &Path, text: &[u8]) -> Result<(), StoreError> {
-    let new = path.with_extension("new");
-    let written = (|| {
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    })();
-    written.map_err(|source| StoreError::File { what: "write", path: path.into(), source })
+    files::write_private(path, text).map_err(|source| StoreError::File {
+        what: "write",
+        path: path.into(),
+        source,
+    })
 }
 
 pub(super) fn make_private(folder: &Path) -> Result<(), StoreError> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| StoreError::File { what: "make", path: folder.into(), source })
+    // From the outside to the inside: each takes the owner of the one around it.
+    let owned = made.and_then(|()| missing.into_iter().rev().try_for_each(files::take_owner_of_folder));
+    owned.map_err(|source| StoreError::File { what: "make", path: folder.into(), source })
 }

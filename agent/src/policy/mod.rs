@@ -8,6 +8,7 @@ mod file;
 mod problem;
 mod protocol;
 mod resolve;
+mod selection;
 
 pub use problem::{Place, Problem, Problems};
 
@@ -31,7 +32,7 @@ pub struct Policy {
 /// What one interface enforces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfacePolicy {
-    /// Name, as `eth0`.
+    /// Name, as `eth0`, or a pattern, as `eth*` ([`Policy::on`] tells which interfaces it stands for).
     pub name: String,
     /// Where the file names it.
     pub place: Place,

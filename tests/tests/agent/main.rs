@@ -1,7 +1,12 @@
 //! The agent: follows its policy file however it is changed, refuses what is not valid, and is not
 //! needed for what it has put in place. Real binary, real sockets, each test in a lab of its own.
 
+mod boot;
+mod control;
 mod following;
+mod interfaces;
+mod rights;
+mod service;
 mod stopping;
 mod streaming;
 
@@ -49,6 +54,11 @@ impl Edge {
         let servers = [443, 8080].into_iter().map(serve).collect::<Result<_>>()?;
         let operator = Operator::new(&lab)?;
         Ok(Some(Self { _servers: servers, neighbour, operator, lab }))
+    }
+
+    /// Connects the host to a new neighbour, after its interface was made anew.
+    fn reconnect(&self) -> Result<Namespace> {
+        self.lab.connect("edge0", "far0")
     }
 
     /// Starts the agent on the lab's policy file and waits for its first generation.

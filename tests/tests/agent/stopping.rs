@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt as _;
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
-use portcullis_tests::{operator::Operator, running::Running};
+use portcullis_tests::running::Running;
 
 use crate::{Edge, opening};
 
@@ -54,11 +54,14 @@ fn a_first_policy_that_is_not_valid_ends_the_agent() -> Result<()> {
 #[test]
 fn an_agent_that_cannot_enforce_ends_and_says_why() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
-    edge.operator.policy(&opening(443).replace("edge0", "edge7"))?;
-    let path = Operator::policy_path();
-    let command = edge.operator.command(&["agent", "--policy", path.to_str().expect("text")]);
-    let mut agent = Running::start(command);
-    agent.complaint(|line| line.contains("there is no interface `edge7` here; there are: edge0"));
+    let path = edge.operator.policy(&opening(443))?;
+    let path = path.to_str().expect("text");
+    // Somebody else's program is on the interface.
+    let other = ["/mnt/bpf/other", "/mnt/other"];
+    std::fs::create_dir(other[0])?;
+    edge.operator.run(&["apply", path, "--bpffs", other[0], "--state", other[1]]).exits(0);
+    let mut agent = Running::start(edge.operator.command(&["agent", "--policy", path]));
+    agent.complaint(|line| line.contains("another XDP program is attached to `edge0`"));
     assert_eq!(agent.end().code(), Some(1));
     Ok(())
 }

@@ -148,6 +148,7 @@ fn another_tools_program_is_left_alone() -> Result<()> {
 
 /// Attaches a program as another tool would, whose links are kept elsewhere.
 fn occupy(interface: &str) -> Result<Attachment> {
+    fs::create_dir(Lab::bpffs().join("other"))?;
     let attachment = Attachment::new(interface, Pins::new(&Lab::bpffs().join("other"), interface));
     attachment.prepare(false)?;
     let load = || Programs::load(&Tables::deny_all(), &LoadOptions::default(), Some(attachment.pins()));
@@ -223,7 +224,7 @@ fn while_another_command_holds_the_lock_nothing_changes() -> Result<()> {
     let edge = Edge::new(lab)?;
     applied(&edge.operator, &web());
     let before = enforced(&edge.operator);
-    let roots = Roots { state: Operator::state(), bpffs: Lab::bpffs() };
+    let roots = Roots { state: Operator::state(), lasting: Operator::lasting(), bpffs: Lab::bpffs() };
     let lock = roots.lock()?;
     let sentence = "another portcullis command is changing the policy";
     edge.operator.apply(&policy(&[interface("edge0", &[])])).exits(1).complains(sentence);

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod apply;
+mod doctor;
 mod guard;
 mod plan;
 mod recovery;

@@ -155,7 +155,9 @@ fn status_tells_what_is_enforced_where() -> Result<()> {
     let empty = edge.operator.run(&["status", "--json"]).exits(0).json();
     assert_eq!(
         empty,
-        serde_json::json!({ "schema": 1, "interfaces": [], "without_manifest": [], "without_interface": [] })
+        serde_json::json!({
+            "schema": 1, "interfaces": [], "without_manifest": [], "without_interface": [], "agent": null
+        })
     );
 
     applied(&edge.operator, &policy(&[observed("edge0", &[allow("web", "tcp", "443")])]));

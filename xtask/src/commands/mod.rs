@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod debian;
 pub(crate) mod fuzz;
 pub(crate) mod launch;
+pub(crate) mod package;
 pub(crate) mod setup;
 pub(crate) mod soak;
 pub(crate) mod test;

@@ -1,14 +1,12 @@
 //! `cargo xtask test`: everything that has to hold before a change is merged.
 
-use std::process::Command;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use xtask::places::TOOLS_VARIABLE;
 
 use crate::commands::{check, debian, setup, vm};
-use crate::journal::{Journal, output_of};
+use crate::journal::Journal;
 use crate::privilege::{Privilege, SUDO};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, host, in_variables};
 
 /// Sets up, checks, and runs every test.
 pub(crate) fn run(workspace: &Workspace, without_kernel: bool) -> Result<()> {
@@ -54,15 +52,7 @@ pub(crate) fn as_root(workspace: &Workspace) -> Result<Command> {
     // root's cache folder is another one.
     tests.env(TOOLS_VARIABLE, &workspace.places.tools);
     if Privilege::find(&workspace.places, "kernel tests run")? == Privilege::Sudo {
-        tests.env(format!("CARGO_TARGET_{}_RUNNER", host()?), SUDO.join(" "));
+        tests.env(format!("CARGO_TARGET_{}_RUNNER", in_variables(&host()?)), SUDO.join(" "));
     }
     Ok(tests)
-}
-
-/// The host's target triple, as cargo writes it in the names of variables.
-fn host() -> Result<String> {
-    let version = output_of(Command::new("rustc").arg("-vV"))?;
-    let triple =
-        version.lines().find_map(|line| line.strip_prefix("host: ")).context("`rustc -vV` names no host")?;
-    Ok(triple.to_uppercase().replace(['-', '.'], "_"))
 }

@@ -1,0 +1,236 @@
+//! The agent's knowledge and its deeds: what is enforced where, and what to do when the policy or the
+//! interfaces change.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use tokio::sync::oneshot;
+
+use super::{
+    Settings,
+    control::Answer,
+    event::{Event, emit},
+    follow::Unprotected,
+    kernel_log::KernelLog,
+    links::{LinkWatch, Present},
+};
+use crate::{
+    cli::{Reading, Source, read_policy_text, resolve_policy},
+    datapath::{DatapathError, Kept, chain},
+    generation::{ApplyError, ApplyOptions, Lock, Roots, StoreError, detach, prepare},
+    last_good::LastGood,
+    policy::{Policy, Problems},
+};
+
+/// What passes by itself, as another command that holds the lock, is waited for so long, and looked at as
+/// often.
+const PATIENCE: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(50);
+pub(super) struct Agent<'a> {
+    pub(super) roots: &'a Roots,
+    pub(super) settings: &'a Settings,
+    pub(super) links: &'a LinkWatch,
+    /// What was last read from the policy's file, whether it was applied or refused.
+    pub(super) tried: Result<String, String>,
+    pub(super) enforced: Option<Source>,
+    /// Why the file, as it is now, is refused.
+    pub(super) refused: Option<String>,
+    /// Whoever waits to be told what came of a reload.
+    pub(super) asking: Vec<oneshot::Sender<Answer>>,
+    pub(super) started: Instant,
+    /// When a reload that something passing stopped is tried again, and when it is given up.
+    pub(super) again: Option<(Instant, Instant)>,
+    /// The interfaces that this agent has protected, as they were then.
+    pub(super) protected: Present,
+    pub(super) unprotected: BTreeMap<String, Unprotected>,
+    /// The programs of interfaces, for when they are made anew.
+    pub(super) kept: BTreeMap<String, Kept>,
+    /// Interfaces that only a pattern covers and that are gone, the one that went first in front.
+    pub(super) gone: VecDeque<String>,
+    pub(super) kernel_log: KernelLog,
+}
+
+impl<'a> Agent<'a> {
+    pub(super) fn new(roots: &'a Roots, settings: &'a Settings, links: &'a LinkWatch) -> Self {
+        Self {
+            roots,
+            settings,
+            links,
+            tried: Ok(String::new()),
+            enforced: None,
+            refused: None,
+            asking: Vec::new(),
+            started: Instant::now(),
+            again: None,
+            protected: Present::new(),
+            unprotected: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            gone: VecDeque::new(),
+            kernel_log: KernelLog::default(),
+        }
+    }
+
+    /// Applies the file for the first time.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        let text = read_policy_text(&self.settings.policy, Reading::Trusted)?;
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = self.apply(&text) {
+            if !passes(&error) || Instant::now() > deadline {
+                return Err(error);
+            }
+            std::thread::sleep(AGAIN);
+        }
+        self.tried = Ok(text);
+        Ok(())
+    }
+
+    /// Applies the file where it changed, or in any case if `asked`.
+    pub(super) fn reload(&mut self, asked: bool) -> Result<()> {
+        let read = read_policy_text(&self.settings.policy, Reading::Trusted);
+        let read = read.map_err(|error| chain(error.as_ref()));
+        if !asked && read == self.tried {
+            return Ok(());
+        }
+        let outcome = match &read {
+            Ok(text) => match self.apply(text) {
+                Err(error) if passes(&error) && self.waits_for_reload() => return Ok(()),
+                Err(error) => Err((error.is::<Problems>(), chain(error.as_ref()))),
+                Ok(()) => Ok(()),
+            },
+            Err(error) => Err((true, error.clone())),
+        };
+        self.again = None;
+        self.tried = read;
+        self.answer(&outcome);
+        self.refused = outcome.err().map(|(_, error)| error);
+        if let Some(error) = &self.refused {
+            log::error!("the policy was refused, the one before it goes on: {error}");
+            emit(&Event::Refused { error: error.clone() })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a reload that something passing stopped is still to be tried again, which is noted then.
+    fn waits_for_reload(&mut self) -> bool {
+        let now = Instant::now();
+        let (_, deadline) = *self.again.get_or_insert((now, now + PATIENCE));
+        self.again = Some((now + AGAIN, deadline));
+        now < deadline
+    }
+
+    /// Puts a policy in place of the one before it, on every interface.
+    fn apply(&mut self, text: &str) -> Result<()> {
+        let source = resolve_policy(text, &self.settings.policy, Reading::Trusted)?;
+        let policy = &source.policy;
+        let lock = self.roots.lock()?;
+        self.roots.follow_renames(&lock, |name| policy.covering(name).is_some())?;
+        let present = self.links.present()?;
+        let names: Vec<String> = present.keys().cloned().collect();
+        let mut here = policy.on(&names);
+        here.interfaces.retain(|entry| present.contains_key(&entry.name));
+        let absent: Vec<&str> = policy
+            .interfaces
+            .iter()
+            .filter(|entry| !entry.is_pattern() && !present.contains_key(&entry.name))
+            .map(|entry| entry.name.as_str())
+            .collect();
+        self.ensure_no_slip(policy, &present, &absent)?;
+
+        self.put(&lock, &here, &source, &present, ApplyOptions::default().learn)?;
+        for interface in self.roots.interfaces()? {
+            let kept = policy.covering(&interface).is_some_and(|entry| {
+                !entry.is_pattern() || present.contains_key(&interface) || self.gone.contains(&interface)
+            });
+            if !kept && detach(self.roots, &lock, &interface)? {
+                log::info!("{interface}: detached, as the policy does not name it any more");
+                emit(&Event::Detached { interface: &interface })?;
+            }
+        }
+        self.protected.retain(|name, _| policy.covering(name).is_some());
+        // Those of interfaces that are gone at the moment are of the policy before.
+        self.kept.retain(|name, _| here.interfaces.iter().any(|entry| entry.name == *name));
+        self.unprotected.clear();
+        for interface in absent {
+            log::warn!("{interface}: there is no such interface yet; it is protected when it appears");
+            emit(&Event::Awaited { interface })?;
+        }
+        let good = LastGood::now(&policy.file, text, &source.files);
+        if let Err(error) = good.keep(&self.roots.lasting) {
+            let lasting = self.roots.lasting.display();
+            log::warn!("the policy is in place, but is not kept for the next boot: {lasting}: {error}");
+        }
+        self.enforced = Some(source);
+        Ok(())
+    }
+
+    /// A name that is misspelt must not leave an interface without protection: a change that would
+    /// detach one is refused while it names another that is not there and was not named before.
+    fn ensure_no_slip(&self, policy: &Policy, present: &Present, absent: &[&str]) -> Result<()> {
+        let Some(before) = &self.enforced else { return Ok(()) };
+        let new =
+            absent.iter().find(|name| !before.policy.interfaces.iter().any(|entry| entry.name == **name));
+        let left = self.protected.keys().find(|name| policy.covering(name).is_none());
+        if let (Some(new), Some(left)) = (new, left) {
+            let known: Vec<&str> = present.keys().map(String::as_str).filter(|name| *name != "lo").collect();
+            bail!(
+                "there is no interface `{new}` here; there are: {}; and `{left}` would not be protected any \
+                 more: correct the name, or make the two changes one after the other",
+                known.join(", ")
+            );
+        }
+        Ok(())
+    }
+
+    /// Puts a policy of interfaces that are there in place.
+    pub(super) fn put(
+        &mut self,
+        lock: &Lock,
+        here: &Policy,
+        source: &Source,
+        present: &Present,
+        learn: Duration,
+    ) -> Result<()> {
+        let options = ApplyOptions { observe: false, learn, log_level: self.settings.kernel_log_level };
+        let prepared = prepare(self.roots, lock, here, &source.text, &source.catalog, options)?;
+        let (applied, error) = prepared.commit();
+        for mut generation in applied {
+            match generation.programs.keep(generation.manifest.xdp) {
+                Ok(kept) => drop(self.kept.insert(generation.manifest.interface.clone(), kept)),
+                // Then they are loaded once more.
+                Err(error) => log::debug!("{error}"),
+            }
+            let manifest = &generation.manifest;
+            let name = &manifest.interface;
+            log::info!("{name}: generation {} with {} rules", manifest.generation, manifest.rules.len());
+            emit(&Event::applied(manifest))?;
+            self.is_protected(&generation.manifest.interface, present);
+            if self.settings.kernel_log_level > 0 {
+                self.kernel_log.follow(generation);
+            }
+        }
+        error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    pub(super) fn is_protected(&mut self, interface: &str, present: &Present) {
+        if let Some(identity) = present.get(interface) {
+            self.protected.insert(interface.to_owned(), *identity);
+        }
+        self.unprotected.remove(interface);
+        self.gone.retain(|gone| gone != interface);
+    }
+}
+
+/// Whether what failed may go well a moment later: another command held the lock, or an interface went
+/// while it was looked at.
+fn passes(error: &anyhow::Error) -> bool {
+    let store = |error: &StoreError| matches!(error, StoreError::Locked(_));
+    match error.downcast_ref::<ApplyError>() {
+        Some(ApplyError::Store(error)) => store(error),
+        Some(ApplyError::Datapath { source, .. }) => matches!(source, DatapathError::NoInterface { .. }),
+        Some(_) => false,
+        None => error.downcast_ref::<StoreError>().is_some_and(store),
+    }
+}

@@ -1,0 +1,121 @@
+//! What the agent tells: answers to commands, a line for its service manager, counters.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+
+use super::{
+    agent::Agent,
+    control::{Answer, Asked, Request, Standing, Status, Watched},
+    event::{Event, emit},
+};
+use crate::{cli::counted, counters::Report, datapath::chain, generation::active};
+
+impl Agent<'_> {
+    /// Answers whoever asked for a reload.
+    pub(super) fn answer(&mut self, outcome: &Result<(), (bool, String)>) {
+        if self.asking.is_empty() {
+            return;
+        }
+        let mut applied = Vec::new();
+        for interface in self.protected.keys() {
+            if let Ok(Some(manifest)) = active(self.roots, interface) {
+                applied.push((interface.clone(), manifest.generation));
+            }
+        }
+        let refused = outcome.as_ref().err();
+        let answer = Answer::Reload {
+            applied,
+            error: refused.map(|(_, error)| error.clone()),
+            invalid: refused.is_some_and(|(invalid, _)| *invalid),
+        };
+        for asking in self.asking.drain(..) {
+            // Whoever asked may have lost patience.
+            let _ = asking.send(answer.clone());
+        }
+    }
+
+    /// Does what a command asks.
+    pub(super) fn asked(&mut self, (request, answer): Asked) -> Result<()> {
+        match request {
+            Request::Reload => {
+                self.asking.push(answer);
+                self.reload(true)
+            }
+            Request::Status => {
+                // Whoever asked may have lost patience.
+                let _ = answer.send(Answer::Status(self.status()?));
+                Ok(())
+            }
+        }
+    }
+
+    /// What is watched, and how it stands.
+    fn status(&self) -> Result<Status> {
+        let present = self.links.present()?;
+        let mut interfaces = Vec::new();
+        let policy = self.enforced.as_ref().map(|enforced| &enforced.policy);
+        let full = policy.iter().flat_map(|policy| &policy.interfaces).filter(|entry| !entry.is_pattern());
+        let names: BTreeSet<&str> =
+            present.keys().map(String::as_str).chain(full.map(|entry| entry.name.as_str())).collect();
+        for name in names.into_iter().filter(|name| self.covered(name)) {
+            let trouble = self.unprotected.get(name);
+            let standing = match (present.get(name), self.protected.get(name)) {
+                (None, _) => Standing::Awaited,
+                (there, known) if there == known && self.stands(name) => Standing::Protected,
+                _ => Standing::Unprotected,
+            };
+            let error = trouble.map(|trouble| trouble.error.clone());
+            interfaces.push(Watched { interface: name.to_owned(), standing, error });
+        }
+        Ok(Status {
+            pid: std::process::id(),
+            uptime: self.started.elapsed().as_secs(),
+            policy: self.settings.policy.display().to_string(),
+            refused: self.refused.clone(),
+            interfaces,
+        })
+    }
+
+    /// Whether something is attached to an interface; it may have been detached by hand.
+    fn stands(&self, interface: &str) -> bool {
+        matches!(self.roots.attachment(interface).program(), Ok(Some(_)))
+    }
+
+    /// One line for the service manager.
+    pub(super) fn summary(&self) -> String {
+        let mut text = format!("{} protected", counted(self.protected.len(), "interface"));
+        if !self.unprotected.is_empty() {
+            let names: Vec<&str> = self.unprotected.keys().map(String::as_str).collect();
+            text = format!("{text}, not protected: {}", names.join(", "));
+        }
+        if let Some(error) = &self.refused {
+            let first = error.lines().next().unwrap_or_default();
+            text = format!("{text}; the policy file is refused: {first}");
+        }
+        text
+    }
+
+    /// Prints the counters of every interface. What cannot be read now, as while another command
+    /// detaches, may be read at the next tick.
+    pub(super) fn stream(&self) -> Result<()> {
+        let interfaces = self.roots.interfaces().unwrap_or_else(|error| {
+            log::warn!("{error}");
+            Vec::new()
+        });
+        for interface in interfaces {
+            match self.report(&interface) {
+                Ok(Some(report)) => emit(&Event::Counters { counters: &report })?,
+                Ok(None) => {}
+                Err(error) => log::warn!("{interface}: {}", chain(error.as_ref())),
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, interface: &str) -> Result<Option<Report>> {
+        let Some(manifest) = active(self.roots, interface)? else { return Ok(None) };
+        let totals = self.roots.attachment(interface).totals(manifest.slots())?;
+        Ok(totals.map(|totals| Report::new(&manifest, &totals)))
+    }
+}

@@ -1,0 +1,133 @@
+//! What commands ask of the running agent.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+};
+
+use anyhow::Result;
+use portcullis_tests::{
+    draft::{allow, interface, policy},
+    operator::{Operator, Ran},
+};
+
+use crate::{Edge, opening};
+
+fn socket() -> std::path::PathBuf {
+    Operator::state().join("control.sock")
+}
+
+#[test]
+fn a_reload_is_answered_with_what_came_of_it() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    edge.operator.run(&["reload"]).exits(1).complains("no agent is running");
+    let mut agent = edge.agent(&opening(443), &[]);
+
+    edge.operator.run(&["reload"]).exits(0).prints("edge0: generation 2");
+    agent.event("applied");
+
+    // Whoever is quicker, the agent by itself or the command: the answer is that of the file as it is.
+    edge.operator.policy(&opening(8080))?;
+    edge.operator.run(&["reload"]).exits(0).prints("edge0: generation");
+    edge.assert_open(8080, 443);
+
+    edge.operator.policy(&opening(443).replace("tcp", "tpc"))?;
+    let said = edge.operator.run(&["reload"]).exits(2);
+    said.complains("the policy was refused, the one before it goes on").complains("policy.toml:8:12: `tpc`");
+    let said = edge.operator.run(&["status"]).exits(0).prints("the policy file is refused as it is now");
+    said.prints("`tpc` is no protocol");
+    edge.assert_open(8080, 443);
+
+    edge.operator.policy(&opening(443))?;
+    edge.operator.run(&["reload"]).exits(0);
+    edge.operator.run(&["status"]).exits(0).keeps_quiet_about("refused");
+    edge.assert_open(443, 8080);
+    Ok(())
+}
+
+#[test]
+fn status_tells_what_the_agent_watches() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let text = policy(&[interface("edge0", &[allow("open", "tcp", "443")]), interface("later0", &[])]);
+    let mut agent = edge.agent(&text, &[]);
+    agent.event("awaited");
+    let status = edge.operator.run(&["status", "--json"]).exits(0).json();
+    let agent_status = &status["agent"];
+    assert!(agent_status["pid"].as_u64().is_some_and(|pid| pid > 0), "{agent_status}");
+    assert_eq!(agent_status["interfaces"][0]["interface"], "edge0");
+    assert_eq!(agent_status["interfaces"][0]["standing"], "protected");
+    assert_eq!(agent_status["interfaces"][1]["interface"], "later0");
+    assert_eq!(agent_status["interfaces"][1]["standing"], "awaited");
+    edge.operator
+        .run(&["status"])
+        .exits(0)
+        .prints("later0: not there yet")
+        .prints("follows /mnt/state/policy.toml");
+
+    edge.operator.run(&["detach", "edge0"]).exits(0);
+    let said = edge.operator.run(&["status"]).exits(0);
+    said.prints("edge0: NOT PROTECTED: it was detached by hand");
+
+    agent.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(agent.end().code(), Some(0));
+    assert!(!socket().exists(), "the socket goes with the agent");
+    let status = edge.operator.run(&["status", "--json"]).exits(0).json();
+    assert!(status["agent"].is_null(), "{status}");
+    Ok(())
+}
+
+#[test]
+fn there_is_one_agent_and_it_takes_over_what_a_killed_one_left() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let mut first = edge.agent(&opening(443), &[]);
+    let path = Operator::policy_path();
+    let second = edge.operator.run(&["agent", "--policy", path.to_str().expect("text")]);
+    second.exits(1).complains("another agent is running already");
+    first.signal(nix::sys::signal::Signal::SIGKILL);
+    first.end();
+    assert!(socket().exists(), "nobody removed it");
+    let _third = edge.agent(&opening(443), &[]);
+    edge.operator.run(&["reload"]).exits(0);
+    Ok(())
+}
+
+#[test]
+fn what_is_no_request_is_answered_or_hung_up_on() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let _agent = edge.agent(&opening(443), &[]);
+    let ask = |bytes: &[u8]| -> Result<String> {
+        let mut stream = UnixStream::connect(socket())?;
+        // It may hang up while this is being written.
+        let _ = stream.write_all(bytes);
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        Ok(answer)
+    };
+    assert!(ask(b"{\"request\":\"explode\"}\n")?.contains("misunderstood"));
+    assert!(ask(b"\xff\xfe\n")?.is_empty());
+    let endless = vec![b'x'; 1 << 20];
+    assert!(ask(&endless)?.contains("misunderstood"), "it is cut off, and is no request");
+    let silent: Vec<UnixStream> = (0..40).map(|_| UnixStream::connect(socket())).collect::<Result<_, _>>()?;
+    // Those who say nothing are let go after a while.
+    edge.operator.run(&["reload"]).exits(0);
+    drop(silent);
+    Ok(())
+}
+
+#[test]
+fn other_users_are_not_answered() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let _agent = edge.agent(&opening(443), &[]);
+    let mode =
+        |path: &std::path::Path| -> Result<u32> { Ok(fs::metadata(path)?.permissions().mode() & 0o777) };
+    assert_eq!(mode(&socket())?, 0o600);
+    assert_eq!(mode(&Operator::state())?, 0o700);
+    // Also where somebody has opened both.
+    fs::set_permissions(socket(), fs::Permissions::from_mode(0o666))?;
+    fs::set_permissions(Operator::state(), fs::Permissions::from_mode(0o755))?;
+    let said = Ran::of(edge.operator.command_as(65534, "", &["reload"]));
+    said.exits(1).complains("hung up: it answers root and its own user");
+    assert_eq!(edge.operator.counters("edge0")["generation"], 1, "nothing was reloaded");
+    Ok(())
+}

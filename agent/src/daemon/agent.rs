@@ -193,7 +193,8 @@ impl<'a> Agent<'a> {
         present: &Present,
         learn: Duration,
     ) -> Result<()> {
-        let options = ApplyOptions { observe: false, learn, log_level: self.settings.kernel_log_level };
+        let log_level = self.settings.kernel_log_level;
+        let options = ApplyOptions { learn, log_level, ..ApplyOptions::default() };
         let prepared = prepare(self.roots, lock, here, &source.text, &source.catalog, options)?;
         let (applied, error) = prepared.commit();
         for mut generation in applied {

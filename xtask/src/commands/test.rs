@@ -1,5 +1,7 @@
 //! `cargo xtask test`: everything that has to hold before a change is merged.
 
+use std::process::Command;
+
 use anyhow::Result;
 use xtask::places::TOOLS_VARIABLE;
 

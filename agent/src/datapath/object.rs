@@ -141,7 +141,7 @@ impl Programs {
             let shared =
                 Pins::SHARED_MAPS.iter().filter(|name| !options.uncounted || **name != map::COUNTERS);
             for name in shared {
-                loader.map_pin_path(*name, Cow::Owned(pins.map(name)));
+                loader.map_pin_path(name, Cow::Owned(pins.map(name)));
             }
             if second.what == abi::second::SHADOW {
                 loader.map_pin_path(map::DIFFERENCES, Cow::Owned(pins.map(map::DIFFERENCES)));

@@ -38,7 +38,9 @@ fn the_verifier_has_little_to_do() -> Result<()> {
                         "{program}, {what}, dhcp {dhcp}, {stage}: {count} of {LIMIT} instructions verified"
                     );
                     assert!(count > 0, "{program}: the kernel counts them since Linux 5.16");
-                    assert!(count < LIMIT / 4, "{program}, {what}, {stage}: {count} of {LIMIT}");
+                    // A shadow is followed behind each path that is left of the active set.
+                    let room = if stage == "shadow" { LIMIT / 4 * 3 } else { LIMIT / 4 };
+                    assert!(count < room, "{program}, {what}, {stage}: {count} of {LIMIT}");
                 }
             }
         }

@@ -164,7 +164,7 @@ impl Programs {
             .map_err(|error| refused(abi::EGRESS_PROGRAM, &error))?;
         let counters = Counters::of(&mut ebpf)?;
         let mut programs = Self { ebpf, counters };
-        if options.dhcp {
+        if options.dhcp || options.second.as_ref().is_some_and(|second| second.dhcp) {
             // Marks the client's ports as used, so that ingress looks at what arrives there. The
             // program does it, because only it may write to a map that others are writing to.
             for request in dhcp_requests() {

@@ -1,6 +1,6 @@
 //! Doctor: what stands in the way of enforcement on this host, and what mends it.
 //!
-//! Facts ([`host`], [`links`]) go in, findings come out; `diagnose` is pure. [`Remedy`]s change the host only
+//! Facts ([`host()`], [`links`]) go in, findings come out; `diagnose` is pure. [`Remedy`]s change the host only
 //! where the operator asks.
 
 mod ethtool;

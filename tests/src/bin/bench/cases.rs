@@ -89,7 +89,7 @@ pub(crate) fn rules(count: u16) -> RuleSet {
     set
 }
 
-/// The ports that [`rules`] opens beside those of the packets.
+/// The ports that [`rules()`] opens beside those of the packets.
 pub(crate) fn other_ports(count: u16) -> impl Iterator<Item = u16> {
     (1..count).map(|n| 20_000 + n)
 }

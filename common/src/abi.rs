@@ -29,8 +29,6 @@ pub mod constant {
     pub const ADDRESSES6: &str = "ADDRESSES6";
     /// `u32`: what the second set of rules is for, [`super::second`].
     pub const SECOND: &str = "SECOND";
-    /// `u64`: from when on the second set decides, `bpf_ktime_get_coarse_ns`.
-    pub const DEADLINE: &str = "DEADLINE";
     /// The constants of the second set; see those of the first.
     pub const SECOND_FEATURES: &str = "SECOND_FEATURES";
     /// See [`DROP_ACTION`].
@@ -96,6 +94,9 @@ pub mod map {
     /// Per-CPU array, slot -> [`crate::second::Difference`]; one element where there is no shadow.
     /// Ingress writes, userspace reads. Pinned as long as there is a shadow.
     pub const DIFFERENCES: &str = "DIFFERENCES";
+    /// Array of one `u64`: nanoseconds of CLOCK_MONOTONIC_COARSE from which on the second set decides.
+    /// Private to a generation.
+    pub const DEADLINE: &str = "DEADLINE";
     /// Array of [`crate::more::Row`]. Private to a generation, like all that follow; userspace maps
     /// them into memory to fill them.
     pub const MORE_ROWS: &str = "MORE_ROWS";

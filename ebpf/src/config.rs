@@ -40,8 +40,6 @@ static ADDRESSES6: Global<u32> = Global::new(NO_TRIE);
 #[unsafe(no_mangle)]
 static SECOND: Global<u32> = Global::new(abi::second::NONE);
 #[unsafe(no_mangle)]
-static DEADLINE: Global<u64> = Global::new(0);
-#[unsafe(no_mangle)]
 static SECOND_FEATURES: Global<u32> = Global::new(feature::FLOWS);
 #[unsafe(no_mangle)]
 static SECOND_DROP_ACTION: Global<u32> = Global::new(xdp_action::XDP_DROP);
@@ -67,6 +65,11 @@ static CLASSES: [u16; class::COUNT] = [0; class::COUNT];
 #[map]
 static SECOND_CLASSES: Array<[u16; CHUNK]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
+/// One entry: the moment from which on the second set decides. No constant, because a trial begins when it
+/// is swapped in, which is after it was loaded. Until userspace has set it, the second set decides.
+#[map]
+static DEADLINE: Array<u64> = Array::with_max_entries(1, 0);
+
 /// The first set of rules, and the second.
 pub(crate) const FIRST: bool = false;
 pub(crate) const SECOND_SET: bool = true;
@@ -80,7 +83,7 @@ pub(crate) fn second_is(what: u32) -> bool {
 /// From when on the second set decides.
 #[inline(always)]
 pub(crate) fn deadline() -> u64 {
-    DEADLINE.load()
+    DEADLINE.get(0).copied().unwrap_or(0)
 }
 
 /// Whether a set needs a feature.

@@ -15,7 +15,7 @@ use super::{
     table::{counted, lines, table},
 };
 use crate::{
-    datapath::ensure_permission,
+    datapath::{ensure_permission, interfaces},
     generation::{ApplyOptions, Candidate, Known, Manifest, Roots, Wanted, known},
     guard::{Cut, Seen, cuts},
     plan::{Change, ChangeKind, InterfacePlan, Terms, plan},
@@ -44,7 +44,8 @@ impl Plan {
         let Some(source) = policy::read(&self.policy, policy::Reading::Anything) else {
             return Ok(Outcome::BadInput);
         };
-        let wanted = Wanted::of(&source.policy, &source.text, &source.catalog);
+        let here = source.policy.on(&interfaces());
+        let wanted = Wanted::of(&here, &source.text, &source.catalog);
         let active = active(roots)?;
         let plans = plan(&active, &wanted);
         let candidates: Vec<Candidate> = wanted

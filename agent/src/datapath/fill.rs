@@ -6,7 +6,7 @@ use std::{io, os::fd::AsFd as _, slice};
 
 use aya::{
     Ebpf, Pod,
-    maps::{Map, MapData},
+    maps::{Array, Map, MapData, MapError},
 };
 use memmap2::MmapOptions;
 use portcullis_common::abi::{PACK, map};
@@ -35,6 +35,13 @@ pub(super) fn more(ebpf: &mut Ebpf, more: &More) -> Result<(), DatapathError> {
 /// Fills the class table of a second set of rules.
 pub(super) fn second(ebpf: &mut Ebpf, classes: &[u16]) -> Result<(), DatapathError> {
     fill(ebpf, map::SECOND_CLASSES, classes)
+}
+
+/// Sets the moment from which on the second set decides.
+pub(super) fn deadline(ebpf: &mut Ebpf, deadline: u64) -> Result<(), DatapathError> {
+    let failed = |error: MapError| DatapathError::bpf(format!("fill the map `{}`", map::DEADLINE), &error);
+    let mut array: Array<&mut MapData, u64> = map_of(ebpf, map::DEADLINE)?.try_into().map_err(failed)?;
+    array.set(0, deadline, 0).map_err(failed)
 }
 
 /// Writes the first values of an array that the kernel lets userspace map (`BPF_F_MMAPABLE`).

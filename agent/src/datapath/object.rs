@@ -118,7 +118,6 @@ impl Programs {
             .override_global(constant::ADDRESSES4, &first.addresses.v4, true)
             .override_global(constant::ADDRESSES6, &first.addresses.v6, true)
             .override_global(constant::SECOND, &second.what, true)
-            .override_global(constant::DEADLINE, &second.deadline, true)
             .override_global(constant::SECOND_FEATURES, &second.constants.features, true)
             .override_global(constant::SECOND_DROP_ACTION, &second.constants.drop_action, true)
             .override_global(constant::SECOND_SOURCE_CLASSES, &second.constants.source_classes, true)
@@ -156,6 +155,7 @@ impl Programs {
         }
         fill::more(&mut ebpf, &more)?;
         fill::second(&mut ebpf, &second.classes)?;
+        fill::deadline(&mut ebpf, second.deadline)?;
         program::<Xdp>(&mut ebpf, abi::INGRESS_PROGRAM)?
             .load()
             .map_err(|error| refused(abi::INGRESS_PROGRAM, &error))?;
@@ -200,6 +200,16 @@ impl Programs {
     /// As [`Self::totals`].
     pub fn total(&self, slot: Slot) -> Result<Counter, DatapathError> {
         self.counters.total(slot.into())
+    }
+
+    /// Sets the moment from which on the second set of rules decides: nanoseconds on the kernel's coarse
+    /// monotonic clock.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses.
+    pub fn set_deadline(&mut self, deadline: u64) -> Result<(), DatapathError> {
+        fill::deadline(&mut self.ebpf, deadline)
     }
 
     /// Asks the ingress program about one packet, as often as `repeat` says (BPF_PROG_TEST_RUN). The

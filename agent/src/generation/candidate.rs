@@ -66,21 +66,21 @@ impl Candidate {
             Self { wanted: wanted.clone(), tables, load, previous, slots, reachable, retired, reused };
         match options.stage {
             ApplyStage::Enforce => {}
-            ApplyStage::Trial { deadline } => candidate.tries_until(deadline)?,
+            ApplyStage::Trial { .. } => candidate.is_tried()?,
             ApplyStage::Shadow => candidate.steps_aside()?,
         }
         Ok(candidate)
     }
 
-    /// The rules before hold again from a deadline on.
-    fn tries_until(&mut self, deadline: u64) -> Result<(), ApplyError> {
+    /// The rules before hold again from a deadline on, which is set when the trial begins.
+    fn is_tried(&mut self) -> Result<(), ApplyError> {
         let second = match &self.previous {
             Some(previous) => set_of(previous)?,
             // Nothing was enforced: the same verdicts are counted, and everything passes.
             None => (self.tables.clone(), Action::Pass, self.load.dhcp),
         };
         let (tables, drop, dhcp) = second;
-        self.load.second = Some(SecondSet { tables, drop, dhcp, role: Role::After(deadline) });
+        self.load.second = Some(SecondSet { tables, drop, dhcp, role: Role::After(0) });
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use super::{
     adopt::{Listening, adopt},
     beside::now,
     manifest::{Beside, Manifest},
-    prepare::{Generation, Prepared},
+    prepare::{ApplyStage, Generation, Prepared},
     store::{Lock, Roots},
     wanted::Wanted,
 };
@@ -71,8 +71,10 @@ impl Prepared<'_> {
             })
             .collect();
         let not_after = self.options.not_after;
-        let swapped = write_manifests(roots, &mut entering)
-            .and_then(|()| adopt_conversations(&mut entering, learn))
+        let stage = self.options.stage;
+        let swapped = adopt_conversations(&mut entering, learn)
+            .and_then(|()| begin_trial(&mut entering, stage))
+            .and_then(|()| write_manifests(roots, &mut entering))
             .and_then(|()| on_time(not_after))
             .and_then(|()| entering.iter_mut().try_for_each(Entering::swap));
         match swapped {
@@ -105,6 +107,19 @@ fn on_time(not_after: Option<u64>) -> Result<(), ApplyError> {
         Some(end) if now()?.saturating_add(MARGIN) >= end => Err(ApplyError::TooLate),
         _ => Ok(()),
     }
+}
+
+/// The time of a trial begins here: loading and adopting, which may take a while, do not shorten it.
+fn begin_trial(entering: &mut [Entering], stage: ApplyStage) -> Result<(), ApplyError> {
+    let ApplyStage::Trial { length } = stage else { return Ok(()) };
+    let end = now()?.saturating_add(length);
+    for Entering { generation: Generation { programs, manifest, .. }, .. } in entering {
+        if let Some(Beside::Trial { deadline, .. }) = &mut manifest.beside {
+            *deadline = end;
+            programs.set_deadline(end).map_err(|source| ApplyError::at(&manifest.interface, source))?;
+        }
+    }
+    Ok(())
 }
 
 /// Before anything is swapped, so that whoever reads a link right after it finds the manifest.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{
     ApplyError,
-    beside::{Pending, Stage, has_kernels_clock, now, settle},
+    beside::{Pending, Stage, has_kernels_clock, settle},
     candidate::Candidate,
     manifest::{Beside, Manifest, SCHEMA},
     store::{Lock, Roots},
@@ -38,18 +38,17 @@ pub enum ApplyStage {
     /// It is.
     #[default]
     Enforce,
-    /// It is tried until a deadline, nanoseconds on the kernel's monotonic clock; then what was before
-    /// holds again.
+    /// It is tried for a time from the swap on; then what was before holds again.
     Trial {
-        /// The deadline.
-        deadline: u64,
+        /// The time, in nanoseconds.
+        length: u64,
     },
     /// It is only evaluated beside what is enforced.
     Shadow,
 }
 
 impl ApplyStage {
-    /// A trial of this length from now on.
+    /// A trial of this length.
     ///
     /// # Errors
     ///
@@ -59,7 +58,7 @@ impl ApplyStage {
             return Err(ApplyError::OtherClock);
         }
         let length = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
-        Ok(Self::Trial { deadline: now()?.saturating_add(length) })
+        Ok(Self::Trial { length })
     }
 }
 
@@ -195,9 +194,10 @@ fn generation(
 fn staged(manifest: Manifest, previous: Option<&Manifest>, stage: ApplyStage) -> Manifest {
     match (stage, previous) {
         (ApplyStage::Enforce, _) | (ApplyStage::Shadow, None) => manifest,
-        (ApplyStage::Trial { deadline }, previous) => {
+        (ApplyStage::Trial { .. }, previous) => {
             let before = previous.cloned().map(Box::new);
-            Manifest { beside: Some(Beside::Trial { deadline, before }), ..manifest }
+            // The deadline is known when it is committed.
+            Manifest { beside: Some(Beside::Trial { deadline: 0, before }), ..manifest }
         }
         (ApplyStage::Shadow, Some(active)) => Manifest {
             generation: manifest.generation,

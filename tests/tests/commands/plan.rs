@@ -43,6 +43,8 @@ fn what_opens_and_closes_is_told_with_its_rule_and_changes_nothing() -> Result<(
     applied(&edge.operator, &web());
     let before = enforced(&edge.operator);
     plan(&edge.operator, &web()).exits(0).prints("edge0: nothing would change");
+    let pattern = web().replace("name = \"edge0\"", "name = \"edge*\"");
+    plan(&edge.operator, &pattern).exits(0).prints("edge0: nothing would change");
     assert_eq!(changes(&plan_json(&edge.operator, &web())), Vec::<String>::new());
 
     let other = policy(&[interface(

@@ -128,20 +128,32 @@ fn a_state_folder_that_cannot_be_written_is_told_and_changes_nothing() -> Result
 }
 
 #[test]
-fn a_missing_bpf_file_system_is_mounted_or_told() -> Result<()> {
+fn a_missing_bpf_file_system_is_mounted_where_the_kernel_has_a_folder_for_it_or_told() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
     umount2(&Lab::bpffs(), MntFlags::MNT_DETACH)?;
     let path = edge.operator.policy(&narrow())?;
-    let apply = ["apply", path.to_str().context("text")?];
+    let path = path.to_str().context("text")?;
+
+    // Never over a folder that may be meant for something else.
+    let ran = edge.operator.run(&["apply", path]).exits(1);
+    println!("{}", ran.stderr.trim_end());
+    drop(ran.complains("/mnt/bpf is no BPF file system").complains("mount -t bpf bpf /mnt/bpf"));
+
+    // The lab's own view of the folder: the machine's stays as it is.
+    let kernels = "/sys/fs/bpf";
+    while umount2(kernels, MntFlags::MNT_DETACH).is_ok() {}
+    let apply = ["apply", path, "--bpffs", kernels];
     let mut refused = edge.operator.command(&apply);
     deny(&mut refused, Call::Any(libc::SYS_mount), libc::EPERM);
-    let ran = Ran::of(refused);
+    let ran = Ran::of(refused).exits(1);
     println!("{}", ran.stderr.trim_end());
-    drop(ran.exits(1).complains("/mnt/bpf is no BPF file system").complains("mount -t bpf bpf /mnt/bpf"));
+    drop(ran.complains("/sys/fs/bpf is no BPF file system").complains("mount -t bpf bpf /sys/fs/bpf"));
     assert_eq!(edge.open(), [true, true]);
 
-    drop(edge.operator.run(&apply).exits(0));
+    let ran = edge.operator.run(&apply).exits(0);
+    drop(ran.prints("mounted a BPF file system at /sys/fs/bpf"));
     assert_eq!(edge.open(), [true, false]);
+    drop(edge.operator.run(&["detach", "--all", "--bpffs", kernels]).exits(0));
     Ok(())
 }
 

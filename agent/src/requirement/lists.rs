@@ -115,20 +115,28 @@ fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> 
     let read = |piece: &str| {
         let piece = piece.trim();
         let expression = readings.ports(piece);
-        let says_port = about_ports
-            || readings
-                .words
-                .ports
-                .find(&Folded::new(piece))
-                .iter()
-                .any(|found| found.meaning == PortWord::Port);
-        let proven = !expression.protocols().is_empty() || says_port;
-        // A protocol that has no ports is stated by itself.
+        // Most pieces end here; what else is asked folds the piece once more.
+        if !expression.is_complete() {
+            return None;
+        }
         let protocols = expression.protocols();
-        let portless = !expression.has_ports()
-            && !protocols.is_empty()
-            && protocols.iter().all(|protocol| matches!(protocol, Protocol::Ip(_)));
-        (expression.is_complete() && (expression.has_numbers() && proven || portless)).then_some(expression)
+        let proven = || {
+            about_ports
+                || !protocols.is_empty()
+                || readings
+                    .words
+                    .ports
+                    .find(&Folded::new(piece))
+                    .iter()
+                    .any(|found| found.meaning == PortWord::Port)
+        };
+        // A protocol that has no ports is stated by itself.
+        let portless = || {
+            !expression.has_ports()
+                && !protocols.is_empty()
+                && protocols.iter().all(|protocol| matches!(protocol, Protocol::Ip(_)))
+        };
+        (expression.has_numbers() && proven() || portless()).then_some(expression)
     };
     let made = |expression, label: &str, description: &str| Stated {
         expression,
@@ -207,8 +215,8 @@ fn at_an_end<'a>(
     let leading = spaces
         .iter()
         .rev()
-        .filter(|&&at| !unit(text[at..].trim_start()))
-        .find_map(|&at| read(&text[..at]).map(|expression| (expression, "", text[at..].trim())));
+        .filter_map(|&at| read(&text[..at]).map(|expression| (expression, "", text[at..].trim())))
+        .find(|(_, _, rest)| !unit(rest));
     leading.or_else(|| {
         let ends_open = !text.ends_with(['.', '。', ';', ',']);
         let spaces = text

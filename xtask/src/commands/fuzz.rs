@@ -66,7 +66,7 @@ fn fuzzer(workspace: &Workspace, program: &Path, name: &str) -> Result<Command> 
     command.current_dir(&workspace.root).args(["run", "--fuzz-dir"]).arg(folder(workspace));
     // Our own code is safe Rust, which the compiler of the workspace builds; no sanitizer is needed, and without
     // one the same inputs take half the time.
-    command.args(["--features", "engine", "--sanitizer", "none", "--codegen-units", "16"]);
+    command.args(["-O", "--features", "engine", "--sanitizer", "none", "--codegen-units", "16"]);
     command.args([name.as_ref(), corpus.as_os_str()]);
     let mut seeds =
         vec![folder(workspace).join("seeds").join(name), folder(workspace).join("regressions").join(name)];
@@ -74,6 +74,10 @@ fn fuzzer(workspace: &Workspace, program: &Path, name: &str) -> Result<Command> 
         seeds.extend(folders(&workspace.root.join(FIXTURES))?);
     }
     command.args(seeds.into_iter().filter(|seeds| seeds.is_dir()));
+    // Cargo's own switches, which leave out the packages that the workspace leaves out; cargo-fuzz would set the
+    // compiler's for all of them.
+    command.env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
+    command.env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
     // Names in the report of a panic, and a build in minutes.
     command.env("CARGO_PROFILE_RELEASE_STRIP", "none").env("CARGO_PROFILE_RELEASE_LTO", "off");
     command.env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only");

@@ -47,7 +47,7 @@ pub(super) fn table(lines: &Lines<'_>, at: usize) -> Taken {
             if !joins && !headed {
                 break;
             }
-        } else if is_delimiter(line) {
+        } else if is_delimiter(line) && (header_rows.is_none() || !is_of_dashes(line)) {
             if header_rows.is_none() {
                 header_rows = Some(rows.len());
             }
@@ -127,6 +127,11 @@ fn is_delimiter(line: &str) -> bool {
         && (line.contains('|') || line.contains("-+-") || line.contains(" -"))
 }
 
+/// A row whose cells hold a dash or nothing: below the header's line, it says `none` in every column.
+fn is_of_dashes(line: &str) -> bool {
+    split(line).iter().all(|cell| matches!(cell.trim(), "-" | ""))
+}
+
 fn cells(row: &str) -> Vec<Cell> {
     split(row)
         .into_iter()
@@ -198,6 +203,10 @@ mod tests {
             (
                 "|Role|Port|\n|---|---|\n|Web|443|\n\n|Mail|25|",
                 &[(1, &["Role", "Port"]), (3, &["Web", "443"]), (5, &["Mail", "25"])],
+            ),
+            (
+                "|Role|Port|\n|-|-|\n|Web|443|\n|---|---|\n|-|-|",
+                &[(1, &["Role", "Port"]), (3, &["Web", "443"]), (5, &["-", "-"])],
             ),
             (" role | port \n------+------\n web  | 443", &[(1, &["role", "port"]), (3, &["web", "443"])]),
             (

@@ -175,6 +175,9 @@ impl<'a> Reader<'a> {
     }
 
     fn range(&mut self, lo: u32, hi: u32) -> Option<Ports> {
+        if lo == hi {
+            return self.single(lo);
+        }
         let (Ok(first), false) = (u16::try_from(lo), hi > 99_999) else {
             self.problems.push(Problem::OutOfRange(lo.max(hi)));
             return None;
@@ -207,9 +210,10 @@ impl<'a> Reader<'a> {
             PortWord::Any if self.context == Context::Protocols => {
                 elements.push(Element::Protocol(Protocol::Any));
             }
-            // `1-65535` is a range in a list, and any port where it is all that a group has.
+            // `1-65535` and `0-65535` are ranges in a list, and any port where they are all that a group has.
             PortWord::Any if self.text[tokens[at].start..].starts_with(|c: char| c.is_ascii_digit()) => {
-                elements.extend(self.range(1, 65_535).map(Element::Ports));
+                let first = u32::from(!self.text[tokens[at].start..].starts_with('0'));
+                elements.extend(self.range(first, 65_535).map(Element::Ports));
             }
             PortWord::Any => elements.push(Element::Ports(Ports::Any)),
             PortWord::Dynamic => elements.push(Element::Ports(Ports::Dynamic)),
@@ -222,7 +226,7 @@ impl<'a> Reader<'a> {
                         self.text[tokens[at].start..tokens[at].end] == *">" || number.value == 1023,
                     );
                     let (lo, hi) = if word == PortWord::Above {
-                        (number.value + strict, 65_535)
+                        (number.value.saturating_add(strict), 65_535)
                     } else {
                         (1, number.value)
                     };

@@ -53,7 +53,10 @@ fn reads_the_language_of_port_cells() {
         ("größer als 1023", "1024-65535"),
         ("1024以上", "1024-65535"),
         ("22, 1-65535", "22 1-65535"),
+        ("22, 0-65535", "22 0-65535"),
+        ("22, 0+", "22 0-65535"),
         ("1-65535", "any"),
+        ("0-65535", "any"),
         ("443*1", "443"),
         ("443 ※1、80", "443 80"),
         ("443①, 80②", "443 80"),
@@ -150,6 +153,8 @@ fn reads_protocol_columns() {
 #[test]
 fn reports_what_it_cannot_read() {
     assert_eq!(read("70000").problems, [Problem::OutOfRange(70000)]);
+    assert_eq!(read("0-0").problems, [Problem::OutOfRange(0)]);
+    assert_eq!(read("above 99999999999").problems, [Problem::OutOfRange(u32::MAX)]);
     assert_eq!(read("1024-65536").problems, [Problem::OutOfRange(65536)]);
     assert!(matches!(read("6000-5000").problems[..], [Problem::Reversed(6000, 5000, _)]));
     assert!(matches!(read("30,123").problems[..], [Problem::Ambiguous(..)]));

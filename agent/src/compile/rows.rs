@@ -137,10 +137,14 @@ fn columns(sources: &Grouping, addresses: &Grouping) -> usize {
 fn overlay(more: &mut More, rows: &[Cells], columns: usize, room: usize) -> Result<(), CompileError> {
     let mut order: Vec<usize> = (0..rows.len()).filter(|&row| !rows[row].is_empty()).collect();
     order.sort_by_key(|&row| (Reverse(rows[row].len()), rows[row][0].0));
+    // Room for every column, so that a look-up is always inside.
+    if columns > room {
+        return Err(CompileError::TooManyCombinations);
+    }
+    more.cells.resize(columns, EMPTY);
     let mut first_free = 0;
     for row in order {
         let base = base(&more.cells, first_free, &rows[row]);
-        // Room for every column, so that a look-up is always inside.
         if base + columns > room {
             return Err(CompileError::TooManyCombinations);
         }
@@ -154,7 +158,6 @@ fn overlay(more: &mut More, rows: &[Cells], columns: usize, room: usize) -> Resu
             first_free += 1;
         }
     }
-    more.cells.resize(more.cells.len().max(columns), EMPTY);
     Ok(())
 }
 

@@ -407,4 +407,11 @@ fn too_many_combinations_are_an_error() {
         let error = compile_into(&rules, &slots(&rules), room).unwrap_err();
         assert_eq!(error, CompileError::TooManyCombinations, "room for {room}");
     }
+    // A rule that no packet can meet has no cell, but each column needs its place.
+    let port = vec![Opening::Tcp(PortRange::single(1))];
+    let v6 = vec!["2001:db8::/32".parse().unwrap()];
+    let never = RuleSet { rules: vec![rule(0, port, v6, Some("203.0.113.1".parse().unwrap()))] };
+    assert!(compile_into(&never, &slots(&never), 4).is_ok());
+    let error = compile_into(&never, &slots(&never), 3).unwrap_err();
+    assert_eq!(error, CompileError::TooManyCombinations);
 }

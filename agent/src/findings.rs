@@ -12,15 +12,17 @@ use serde::Serialize;
 use crate::{
     catalog::Catalog,
     compile::{CompileError, compile},
-    policy::{Enforcement, InterfacePolicy, Place, Policy},
+    policy::{Deployment, Enforcement, InterfacePolicy, Place, Policy},
     requirement::{Direction, PortRange},
-    ruleset::{Opening, Origin, Rule, RuleSet, Silence, rule_set},
+    ruleset::{Opening, Origin, Rule, RuleSet, Silence, Way, rule_set},
 };
 
 /// A row that opens this many ports or more is worth a word.
 const WIDE: u32 = 1024;
 /// The port whose absence locks most operators out.
 const SSH: u16 = 22;
+/// The port without which nothing is found by name.
+const DNS: u16 = 53;
 
 /// Something worth knowing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -63,6 +65,8 @@ pub enum Kind {
     OpensNothing,
     /// A document limits a row to peers that the policy does not name.
     AnySource,
+    /// Leaving packets are judged, and nothing lets this host ask for names.
+    NoDns,
 }
 
 /// What to know of a policy, interface by interface, warnings first.
@@ -79,18 +83,21 @@ pub fn findings(policy: &Policy, catalog: &Catalog) -> Result<Vec<Finding>, Comp
         finder.never_matching(&rules)?;
         finder.entrance(&rules);
         finder.any_source(catalog);
+        finder.exit(&rules);
         let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for row in &silent {
             let reason = match row.why {
                 Silence::Outbound => "are outbound: the role itself connects, and replies come back by flow",
+                Silence::Inbound => {
+                    "are inbound: others connect to the role, whose clients are behind this gateway"
+                }
                 Silence::NoPort => "name no port that could be opened (dynamic, or stated elsewhere)",
                 Silence::NoProtocol => "name no protocol",
             };
             reasons.entry(reason).or_default().push(format!("{}:{}", row.origin.document, row.origin.line));
         }
         for (reason, rows) in reasons {
-            let severity =
-                if reason.starts_with("are outbound") { Severity::Note } else { Severity::Warning };
+            let severity = if reason.starts_with("are ") { Severity::Note } else { Severity::Warning };
             finder.add(
                 severity,
                 interface.place,
@@ -136,7 +143,7 @@ impl Finder<'_> {
             // TCP and UDP ports of one row are told once, as documents do.
             let ranges: BTreeSet<PortRange> = rule.openings.iter().copied().filter_map(ports).collect();
             let width: u32 = ranges.iter().map(|range| range.width()).sum();
-            if width >= WIDE && rule.sources.is_empty() {
+            if width >= WIDE && rule.sources.is_empty() && rule.way == Way::Arriving {
                 let message = format!(
                     "{} opens {} ports to any source: {}",
                     rule.origin,
@@ -172,17 +179,30 @@ impl Finder<'_> {
 
     fn entrance(&mut self, rules: &RuleSet) {
         let place = self.interface.place;
-        if rules.rules.is_empty() {
+        let arriving = || rules.rules.iter().filter(|rule| rule.way == Way::Arriving);
+        if arriving().next().is_none() {
             let message = "the interface lets nothing in: no role and no allow opens a port".to_owned();
             self.add(Severity::Warning, place, Kind::Empty, message);
             return;
         }
         let opens_ssh = |opening: &Opening| matches!(opening, Opening::Tcp(ports) if ports.contains(SSH));
-        let enforced = self.interface.mode == Enforcement::Enforce;
-        if enforced && !rules.rules.iter().any(|rule| rule.openings.iter().any(opens_ssh)) {
+        let enforced = self.interface.settings.mode == Enforcement::Enforce;
+        if enforced && !arriving().any(|rule| rule.openings.iter().any(opens_ssh)) {
             let message = "nothing opens tcp/22: an SSH session through this interface would be cut; \
                            add an `[[interface.allow]]` for it, or ignore this if you come in another way";
             self.add(Severity::Warning, place, Kind::NoSsh, message.to_owned());
+        }
+    }
+
+    fn exit(&mut self, rules: &RuleSet) {
+        let opens_dns = |opening: &Opening| matches!(opening, Opening::Udp(ports) if ports.contains(DNS));
+        let has_dns =
+            rules.rules.iter().any(|rule| rule.way == Way::Leaving && rule.openings.iter().any(opens_dns));
+        if self.interface.settings.outbound == Some(Enforcement::Enforce) && !has_dns {
+            let message = "leaving packets are judged, and nothing lets udp/53 out: this host could not ask for \
+                           names; add an `[[interface.allow]]` with `direction = \"out\"`, also for the time \
+                           (udp/123) and whatever else no document covers, or ignore this if it needs none";
+            self.add(Severity::Warning, self.interface.place, Kind::NoDns, message.to_owned());
         }
     }
 
@@ -194,7 +214,8 @@ impl Finder<'_> {
                 let source = &row.requirement.source;
                 let peer = row.source_peer().map(str::to_owned);
                 let filled = peer.as_ref().is_some_and(|peer| binding.peers.contains_key(peer));
-                let inbound = row.requirement.direction != Direction::Outbound;
+                let inbound = row.requirement.direction != Direction::Outbound
+                    && self.interface.settings.deployment == Deployment::Host;
                 if inbound && !source.is_empty() && !filled {
                     rows.entry((source.clone(), peer)).or_default().push(row.requirement.line);
                 }
@@ -224,12 +245,13 @@ fn ports(opening: Opening) -> Option<PortRange> {
 
 fn overlaps(a: &Rule, b: &Rule) -> bool {
     let meet = |a: PortRange, b: PortRange| a.lo() <= b.hi() && b.lo() <= a.hi();
-    a.openings.iter().any(|x| {
+    let openings_meet = a.openings.iter().any(|x| {
         b.openings.iter().any(|y| match (*x, *y) {
             (Opening::Tcp(x), Opening::Tcp(y)) | (Opening::Udp(x), Opening::Udp(y)) => meet(x, y),
             (x, y) => x == y,
         })
-    })
+    });
+    a.way == b.way && openings_meet
 }
 
 /// Openings as a list: `tcp/443, udp/3478`.

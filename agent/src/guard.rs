@@ -141,7 +141,7 @@ pub fn cuts<'a>(
 ) -> Result<Vec<Cut>, GuardError> {
     let mut cuts = Vec::new();
     for candidate in candidates {
-        if candidate.wanted.mode == Enforcement::Enforce {
+        if candidate.wanted.settings.mode == Enforcement::Enforce {
             let interface = candidate.wanted.name.clone();
             let found = of_interface(candidate, seen);
             cuts.extend(found.map_err(|source| GuardError::Datapath { interface, source })?);

@@ -1,4 +1,4 @@
-//! Rule set: what one interface lets in, and why.
+//! Rule set: what one interface lets in and out, and why.
 //!
 //! A rule is a documented row (or a local allow) bound to an interface or to one of its addresses. It
 //! says nothing of classes, slots or the kernel: [`crate::compile`] turns rules into tables.
@@ -22,21 +22,55 @@ pub struct RuleSet {
     pub rules: Vec<Rule>,
 }
 
-/// Something that an interface lets in.
+/// Something that an interface lets in or out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// What the rule is known by across reloads; its counter belongs to this.
     pub identity: Identity,
     /// Why the rule exists.
     pub origin: Origin,
+    /// Which packets it is for.
+    #[serde(default, skip_serializing_if = "Way::is_arriving")]
+    pub way: Way,
     /// What it opens.
     pub openings: Vec<Opening>,
-    /// Sources that it is limited to; empty means any.
+    /// Sources that it is limited to; empty means any. A leaving packet's is the local address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<IpNet>,
+    /// Destinations that it is limited to; empty means any. An arriving packet's is the local address,
+    /// except on a gateway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<IpNet>,
     /// The local address that it is limited to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
+}
+
+/// Whether a packet arrives at an interface or leaves it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// It arrives.
+    #[default]
+    Arriving,
+    /// It leaves.
+    Leaving,
+}
+
+impl Way {
+    /// As reports name it: `in`, or `out` for packets that leave.
+    #[must_use]
+    pub const fn direction(self) -> &'static str {
+        match self {
+            Self::Arriving => "in",
+            Self::Leaving => "out",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+    const fn is_arriving(&self) -> bool {
+        matches!(self, Self::Arriving)
+    }
 }
 
 /// What a rule is known by: equal in two generations exactly if it is the same row, bound in the same

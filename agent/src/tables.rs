@@ -7,7 +7,7 @@ use portcullis_common::{
     abi::feature,
     class,
     more::{Cell, EMPTY, Row},
-    slot::Reason,
+    slot::{self, Reason},
     trie::{IS_CLASS, Node},
 };
 
@@ -16,6 +16,8 @@ use portcullis_common::{
 pub struct Tables {
     /// What each destination stands for, by class index ([`portcullis_common::class`]).
     pub classes: Vec<u16>,
+    /// The same for packets that leave.
+    pub outbound: Vec<u16>,
     /// The destinations whose rules are limited by source or local address.
     pub more: More,
 }
@@ -29,9 +31,9 @@ pub struct More {
     pub cells: Vec<Cell>,
     /// Number of source classes; a column is address class x this + source class.
     pub source_classes: u32,
-    /// What maps a packet's source to its class.
+    /// What maps the address of the other side, an arriving packet's source, to its class.
     pub sources: FamilyTries,
-    /// What maps a packet's local address to its class.
+    /// What maps the local address, an arriving packet's destination, to its class.
     pub addresses: FamilyTries,
     /// The tries that those two name.
     pub tries: Tries,
@@ -73,7 +75,7 @@ const ALWAYS: &[(usize, std::ops::RangeInclusive<usize>, Reason)] = &[
 
 impl More {
     /// Puts the rows and tries of another set of rules behind these, in the same arrays, and gives how
-    /// that set is looked up there. Its classes must be moved as well ([`Tables::moved_by`]).
+    /// that set is looked up there. Its classes must be moved as well ([`moved_by`]).
     ///
     /// # Errors
     ///
@@ -110,15 +112,19 @@ impl More {
 #[error("two sets of rules with so many sources do not fit beside each other: apply the policy directly")]
 pub struct Full;
 
-impl Tables {
-    /// The classes, their rows moved by a number of other rows before them.
-    #[must_use]
-    pub fn moved_by(&self, rows: usize) -> Vec<u16> {
-        let rows = u16::try_from(rows).expect("rows are numbered below 32,768");
-        let moved = |class: &u16| if class & class::MORE == 0 { *class } else { class + rows };
-        self.classes.iter().map(moved).collect()
-    }
+/// Classes, their rows moved by a number of other rows before them.
+///
+/// # Panics
+///
+/// Where there are more rows than there are numbers, which [`More::append`] has refused.
+#[must_use]
+pub fn moved_by(classes: &[u16], rows: usize) -> Vec<u16> {
+    let rows = u16::try_from(rows).expect("rows are numbered below 32,768");
+    let moved = |class: &u16| if class & class::MORE == 0 { *class } else { class + rows };
+    classes.iter().map(moved).collect()
+}
 
+impl Tables {
     /// The tables of a policy without rules: only what keeps the host on its link is accepted.
     #[must_use]
     pub fn deny_all() -> Self {
@@ -130,7 +136,8 @@ impl Tables {
         for (base, types, reason) in ALWAYS {
             classes[base + types.start()..=base + types.end()].fill(reason.slot());
         }
-        Self { classes, more: More::default() }
+        let outbound = classes.iter().map(|class| slot::leaving(*class)).collect();
+        Self { classes, outbound, more: More::default() }
     }
 
     /// The features that the programs need for these tables ([`portcullis_common::abi::feature`]).

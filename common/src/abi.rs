@@ -2,7 +2,7 @@
 
 /// Version of everything in this crate. It is part of the pin directory's name, so that a new
 /// agent never opens maps that an older one laid out differently.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Name of the XDP program that judges arriving packets.
 pub const INGRESS_PROGRAM: &str = "ingress";
@@ -43,10 +43,16 @@ pub mod constant {
     pub const SECOND_ADDRESSES4: &str = "SECOND_ADDRESSES4";
     /// See [`ADDRESSES6`].
     pub const SECOND_ADDRESSES6: &str = "SECOND_ADDRESSES6";
-    /// `u64`: nanoseconds after which an idle TCP flow no longer admits replies.
-    pub const TCP_TIMEOUT: &str = "TCP_TIMEOUT";
-    /// `u64`: nanoseconds after which an idle UDP or ICMP echo flow no longer admits replies.
-    pub const UDP_TIMEOUT: &str = "UDP_TIMEOUT";
+    /// `u32`: reasons that a packet cannot be read which are accepted, [`crate::slot::unreadable`].
+    pub const UNREADABLE: &str = "UNREADABLE";
+    /// See [`UNREADABLE`].
+    pub const SECOND_UNREADABLE: &str = "SECOND_UNREADABLE";
+    /// `u64`: ticks after which a datagram's first fragment is forgotten.
+    pub const FRAGMENT_TIMEOUT: &str = "FRAGMENT_TIMEOUT";
+    /// `[u64; flow::TIMEOUTS]`: ticks after which a silent flow is over, by [`crate::flow::timeout_index`].
+    pub const TIMEOUTS: &str = "TIMEOUTS";
+    /// `u64`: ticks that must have passed before a packet refreshes its flow.
+    pub const REFRESH: &str = "REFRESH";
 }
 
 /// The position of a trie that does not exist: every address has class 0.
@@ -73,17 +79,25 @@ pub mod feature {
     pub const FLOWS: u32 = 1 << 1;
     /// Replies to this host's DHCP client are accepted.
     pub const DHCP: u32 = 1 << 2;
+    /// Leaving packets are judged and counted.
+    pub const OUTBOUND: u32 = 1 << 3;
+    /// Leaving packets with a drop verdict are dropped; without, they pass.
+    pub const OUTBOUND_DROP: u32 = 1 << 4;
+    /// What arrives are requests of clients that pass: what rules accept begins flows.
+    pub const GATEWAY: u32 = 1 << 5;
 }
 
 /// Names of the maps.
 pub mod map {
     /// Per-CPU array, slot -> [`crate::counter::Counter`]. Ingress writes, userspace reads. Pinned.
     pub const COUNTERS: &str = "COUNTERS";
-    /// LRU hash, [`crate::flow::FlowKey4`] -> [`crate::flow::Flow`]. Egress writes, ingress reads
-    /// and refreshes. Pinned.
-    pub const FLOWS4: &str = "FLOWS4";
-    /// LRU hash, [`crate::flow::FlowKey6`] -> [`crate::flow::Flow`]. As `FLOWS4`. Pinned.
-    pub const FLOWS6: &str = "FLOWS6";
+    /// Array of [`crate::flow::Set`]: the flows. Egress begins them, both programs change them. Pinned.
+    pub const FLOWS: &str = "FLOWS";
+    /// Array of one [`crate::flow::Settings`]. Userspace writes it once. Pinned with the flows.
+    pub const FLOW_SETTINGS: &str = "FLOW_SETTINGS";
+    /// Per-CPU array of one [`crate::flow::FlowCounter`]. Egress writes, userspace reads. Pinned with the
+    /// flows.
+    pub const FLOW_COUNTERS: &str = "FLOW_COUNTERS";
     /// Array of one value, a byte for each class index of a TCP or UDP port: not zero where a flow
     /// uses the local port, so that a packet to any other needs no flow look-up. Egress writes,
     /// ingress reads. Pinned with the flows.
@@ -97,6 +111,13 @@ pub mod map {
     /// Array of one `u64`: nanoseconds of CLOCK_MONOTONIC_COARSE from which on the second set decides.
     /// Private to a generation.
     pub const DEADLINE: &str = "DEADLINE";
+    /// Array of pages of [`crate::class::PAGE`] classes: the compiled policy for leaving packets; behind
+    /// it, that of a second set of rules. One page where leaving packets are not judged. Private to a
+    /// generation.
+    pub const OUTBOUND: &str = "OUTBOUND";
+    /// LRU hash, [`crate::fragment::Datagram`] -> [`crate::fragment::First`]. Both programs read and
+    /// write it. Private to a generation, whose slots it holds.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
     /// Array of [`crate::more::Row`]. Private to a generation, like all that follow; userspace maps
     /// them into memory to fill them.
     pub const MORE_ROWS: &str = "MORE_ROWS";

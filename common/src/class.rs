@@ -32,6 +32,11 @@ pub const PROTOCOL: usize = ICMP6 + 0x100;
 /// Number of entries; padded to the next 1,024 so that the value stays a whole number of pages.
 pub const COUNT: usize = 0x2_0400;
 
+/// Classes on a page of the table for leaving packets; a power of two.
+pub const PAGE: usize = 0x200;
+/// Its pages.
+pub const PAGES: u32 = (COUNT / PAGE) as u32;
+
 /// Set where a class is a row ([`crate::more`]), clear where it is a slot.
 pub const MORE: u16 = 0x8000;
 

@@ -10,6 +10,7 @@ pub mod abi;
 pub mod class;
 pub mod counter;
 pub mod flow;
+pub mod fragment;
 pub mod more;
 pub mod second;
 pub mod slot;

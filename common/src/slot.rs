@@ -65,12 +65,44 @@ reasons! {
     VlanDepth = 8, "vlan-depth", "more than two VLAN tags";
     /// More IPv6 extension headers than the program follows.
     HeaderLimit = 9, "header-limit", "more IPv6 extension headers than are followed";
-    /// A fragment without the header that names its port.
-    Fragment = 10, "fragment", "later fragment, which does not name its port";
+    /// A later fragment whose first, which names the port, was not seen.
+    Fragment = 10, "fragment", "later fragment whose first, which names the port, was not seen";
     /// A neighbour-discovery message that was forwarded (hop limit below 255).
     ForgedNeighbour = 11, "forged-neighbour", "neighbour discovery from beyond the link (hop limit below 255)";
+    /// The transport header is split over fragments, or a later one would overwrite it (RFC 1858,
+    /// RFC 3128, RFC 7112).
+    FragmentHeader = 13, "fragment-header", "fragment that splits or overwrites the transport header";
     /// The program could not read its own tables. Never seen; counted so that it cannot hide.
     Internal = 12, "internal", "the program could not read its tables";
+
+    /// [`Self::UndocumentedTcp`] of a packet that leaves; so with all that follow up to slot 31.
+    OutboundTcp = 16, "outbound-undocumented-tcp", "leaving TCP segment that no rule allows, and no reply";
+    /// A leaving UDP datagram that no rule admits.
+    OutboundUdp = 17, "outbound-undocumented-udp", "leaving UDP datagram that no rule allows, and no reply";
+    /// A leaving ICMP or ICMPv6 message that no rule admits.
+    OutboundIcmp = 18, "outbound-undocumented-icmp", "leaving ICMP type that no rule allows, and no reply";
+    /// Another leaving IP protocol that no rule admits.
+    OutboundProtocol = 19, "outbound-undocumented-protocol", "leaving IP protocol that no rule allows";
+    /// A rule allows the port, but not to this destination or from this local address.
+    Destination = 20, "outbound-destination", "port is allowed, but not to this destination or from this local address";
+    /// Leaving, and not IPv4, IPv6 or ARP.
+    OutboundNonIp = 21, "outbound-non-ip", "leaving frame that carries neither IP nor ARP";
+    /// A leaving packet ends before the headers it announces.
+    OutboundTruncated = 22, "outbound-truncated", "leaving packet that ends before its headers";
+    /// A leaving packet's header contradicts itself.
+    OutboundMalformed = 23, "outbound-malformed", "leaving packet with a header that contradicts itself";
+    /// More than two VLAN tags.
+    OutboundVlanDepth = 24, "outbound-vlan-depth", "leaving packet with more than two VLAN tags";
+    /// More IPv6 extension headers than the program follows.
+    OutboundHeaderLimit = 25, "outbound-header-limit", "leaving packet with more IPv6 extension headers than are followed";
+    /// A leaving fragment whose first was not seen.
+    OutboundFragment = 26, "outbound-fragment", "leaving later fragment whose first was not seen";
+    /// A leaving neighbour-discovery message that was forwarded.
+    OutboundForgedNeighbour = 27, "outbound-forged-neighbour", "leaving neighbour discovery from beyond the link";
+    /// The program could not read its own tables for a leaving packet.
+    OutboundInternal = 28, "outbound-internal", "the program could not read its tables for a leaving packet";
+    /// A leaving fragment splits or overwrites a transport header.
+    OutboundFragmentHeader = 29, "outbound-fragment-header", "leaving fragment that splits or overwrites the transport header";
 
     /// Reply to a TCP conversation that this host began.
     FlowTcp = 32, "flow-tcp", "reply to a TCP conversation that this host began";
@@ -88,6 +120,50 @@ reasons! {
     Dhcp = 38, "dhcp", "DHCP reply to this host's client";
     /// Multicast listener discovery, without which switches stop delivering neighbour discovery.
     MulticastListener = 39, "multicast-listener", "IPv6 multicast listener discovery";
+    /// [`Self::UndocumentedProtocol`] where the policy accepts it.
+    UndocumentedProtocolAccepted = 40, "undocumented-protocol-accepted", "IP protocol that no rule allows, accepted by the policy";
+    /// [`Self::NonIp`] where the policy accepts it.
+    NonIpAccepted = 41, "non-ip-accepted", "frame that carries neither IP nor ARP, accepted by the policy";
+    /// [`Self::Truncated`] where the policy accepts it.
+    TruncatedAccepted = 42, "truncated-accepted", "packet that ends before its headers, accepted by the policy";
+    /// [`Self::Malformed`] where the policy accepts it.
+    MalformedAccepted = 43, "malformed-accepted", "header that contradicts itself, accepted by the policy";
+    /// [`Self::VlanDepth`] where the policy accepts it.
+    VlanDepthAccepted = 44, "vlan-depth-accepted", "more than two VLAN tags, accepted by the policy";
+    /// [`Self::HeaderLimit`] where the policy accepts it.
+    HeaderLimitAccepted = 45, "header-limit-accepted", "more IPv6 extension headers than are followed, accepted by the policy";
+    /// [`Self::Fragment`] where the policy accepts it.
+    FragmentAccepted = 46, "fragment-accepted", "later fragment whose first was not seen, accepted by the policy";
+    /// TCP segment of a conversation with a port that is open to the other side.
+    OutboundReplyTcp = 48, "outbound-reply-tcp", "leaving reply of a TCP port that is open to the other side";
+    /// Reply to a UDP conversation that was let in.
+    OutboundReplyUdp = 49, "outbound-reply-udp", "leaving reply to a UDP conversation that was let in";
+    /// Echo reply to somebody whose requests are let in.
+    OutboundReplyEcho = 50, "outbound-reply-echo", "leaving echo reply to somebody whose requests are let in";
+    /// ARP.
+    OutboundArp = 51, "outbound-arp", "leaving ARP";
+    /// IPv6 neighbour discovery.
+    OutboundNeighbourDiscovery = 52, "outbound-neighbour-discovery", "leaving IPv6 neighbour discovery";
+    /// ICMP or ICMPv6 errors.
+    OutboundIcmpError = 53, "outbound-icmp-error", "leaving ICMP error, path-MTU messages among them";
+    /// Questions of this host's DHCP client.
+    OutboundDhcp = 54, "outbound-dhcp", "leaving question of this host's DHCP client";
+    /// Multicast listener discovery.
+    OutboundMulticastListener = 55, "outbound-multicast-listener", "leaving IPv6 multicast listener discovery";
+    /// [`Self::OutboundProtocol`] where the policy accepts it.
+    OutboundProtocolAccepted = 56, "outbound-undocumented-protocol-accepted", "leaving IP protocol that no rule allows, accepted by the policy";
+    /// [`Self::OutboundNonIp`] where the policy accepts it.
+    OutboundNonIpAccepted = 57, "outbound-non-ip-accepted", "leaving frame that carries neither IP nor ARP, accepted by the policy";
+    /// [`Self::OutboundTruncated`] where the policy accepts it.
+    OutboundTruncatedAccepted = 58, "outbound-truncated-accepted", "leaving packet that ends before its headers, accepted by the policy";
+    /// [`Self::OutboundMalformed`] where the policy accepts it.
+    OutboundMalformedAccepted = 59, "outbound-malformed-accepted", "leaving packet with a header that contradicts itself, accepted by the policy";
+    /// [`Self::OutboundVlanDepth`] where the policy accepts it.
+    OutboundVlanDepthAccepted = 60, "outbound-vlan-depth-accepted", "leaving packet with more than two VLAN tags, accepted by the policy";
+    /// [`Self::OutboundHeaderLimit`] where the policy accepts it.
+    OutboundHeaderLimitAccepted = 61, "outbound-header-limit-accepted", "leaving packet with too many IPv6 extension headers, accepted by the policy";
+    /// [`Self::OutboundFragment`] where the policy accepts it.
+    OutboundFragmentAccepted = 62, "outbound-fragment-accepted", "leaving later fragment whose first was not seen, accepted by the policy";
 }
 
 impl Reason {
@@ -109,6 +185,89 @@ impl Reason {
         Self::ALL.iter().copied().find(|reason| reason.slot() == slot)
     }
 }
+
+/// Slots from a reason that a packet cannot be read to its twin, which accepts.
+const TWIN: Slot = Reason::NonIpAccepted.slot() - Reason::NonIp.slot();
+
+/// The slot of a packet that cannot be judged by its port, given that of the reason and the reasons that
+/// the policy accepts: a bit for each slot below [`FIRST_ACCEPT`], and only for reasons that have a twin.
+/// A reason that accepts keeps its slot.
+#[must_use]
+#[inline(always)]
+pub const fn unreadable(slot: Slot, accepted: u32) -> Slot {
+    slot + TWIN * ((accepted as u64) >> (slot & 63) & 1) as Slot
+}
+
+const _: () = {
+    let twins = [
+        (Reason::NonIp, Reason::NonIpAccepted),
+        (Reason::Truncated, Reason::TruncatedAccepted),
+        (Reason::Malformed, Reason::MalformedAccepted),
+        (Reason::VlanDepth, Reason::VlanDepthAccepted),
+        (Reason::HeaderLimit, Reason::HeaderLimitAccepted),
+        (Reason::Fragment, Reason::FragmentAccepted),
+    ];
+    let mut n = 0;
+    while n < twins.len() {
+        assert!(unreadable(twins[n].0.slot(), 0) == twins[n].0.slot());
+        assert!(unreadable(twins[n].0.slot(), u32::MAX) == twins[n].1.slot());
+        n += 1;
+    }
+};
+
+/// Slots from the reason of an arriving packet to that of a leaving one.
+const LEAVING: Slot = Reason::OutboundTcp.slot() - Reason::UndocumentedTcp.slot();
+
+/// The slot of a reason for a packet that leaves, given that for one that arrives.
+#[must_use]
+pub const fn leaving(slot: Slot) -> Slot {
+    slot + LEAVING
+}
+
+/// Whether a reason's slot counts packets that leave.
+#[must_use]
+pub const fn is_leaving(reason: Reason) -> bool {
+    reason.slot() & LEAVING != 0
+}
+
+const _: () = {
+    let pairs = [
+        (Reason::UndocumentedUdp, Reason::OutboundUdp),
+        (Reason::UndocumentedIcmp, Reason::OutboundIcmp),
+        (Reason::UndocumentedProtocol, Reason::OutboundProtocol),
+        (Reason::Source, Reason::Destination),
+        (Reason::NonIp, Reason::OutboundNonIp),
+        (Reason::Truncated, Reason::OutboundTruncated),
+        (Reason::Malformed, Reason::OutboundMalformed),
+        (Reason::VlanDepth, Reason::OutboundVlanDepth),
+        (Reason::HeaderLimit, Reason::OutboundHeaderLimit),
+        (Reason::Fragment, Reason::OutboundFragment),
+        (Reason::ForgedNeighbour, Reason::OutboundForgedNeighbour),
+        (Reason::Internal, Reason::OutboundInternal),
+        (Reason::FragmentHeader, Reason::OutboundFragmentHeader),
+        (Reason::FlowTcp, Reason::OutboundReplyTcp),
+        (Reason::FlowUdp, Reason::OutboundReplyUdp),
+        (Reason::FlowEcho, Reason::OutboundReplyEcho),
+        (Reason::Arp, Reason::OutboundArp),
+        (Reason::NeighbourDiscovery, Reason::OutboundNeighbourDiscovery),
+        (Reason::IcmpError, Reason::OutboundIcmpError),
+        (Reason::Dhcp, Reason::OutboundDhcp),
+        (Reason::MulticastListener, Reason::OutboundMulticastListener),
+        (Reason::UndocumentedProtocolAccepted, Reason::OutboundProtocolAccepted),
+        (Reason::NonIpAccepted, Reason::OutboundNonIpAccepted),
+        (Reason::TruncatedAccepted, Reason::OutboundTruncatedAccepted),
+        (Reason::MalformedAccepted, Reason::OutboundMalformedAccepted),
+        (Reason::VlanDepthAccepted, Reason::OutboundVlanDepthAccepted),
+        (Reason::HeaderLimitAccepted, Reason::OutboundHeaderLimitAccepted),
+        (Reason::FragmentAccepted, Reason::OutboundFragmentAccepted),
+    ];
+    let mut n = 0;
+    while n < pairs.len() {
+        assert!(leaving(pairs[n].0.slot()) == pairs[n].1.slot());
+        assert!(is_leaving(pairs[n].1) && !is_leaving(pairs[n].0));
+        n += 1;
+    }
+};
 
 /// Whether the verdict of a slot is accept.
 #[must_use]

@@ -16,7 +16,7 @@ use aya_ebpf::{
 };
 use portcullis_common::{
     abi::{self, NO_TRIE, feature},
-    class,
+    class, flow,
     second::CHUNK,
     slot::Reason,
 };
@@ -54,9 +54,15 @@ static SECOND_ADDRESSES4: Global<u32> = Global::new(NO_TRIE);
 #[unsafe(no_mangle)]
 static SECOND_ADDRESSES6: Global<u32> = Global::new(NO_TRIE);
 #[unsafe(no_mangle)]
-static TCP_TIMEOUT: Global<u64> = Global::new(0);
+static UNREADABLE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
-static UDP_TIMEOUT: Global<u64> = Global::new(0);
+static SECOND_UNREADABLE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static FRAGMENT_TIMEOUT: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static TIMEOUTS: [u64; flow::TIMEOUTS] = [0; flow::TIMEOUTS];
+#[unsafe(no_mangle)]
+static REFRESH: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 static CLASSES: [u16; class::COUNT] = [0; class::COUNT];
 
@@ -86,7 +92,7 @@ pub(crate) fn deadline() -> u64 {
     DEADLINE.get(0).copied().unwrap_or(0)
 }
 
-/// Whether a set needs a feature.
+/// Whether a set needs a feature, or any of several.
 #[inline(always)]
 pub(crate) fn has<const SET: bool>(feature: u32) -> bool {
     (if SET { SECOND_FEATURES.load() } else { FEATURES.load() }) & feature != 0
@@ -126,16 +132,32 @@ pub(crate) fn addresses<const SET: bool>(version: Version) -> u32 {
     }
 }
 
-/// Nanoseconds after which an idle TCP flow is over.
+/// Reasons that a packet cannot be read which a set accepts, a bit for each slot.
 #[inline(always)]
-pub(crate) fn tcp_timeout() -> u64 {
-    TCP_TIMEOUT.load()
+pub(crate) fn unreadable<const SET: bool>() -> u32 {
+    if SET { SECOND_UNREADABLE.load() } else { UNREADABLE.load() }
 }
 
-/// Nanoseconds after which an idle UDP or echo flow is over.
+/// Ticks after which a datagram's first fragment is forgotten.
 #[inline(always)]
-pub(crate) fn udp_timeout() -> u64 {
-    UDP_TIMEOUT.load()
+pub(crate) fn fragment_timeout() -> u64 {
+    FRAGMENT_TIMEOUT.load()
+}
+
+/// Ticks after which a flow with these ends and this state is over if it is silent. A table and no branches:
+/// the verifier follows every branch for each entry of the flow table that is looked at.
+#[inline(always)]
+pub(crate) fn timeout(ends: u64, state: u8) -> u64 {
+    let index = flow::timeout_index(ends, state);
+    // SAFETY: the index is below `TIMEOUTS` by its last operation. Volatile, because userspace replaced
+    // the zeros that the compiler sees.
+    unsafe { (&raw const TIMEOUTS).cast::<u64>().add(index).read_volatile() }
+}
+
+/// Ticks that must have passed before a packet refreshes its flow.
+#[inline(always)]
+pub(crate) fn refresh() -> u64 {
+    REFRESH.load()
 }
 
 /// The class at `index`, which is below [`class::COUNT`] by construction of

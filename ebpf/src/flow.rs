@@ -4,36 +4,22 @@
 //! A TCP flow begins with a SYN of this host, a UDP flow with a datagram from a port that no rule
 //! opens, an echo flow with a request. What arrives at a documented port needs no flow.
 
-use aya_ebpf::{
-    bindings::BPF_ANY,
-    helpers::generated::bpf_ktime_get_coarse_ns,
-    macros::map,
-    maps::{Array, LruHashMap},
-};
+use aya_ebpf::{macros::map, maps::Array};
 use portcullis_common::{
     abi::{self, feature},
     class,
-    flow::{Flow, FlowKey4, FlowKey6, PORTS},
+    flow::{Key, PORTS, is_closed, origin, state},
     slot::{Reason, accepts},
 };
 
 use crate::{
+    clock,
     config::{self, FIRST, SECOND_SET},
-    header::{Headers, Kind, Version, protocol, tcp_index, udp_index},
+    header::{Headers, Kind, Part, Side, Version, protocol, tcp_index, udp_index},
     packet::{Packet, Window},
-    parse,
+    table,
 };
 
-/// Flows of each version of IP, unless userspace asks for another number.
-const DEFAULT_FLOWS: u32 = 1 << 16;
-
-/// IPv4 conversations that this host began. Egress writes, ingress reads and refreshes. Pinned:
-/// they outlive generations.
-#[map]
-static FLOWS4: LruHashMap<FlowKey4, Flow> = LruHashMap::with_max_entries(DEFAULT_FLOWS, 0);
-/// IPv6 conversations; as `FLOWS4`.
-#[map]
-static FLOWS6: LruHashMap<FlowKey6, Flow> = LruHashMap::with_max_entries(DEFAULT_FLOWS, 0);
 /// One entry: a byte for each local TCP and UDP port (by class index), not zero where a flow uses the
 /// port. A packet to any other port is dropped without a flow look-up, which keeps a flood cheap.
 /// Bytes rather than bits, because two CPUs may mark neighbours at the same time. Pinned with the
@@ -41,46 +27,69 @@ static FLOWS6: LruHashMap<FlowKey6, Flow> = LruHashMap::with_max_entries(DEFAULT
 #[map]
 static FLOW_PORTS: Array<[u8; PORTS]> = Array::with_max_entries(1, 0);
 
-/// A flow is written again only when this much time has passed, so that a busy conversation does not
-/// write to memory that two CPUs share at every packet.
-const REFRESH: u64 = 1_000_000_000;
-
-/// Which side of a packet this host is.
-#[derive(Clone, Copy)]
-enum Side {
-    Source,
-    Destination,
-}
-
-/// Records what a leaving packet begins. Silent about everything else.
+/// Records what a leaving packet begins, and notes what it ends. Silent about everything else.
 #[inline(always)]
-pub(crate) fn learn(packet: &Packet) {
-    let Ok(headers) = parse::headers(packet) else { return };
-    let Some(ports) = ports(packet, &headers, Side::Source) else { return };
+pub(crate) fn learn<const SET: bool>(packet: &Packet, headers: &Headers) {
+    if headers.part == Part::Later {
+        return;
+    }
+    let Some(ports) = ports(packet, headers, Side::Source) else { return };
+    let ending = ending(packet, headers, state::LOCAL_FIN);
     match headers.kind {
-        Kind::Syn => {}
+        Kind::Syn | Kind::EchoRequest => {}
         // A datagram from a port that a rule opens: what comes back is admitted by that rule.
         Kind::Datagram if is_open_to_all(udp_index(ports.local)) => return,
-        Kind::Datagram | Kind::EchoRequest => {}
+        Kind::Datagram => {}
+        Kind::Segment if ending != 0 => {}
         Kind::Segment | Kind::EchoReply | Kind::Other => return,
     }
-    mark(&headers, ports.local);
-    let now = now();
-    match headers.version {
-        Version::V4 => {
-            let Some(key) = key4(packet, &headers, ports, Side::Source) else { return };
-            if stale(FLOWS4.get_ptr(key), now) {
-                // A full map evicts its oldest flow, so this can fail only under memory pressure;
-                // then the reply is dropped and counted.
-                let _ = FLOWS4.insert(key, Flow { last_seen: now }, BPF_ANY.into());
-            }
-        }
-        Version::V6 => {
-            let Some(key) = key6(packet, &headers, ports, Side::Source) else { return };
-            if stale(FLOWS6.get_ptr(key), now) {
-                let _ = FLOWS6.insert(key, Flow { last_seen: now }, BPF_ANY.into());
-            }
-        }
+    let may_answer = config::has::<SET>(feature::GATEWAY) && headers.kind == Kind::Datagram;
+    if may_answer && answer::<SET>(packet, headers).is_some() {
+        return;
+    }
+    note(packet, headers, ports, Side::Source, origin::LOCAL, ending);
+}
+
+/// Records what an arriving packet that a rule accepts begins: on a gateway a conversation of a client
+/// behind this interface, else one that is answered from here.
+#[inline(always)]
+pub(crate) fn admit<const SET: bool>(packet: &Packet, headers: &Headers) {
+    let (side, origin) = if config::has::<SET>(feature::GATEWAY) {
+        (Side::Source, origin::LOCAL)
+    } else {
+        (Side::Destination, origin::REMOTE)
+    };
+    let Some(ports) = ports(packet, headers, side) else { return };
+    note(packet, headers, ports, side, origin, 0);
+}
+
+/// The reason to let out a datagram: it answers one that was let in.
+#[inline(always)]
+pub(crate) fn answer<const SET: bool>(packet: &Packet, headers: &Headers) -> Option<Reason> {
+    let leaving = ports(packet, headers, Side::Source)?;
+    if config::has::<SET>(feature::DHCP) && is_dhcp(leaving, headers.version) {
+        return Some(Reason::Dhcp);
+    }
+    let key = if config::has::<SET>(feature::GATEWAY) {
+        let ports = ports(packet, headers, Side::Destination)?;
+        key(packet, headers, ports, Side::Destination, origin::LOCAL)?
+    } else {
+        key(packet, headers, leaving, Side::Source, origin::REMOTE)?
+    };
+    (flow_lives(&raw const key) != 0).then_some(Reason::FlowUdp)
+}
+
+/// Begins a flow, or notes that it goes on or ends.
+#[inline(always)]
+fn note(packet: &Packet, headers: &Headers, ports: Ports, side: Side, origin: u8, ending: u8) {
+    let Some(key) = key(packet, headers, ports, side, origin) else { return };
+    let how = match headers.kind {
+        Kind::Syn => BEGINS | ANEW,
+        Kind::Segment => ending.into(),
+        _ => BEGINS,
+    };
+    if flow_goes_on(&raw const key, how) != 0 && origin == origin::LOCAL {
+        mark(headers, ports.local);
     }
 }
 
@@ -88,39 +97,113 @@ pub(crate) fn learn(packet: &Packet) {
 /// this host began, or to its DHCP client.
 #[inline(always)]
 pub(crate) fn reply<const SET: bool>(packet: &Packet, headers: &Headers) -> Option<Reason> {
-    let (reason, timeout) = match headers.kind {
-        Kind::Segment => (Reason::FlowTcp, config::tcp_timeout()),
-        Kind::Datagram => (Reason::FlowUdp, config::udp_timeout()),
-        Kind::EchoReply => (Reason::FlowEcho, config::udp_timeout()),
+    let reason = match headers.kind {
+        Kind::Segment => Reason::FlowTcp,
+        Kind::Datagram => Reason::FlowUdp,
+        Kind::EchoReply => Reason::FlowEcho,
         Kind::Syn | Kind::EchoRequest | Kind::Other => return None,
     };
     if headers.kind != Kind::EchoReply && mark_of(headers.index) == 0 {
         return None;
     }
     let ports = ports(packet, headers, Side::Destination)?;
-    if config::has::<SET>(feature::DHCP)
-        && headers.kind == Kind::Datagram
-        && is_dhcp_reply(ports, headers.version)
-    {
+    let may_be_dhcp = config::has::<SET>(feature::DHCP) && headers.kind == Kind::Datagram;
+    if may_be_dhcp && is_dhcp(ports, headers.version) {
         return Some(Reason::Dhcp);
     }
-    let flow = match headers.version {
-        Version::V4 => FLOWS4.get_ptr_mut(key4(packet, headers, ports, Side::Destination)?),
-        Version::V6 => FLOWS6.get_ptr_mut(key6(packet, headers, ports, Side::Destination)?),
-    }?;
-    let now = now();
-    // SAFETY: the map handed out the pointer; the kernel keeps the element's memory while the program
-    // runs. A concurrent writer can only make the time a little older or newer.
-    let last_seen = unsafe { (*flow).last_seen };
-    let idle = now.saturating_sub(last_seen);
-    if idle > timeout {
-        return None;
+    let key = key(packet, headers, ports, Side::Destination, origin::LOCAL)?;
+    let ending = ending(packet, headers, state::REMOTE_FIN);
+    (flow_continues(&raw const key, ending.into()) != 0).then_some(reason)
+}
+
+// The three functions that follow are functions for the verifier as well, which looks at each of them
+// once, and not again for every way in which headers can stand in a packet.
+
+/// Whether a conversation is alive to which a packet of the other side belongs that ends it by `ending`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn flow_continues(key: *const Key, ending: u32) -> u32 {
+    // SAFETY: the verifier takes a pointer that is not null for one to a whole key, and has the callers
+    // hand such a one over.
+    let Some(key) = (unsafe { key.as_ref() }) else { return 0 };
+    let Some(found) = table::find(key) else { return 0 };
+    let (life, now) = (found.life, clock::now());
+    let idle = life.idle(now);
+    if idle > config::timeout(key.ends, life.state()) {
+        return 0;
     }
-    if idle > REFRESH {
-        // SAFETY: as above.
-        unsafe { (*flow).last_seen = now };
+    let state = life.state() | state::ANSWERED | ending as u8;
+    // A busy conversation does not write to memory that two CPUs share at every packet; one that is
+    // closed lives no longer for what still comes.
+    if state != life.state() || idle > config::refresh() && !is_closed(life.state()) {
+        table::change(found, state, now);
     }
-    Some(reason)
+    1
+}
+
+/// Whether a conversation is alive; it goes on.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn flow_lives(key: *const Key) -> u32 {
+    // SAFETY: the verifier takes a pointer that is not null for one to a whole key, and has the callers
+    // hand such a one over.
+    let Some(key) = (unsafe { key.as_ref() }) else { return 0 };
+    let Some(found) = table::find(key) else { return 0 };
+    let now = clock::now();
+    let (idle, state) = (found.life.idle(now), found.life.state());
+    if idle > config::timeout(key.ends, state) {
+        return 0;
+    }
+    if idle > config::refresh() {
+        table::change(found, state, now);
+    }
+    1
+}
+
+/// What [`flow_goes_on`] is told of a packet: how it ends its conversation, and these.
+const BEGINS: u32 = 0x100;
+/// It begins a conversation anew, whatever was between the same ports before.
+const ANEW: u32 = 0x200;
+
+/// Notes that a conversation begins, goes on or ends. Gives whether it is a new one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn flow_goes_on(key: *const Key, how: u32) -> u32 {
+    // SAFETY: the verifier takes a pointer that is not null for one to a whole key, and has the callers
+    // hand such a one over.
+    let Some(key) = (unsafe { key.as_ref() }) else { return 0 };
+    let now = clock::now();
+    let Some(found) = table::find(key) else {
+        if how & BEGINS == 0 {
+            return 0;
+        }
+        table::begin(key);
+        return 1;
+    };
+    let life = found.life;
+    let idle = life.idle(now);
+    if how & BEGINS == 0 && idle > config::timeout(key.ends, life.state()) {
+        return 0;
+    }
+    let state = if how & ANEW != 0 { 0 } else { life.state() | how as u8 };
+    if state != life.state() || idle > config::refresh() {
+        table::change(found, state, now);
+    }
+    0
+}
+
+/// What a TCP segment ends: `fin`, or the whole conversation, or nothing.
+#[inline(always)]
+fn ending(packet: &Packet, headers: &Headers, fin: u8) -> u8 {
+    const FIN: u8 = 0x01;
+    const RST: u8 = 0x04;
+    if headers.kind != Kind::Segment {
+        return 0;
+    }
+    let Some(header) = packet.window::<14>(headers.transport) else { return 0 };
+    let flags = header.byte::<13>();
+    let reset = if flags & RST != 0 { state::RESET } else { 0 };
+    reset | if flags & FIN != 0 { fin } else { 0 }
 }
 
 /// A conversation's ports as they stand in the packet; for echo, both are the identifier.
@@ -145,27 +228,27 @@ fn ports(packet: &Packet, headers: &Headers, side: Side) -> Option<Ports> {
 }
 
 #[inline(always)]
-fn key4(packet: &Packet, headers: &Headers, ports: Ports, side: Side) -> Option<FlowKey4> {
-    let header: &Window<20> = packet.window(headers.network)?;
-    let (source, destination) = (header.bytes::<12, 4>(), header.bytes::<16, 4>());
-    let (local, remote) = match side {
-        Side::Source => (source, destination),
-        Side::Destination => (destination, source),
-    };
-    let protocol = headers.kind.protocol()?.into();
-    Some(FlowKey4 { local, remote, local_port: ports.local, remote_port: ports.remote, protocol })
-}
-
-#[inline(always)]
-fn key6(packet: &Packet, headers: &Headers, ports: Ports, side: Side) -> Option<FlowKey6> {
-    let header: &Window<40> = packet.window(headers.network)?;
-    let (source, destination) = (header.bytes::<8, 16>(), header.bytes::<24, 16>());
-    let (local, remote) = match side {
-        Side::Source => (source, destination),
-        Side::Destination => (destination, source),
-    };
-    let protocol = headers.kind.protocol()?.into();
-    Some(FlowKey6 { local, remote, local_port: ports.local, remote_port: ports.remote, protocol })
+fn key(packet: &Packet, headers: &Headers, ports: Ports, side: Side, origin: u8) -> Option<Key> {
+    let ends = Key::ends(ports.local, ports.remote, headers.kind.protocol()?, origin);
+    Some(match headers.version {
+        Version::V4 => {
+            let header: &Window<20> = packet.window(headers.network)?;
+            let (source, destination) = (header.bytes::<12, 4>(), header.bytes::<16, 4>());
+            match side {
+                Side::Source => Key::v4(source, destination, ends),
+                Side::Destination => Key::v4(destination, source, ends),
+            }
+        }
+        Version::V6 => {
+            let header: &Window<40> = packet.window(headers.network)?;
+            let source = [header.long::<8>(), header.long::<16>()];
+            let destination = [header.long::<24>(), header.long::<32>()];
+            match side {
+                Side::Source => Key::v6(source, destination, ends),
+                Side::Destination => Key::v6(destination, source, ends),
+            }
+        }
+    })
 }
 
 /// Whether every set of rules accepts every packet to the class index.
@@ -181,10 +264,11 @@ fn accepts_all(class: u16) -> bool {
     class & class::MORE == 0 && accepts(class)
 }
 
-/// DHCP: server port 67 to client port 68 (RFC 2131 section 4.1); DHCPv6: 547 to 546 (RFC 8415
-/// section 7.2). Userspace has the client ports marked, so that what arrives there is looked at.
+/// Whether a datagram is between this host's DHCP client and a server: ports 68 and 67 (RFC 2131 section
+/// 4.1); DHCPv6: 546 and 547 (RFC 8415 section 7.2). Userspace has the client ports marked, so that what
+/// arrives there is looked at.
 #[inline(always)]
-fn is_dhcp_reply(ports: Ports, version: Version) -> bool {
+fn is_dhcp(ports: Ports, version: Version) -> bool {
     match version {
         Version::V4 => ports.local == 68_u16.to_be() && ports.remote == 67_u16.to_be(),
         Version::V6 => ports.local == 546_u16.to_be() && ports.remote == 547_u16.to_be(),
@@ -226,21 +310,4 @@ fn port_byte(index: usize) -> Option<*mut u8> {
     }
     // SAFETY: the index is inside the value, as just checked.
     Some(unsafe { ports.add(index) })
-}
-
-/// Whether a flow is missing or was last seen long enough ago to be written again.
-#[inline(always)]
-fn stale(flow: Option<*const Flow>, now: u64) -> bool {
-    match flow {
-        // SAFETY: the map handed out the pointer; see `reply`.
-        Some(flow) => now.saturating_sub(unsafe { (*flow).last_seen }) > REFRESH,
-        None => true,
-    }
-}
-
-/// Nanoseconds on the kernel's coarse monotonic clock, up to one tick late.
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: the helper takes no arguments and has no side effects.
-    unsafe { bpf_ktime_get_coarse_ns() }
 }

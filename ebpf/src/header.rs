@@ -34,6 +34,41 @@ pub(crate) struct Headers {
     pub(crate) transport: usize,
     /// What kind of conversation the packet may belong to.
     pub(crate) kind: Kind,
+    /// Whether the packet is a fragment. Of a later one, `index` and `kind` say nothing.
+    pub(crate) part: Part,
+    /// IPv6: offset of the fragment header. Zero where there is none, and for IPv4.
+    pub(crate) fragment: usize,
+}
+
+/// How much of a datagram a packet is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of it; an IPv6 fragment that is its own first and last, too (RFC 6946).
+    Whole,
+    /// The first fragment, which names the port.
+    First,
+    /// Any fragment behind the first.
+    Later,
+}
+
+/// Which side of a packet this host is, or what lies behind it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The packet leaves.
+    Source,
+    /// The packet arrives.
+    Destination,
+}
+
+impl Side {
+    /// The end of the other side and that of this one, of a packet's source and destination.
+    #[inline(always)]
+    pub(crate) fn ends<T>(self, source: T, destination: T) -> (T, T) {
+        match self {
+            Self::Source => (destination, source),
+            Self::Destination => (source, destination),
+        }
+    }
 }
 
 /// The version of IP.

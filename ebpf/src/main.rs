@@ -3,7 +3,8 @@
 //! `ingress` (XDP) turns each arriving packet into exactly one slot, counts it there, and lets the
 //! slot decide: packet -> headers ([`parse`]) -> class ([`classify`]) -> slot -> counter and action
 //! ([`record`]). `egress` (TCX) records the conversations that this host begins ([`flow`]), so that
-//! ingress accepts their replies.
+//! ingress accepts their replies; where the policy asks for it, leaving packets are judged too
+//! ([`outbound`]).
 //!
 //! A second set of rules ([`second`]) may decide from a deadline on, or be compared with the first.
 //!
@@ -11,6 +12,8 @@
 //! removed when it is loaded: the constants of [`config`] are known to the verifier.
 #![no_std]
 #![no_main]
+#![expect(internal_features, reason = "core offers no atomic operations for BPF but as intrinsics")]
+#![feature(core_intrinsics)]
 #![expect(
     clippy::multiple_unsafe_ops_per_block,
     reason = "an offset and the read behind it share one invariant, and one SAFETY comment states it"
@@ -18,16 +21,25 @@
 #![expect(clippy::needless_pass_by_value, reason = "aya's macros hand the context over by value")]
 
 mod classify;
+mod clock;
 mod config;
 mod flow;
+mod fragment;
 mod header;
 mod more;
+mod outbound;
+mod pack;
 mod packet;
 mod parse;
 mod record;
 mod second;
+mod table;
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
+use portcullis_common::{
+    abi::feature,
+    slot::{Reason, accepts},
+};
 
 use crate::{
     config::{FIRST, SECOND_SET},
@@ -39,10 +51,10 @@ use crate::{
 fn ingress(ctx: XdpContext) -> u32 {
     let packet = Packet::arriving(&ctx);
     if second::decides() {
-        let slot = classify::slot::<SECOND_SET>(&packet);
+        let slot = classify::slot::<SECOND_SET>(&ctx, &packet);
         return record::verdict::<SECOND_SET>(&ctx, &packet, slot);
     }
-    let slot = classify::slot::<FIRST>(&packet);
+    let slot = classify::slot::<FIRST>(&ctx, &packet);
     let slot = second::compare(&ctx, slot);
     record::verdict::<FIRST>(&ctx, &packet, slot)
 }
@@ -51,11 +63,34 @@ fn ingress(ctx: XdpContext) -> u32 {
 /// include/uapi/linux/bpf.h, the same number as `TC_ACT_UNSPEC` for clsact).
 const NEXT: i32 = -1;
 
-/// Learns from each leaving packet; it never changes or drops one.
+/// What it answers to drop a packet (`TC_ACT_SHOT` of include/uapi/linux/pkt_cls.h).
+const SHOT: i32 = 2;
+
+/// Learns from each leaving packet, and judges it where the policy says so.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "classifier")]
 extern "C" fn egress(buffer: &SkBuff) -> i32 {
-    flow::learn(&Packet::leaving(buffer));
+    if second::decides() { leave::<SECOND_SET>(buffer) } else { leave::<FIRST>(buffer) }
+}
+
+#[inline(always)]
+fn leave<const SET: bool>(buffer: &SkBuff) -> i32 {
+    let packet = Packet::leaving(buffer);
+    let headers = parse::leaving(buffer);
+    let mut is_answer = false;
+    if config::has::<SET>(feature::OUTBOUND) {
+        let slot = outbound::slot::<SET>(&packet, &headers);
+        record::count(slot, buffer.length());
+        if config::has::<SET>(feature::OUTBOUND_DROP) && !accepts(slot) {
+            return SHOT;
+        }
+        is_answer = slot == Reason::OutboundReplyUdp.slot();
+    }
+    if let Ok(headers) = &headers
+        && !is_answer
+    {
+        flow::learn::<SET>(&packet, headers);
+    }
     NEXT
 }
 

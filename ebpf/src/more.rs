@@ -10,7 +10,7 @@ use portcullis_common::{
 
 use crate::{
     config,
-    header::{Headers, Version},
+    header::{Headers, Side, Version},
     packet::{Packet, Window},
 };
 
@@ -32,10 +32,12 @@ static TRIE_NODES: Array<Node> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// What [`walk6`] answers where the trie is not one; no class has this number.
 const NO_CLASS: u32 = u32::MAX;
 
-/// The slot of a row's destination for a packet's source and local address.
+/// The slot of a row's destination for the addresses of a packet's other side and of this one.
 #[inline(always)]
-pub(crate) fn slot<const SET: bool>(packet: &Packet, headers: &Headers, row: u16) -> Slot {
-    column::<SET>(packet, headers).and_then(|column| cell(row, column)).unwrap_or(Reason::Internal.slot())
+pub(crate) fn slot<const SET: bool>(packet: &Packet, headers: &Headers, row: u16, side: Side) -> Slot {
+    column::<SET>(packet, headers, side)
+        .and_then(|column| cell(row, column))
+        .unwrap_or(Reason::Internal.slot())
 }
 
 /// The slot of a row in a column.
@@ -46,21 +48,23 @@ fn cell(number: u16, column: u32) -> Option<Slot> {
     Some(row.slot(number, cell))
 }
 
-/// The column of a packet: its local address's class and its source's.
+/// The column of a packet: the class of its local address and that of the other side's.
 #[inline(always)]
-fn column<const SET: bool>(packet: &Packet, headers: &Headers) -> Option<u32> {
+fn column<const SET: bool>(packet: &Packet, headers: &Headers, side: Side) -> Option<u32> {
     let version = headers.version;
     let (sources, addresses) = (config::sources::<SET>(version), config::addresses::<SET>(version));
     let (source, address) = match version {
         Version::V4 => {
             let header: &Window<20> = packet.window(headers.network)?;
-            (class4(sources, header.word::<12>())?, class4(addresses, header.word::<16>())?)
+            let (remote, local) = side.ends(header.word::<12>(), header.word::<16>());
+            (class4(sources, remote)?, class4(addresses, local)?)
         }
         Version::V6 => {
             let header: &Window<40> = packet.window(headers.network)?;
             let source = [header.long::<8>(), header.long::<16>()];
-            let address = [header.long::<24>(), header.long::<32>()];
-            (class6(sources, source)?, class6(addresses, address)?)
+            let destination = [header.long::<24>(), header.long::<32>()];
+            let (remote, local) = side.ends(source, destination);
+            (class6(sources, remote)?, class6(addresses, local)?)
         }
     };
     Some(address * config::source_classes::<SET>() + source)

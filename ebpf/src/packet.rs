@@ -12,12 +12,24 @@ const MAX_OFFSET: usize = 0xfff;
 /// What the egress program is called with: the start of `struct __sk_buff` (include/uapi/linux/bpf.h).
 ///
 /// aya's own type points to structures of which BTF then holds forward declarations, and bpf-linker
-/// 0.13 writes those in an order that differs from run to run: the object would not be reproducible.
+/// 0.13 writes those in an order that differs from run to run: the object would not be reproducible. The
+/// name is that by which the verifier knows a context that is handed to a function.
 #[repr(C)]
-pub(crate) struct SkBuff {
-    _before_data: [u32; 19],
+pub(crate) struct __sk_buff {
+    len: u32,
+    _before_data: [u32; 18],
     data: u32,
     data_end: u32,
+}
+
+pub(crate) use __sk_buff as SkBuff;
+
+impl SkBuff {
+    /// Bytes of the whole packet; of one that the hardware will cut into several, of all of them.
+    #[inline(always)]
+    pub(crate) fn length(&self) -> u64 {
+        self.len.into()
+    }
 }
 
 /// The linear part of a packet: its link-layer header first.

@@ -1,20 +1,25 @@
-//! Packet -> headers, or the reason why it cannot be judged by its port.
+//! Packet -> headers, or the reason why it cannot be judged by what it is addressed to.
 //!
-//! [`headers`] is the whole truth: Ethernet, up to two VLAN tags, IPv4 with options, IPv6 with
-//! extension headers. [`common`] recognises the shapes that nearly all traffic has with one bounds
+//! [`arriving`] and [`leaving`] are the whole truth: Ethernet, up to two VLAN tags, IPv4 with options, IPv6 with
+//! extension headers; each is a function for the verifier as well ([`crate::pack`]). [`common`] recognises the shapes that nearly all traffic has with one bounds
 //! check and a few masked words, and says nothing about any other packet.
 
-use portcullis_common::{class, slot::Reason};
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use portcullis_common::{
+    class,
+    slot::{Reason, Slot},
+};
 
 use crate::{
-    header::{ACK, Headers, Kind, SYN, Version, protocol, tcp_index, udp_index},
-    packet::Packet,
+    header::{ACK, Headers, Kind, Part, SYN, Version, protocol, tcp_index, udp_index},
+    pack::{pack, unpack},
+    packet::{Packet, SkBuff},
 };
 
 /// Length of an Ethernet header without tags.
-const ETHERNET: usize = 14;
+pub(crate) const ETHERNET: usize = 14;
 /// Length of a VLAN tag (IEEE 802.1Q).
-const TAG: usize = 4;
+pub(crate) const TAG: usize = 4;
 /// IPv6 extension headers that are followed. RFC 8200 section 4.1 names six that may stand before
 /// the upper layer, one of them twice; more is no honest packet.
 const MAX_EXTENSIONS: usize = 8;
@@ -47,23 +52,29 @@ impl Common {
     /// Everything there is to know of the headers.
     #[inline(always)]
     pub(crate) fn headers(&self) -> Headers {
-        let Self { index, not_syn, version, network } = *self;
+        let Self { index, version, network, .. } = *self;
         let length = match version {
             Version::V4 => 20,
             Version::V6 => 40,
         };
-        let kind = match not_syn {
+        let (transport, kind) = (network + length, self.kind());
+        Headers { index, version, network, transport, kind, part: Part::Whole, fragment: 0 }
+    }
+
+    /// Syn, Segment or Datagram.
+    #[inline(always)]
+    pub(crate) fn kind(&self) -> Kind {
+        match self.not_syn {
             0 => Kind::Syn,
-            _ if index < class::UDP => Kind::Segment,
+            _ if self.index < class::UDP => Kind::Segment,
             _ => Kind::Datagram,
-        };
-        Headers { index, version, network, transport: network + length, kind }
+        }
     }
 }
 
 /// Recognises the shapes that carry nearly all traffic: at most one VLAN tag, IPv4 without options
 /// and not a fragment or IPv6 without extension headers, TCP or UDP. `None` says nothing but that
-/// [`headers`] must look.
+/// [`arriving`] must look.
 #[inline(always)]
 pub(crate) fn common(packet: &Packet) -> Option<Common> {
     let frame = packet.window::<54>(0)?;
@@ -125,9 +136,34 @@ fn not_syn(flags: u8) -> u32 {
     (flags & (SYN | ACK) ^ SYN).into()
 }
 
-/// Headers of any packet, or the slot that says why it has none to judge it by.
+/// Headers of any packet that arrives, or the slot that says why it has none to judge it by.
 #[inline(always)]
-pub(crate) fn headers(packet: &Packet) -> Result<Headers, Reason> {
+pub(crate) fn arriving(ctx: &XdpContext) -> Result<Headers, Slot> {
+    unpack(headers_of_arriving(ctx.ctx))
+}
+
+/// Headers of any packet that leaves, or the slot that says why it has none to judge it by: that of a packet
+/// that arrives.
+#[inline(always)]
+pub(crate) fn leaving(buffer: &SkBuff) -> Result<Headers, Slot> {
+    unpack(headers_of_leaving(buffer))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn headers_of_arriving(ctx: *mut xdp_md) -> u64 {
+    pack(headers(&Packet::arriving(&XdpContext::new(ctx))))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn headers_of_leaving(buffer: &SkBuff) -> u64 {
+    pack(headers(&Packet::leaving(buffer)))
+}
+
+/// Headers of any packet, or the reason why it has none to judge it by.
+#[inline(always)]
+fn headers(packet: &Packet) -> Result<Headers, Reason> {
     let mut network = ETHERNET;
     let mut ether_type = packet.window::<ETHERNET>(0).ok_or(Reason::Truncated)?.half::<12>();
     for _ in 0..2 {
@@ -156,18 +192,30 @@ fn ipv4(packet: &Packet, network: usize) -> Result<Headers, Reason> {
     if version_ihl >> 4 != 4 || length < 20 {
         return Err(Reason::Malformed);
     }
-    let offset = u16::from_be(header.half::<6>()) & 0x1fff;
-    if offset != 0 {
-        return Err(Reason::Fragment);
-    }
     let transport = network + length;
-    let (index, kind) = match header.byte::<9>() {
-        protocol::TCP => tcp(packet, transport)?,
-        protocol::UDP => udp(packet, transport)?,
-        protocol::ICMP => icmp4(packet, transport)?,
-        other => (class::PROTOCOL + usize::from(other), Kind::Other),
+    let field = u16::from_be(header.half::<6>());
+    let more = field & 0x2000 != 0;
+    let (version, fragment) = (Version::V4, 0);
+    if field & 0x1fff != 0 {
+        let (kind, part) = (Kind::Other, Part::Later);
+        return Ok(Headers { index: 0, version, network, transport, kind, part, fragment });
+    }
+    let upper = match header.byte::<9>() {
+        protocol::TCP => tcp(packet, transport),
+        protocol::UDP => udp(packet, transport),
+        protocol::ICMP => icmp4(packet, transport),
+        other => Ok((class::PROTOCOL + usize::from(other), Kind::Other)),
     };
-    Ok(Headers { index, version: Version::V4, network, transport, kind })
+    let (index, kind) = upper.map_err(|reason| cut_short(reason, more))?;
+    let part = if more { Part::First } else { Part::Whole };
+    Ok(Headers { index, version, network, transport, kind, part, fragment })
+}
+
+/// A first fragment that ends inside its headers is no accident (RFC 1858 section 3, RFC 7112): the
+/// next one would bring what it lacks.
+#[inline(always)]
+fn cut_short(reason: Reason, is_first: bool) -> Reason {
+    if is_first && reason == Reason::Truncated { Reason::FragmentHeader } else { reason }
 }
 
 /// IPv6 (RFC 8200 sections 3 and 4) with its chain of extension headers.
@@ -180,6 +228,10 @@ fn ipv6(packet: &Packet, network: usize) -> Result<Headers, Reason> {
     let hop_limit = header.byte::<7>();
     let mut next = header.byte::<6>();
     let mut transport = network + 40;
+    let version = Version::V6;
+    // Where the fragment header stands, zero where there is none.
+    let mut fragment = 0;
+    let mut more = false;
     for _ in 0..MAX_EXTENSIONS {
         match next {
             protocol::HOP_BY_HOP
@@ -188,33 +240,43 @@ fn ipv6(packet: &Packet, network: usize) -> Result<Headers, Reason> {
             | protocol::MOBILITY
             | protocol::HIP
             | protocol::SHIM6 => {
-                let extension = packet.window::<2>(transport).ok_or(Reason::Truncated)?;
+                let extension = packet.window::<2>(transport).ok_or(cut_short(Reason::Truncated, more))?;
                 next = extension.byte::<0>();
                 transport += (usize::from(extension.byte::<1>()) + 1) * 8;
             }
             protocol::FRAGMENT => {
-                let extension = packet.window::<8>(transport).ok_or(Reason::Truncated)?;
-                // The upper 13 bits; the byte before them is reserved and may hold anything.
-                if u16::from_be(extension.half::<2>()) & 0xfff8 != 0 {
-                    return Err(Reason::Fragment);
+                let extension = packet.window::<8>(transport).ok_or(cut_short(Reason::Truncated, more))?;
+                // Only a router that reassembles could make sense of a fragment of a fragment.
+                if fragment != 0 {
+                    return Err(Reason::Malformed);
                 }
+                fragment = transport;
                 next = extension.byte::<0>();
                 transport += 8;
+                // The upper 13 bits are the offset; the byte before them is reserved and may hold anything.
+                let field = u16::from_be(extension.half::<2>());
+                more = field & 1 != 0;
+                if field & 0xfff8 != 0 {
+                    let (kind, part) = (Kind::Other, Part::Later);
+                    return Ok(Headers { index: 0, version, network, transport, kind, part, fragment });
+                }
             }
             protocol::AUTHENTICATION => {
                 // RFC 4302 section 2.2: in words of 32 bits, less two.
-                let extension = packet.window::<2>(transport).ok_or(Reason::Truncated)?;
+                let extension = packet.window::<2>(transport).ok_or(cut_short(Reason::Truncated, more))?;
                 next = extension.byte::<0>();
                 transport += (usize::from(extension.byte::<1>()) + 2) * 4;
             }
             _ => {
-                let (index, kind) = match next {
-                    protocol::TCP => tcp(packet, transport)?,
-                    protocol::UDP => udp(packet, transport)?,
-                    protocol::ICMP6 => icmp6(packet, transport, hop_limit)?,
-                    other => (class::PROTOCOL + usize::from(other), Kind::Other),
+                let upper = match next {
+                    protocol::TCP => tcp(packet, transport),
+                    protocol::UDP => udp(packet, transport),
+                    protocol::ICMP6 => icmp6(packet, transport, hop_limit),
+                    other => Ok((class::PROTOCOL + usize::from(other), Kind::Other)),
                 };
-                return Ok(Headers { index, version: Version::V6, network, transport, kind });
+                let (index, kind) = upper.map_err(|reason| cut_short(reason, more))?;
+                let part = if more { Part::First } else { Part::Whole };
+                return Ok(Headers { index, version, network, transport, kind, part, fragment });
             }
         }
     }

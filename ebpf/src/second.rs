@@ -13,7 +13,7 @@ use portcullis_common::{
 use crate::{
     classify,
     config::{self, SECOND_SET},
-    header::{Headers, Kind, Version},
+    header::{Headers, Kind, Part, Version},
     packet::{Packet, Window},
     parse,
 };
@@ -47,20 +47,23 @@ pub(crate) fn compare(ctx: &XdpContext, slot: Slot) -> Slot {
     unsafe { parked.write_volatile(slot.into()) };
     // SAFETY: as above.
     let slot = unsafe { parked.read_volatile() } as Slot;
-    count_difference(&Packet::arriving_again(ctx), slot);
+    count_difference(ctx, &Packet::arriving_again(ctx), slot);
     slot
 }
 
 /// A later fragment follows its first and is not compared.
 #[inline(always)]
-fn count_difference(packet: &Packet, slot: Slot) {
+fn count_difference(ctx: &XdpContext, packet: &Packet, slot: Slot) {
     let headers = match parse::common(packet) {
         Some(common) => common.headers(),
-        None => match parse::headers(packet) {
+        None => match parse::arriving(ctx) {
             Ok(headers) => headers,
             Err(_) => return,
         },
     };
+    if headers.part == Part::Later {
+        return;
+    }
     let class = config::class::<SECOND_SET>(headers.index);
     let other = classify::judge::<SECOND_SET>(packet, &headers, class);
     if accepts(slot) == accepts(other) {

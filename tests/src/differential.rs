@@ -7,8 +7,9 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use anyhow::{Context as _, Result};
 use portcullis::{
     compile::compile,
-    datapath::{Action, LoadOptions, Role, SecondSet},
+    datapath::{LoadOptions, Role, SecondSet},
     evaluate::{Evaluator, Verdict},
+    policy::{Deployment, Enforcement, Settings, Unreadable, Wish},
     ruleset::RuleSet,
 };
 use portcullis_common::slot::Reason;
@@ -54,12 +55,23 @@ pub struct Statistics {
 pub struct Scenario {
     /// The rules.
     pub rules: RuleSet,
+    /// The rules of the second set, where the programs are loaded with one.
+    pub beside: Option<RuleSet>,
     /// How the programs are loaded.
     pub options: LoadOptions,
-    /// What the host sent before.
-    pub leaving: Vec<Vec<u8>>,
-    /// What arrives.
-    pub arriving: Vec<u8>,
+    /// What was before, in its order.
+    pub earlier: Vec<Event>,
+    /// The packet on which the judges differ.
+    pub last: Event,
+}
+
+/// A packet that has to do with later ones.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The host sent it.
+    Left(Vec<u8>),
+    /// It arrived at the host.
+    Arrived(Vec<u8>),
 }
 
 /// A packet on which the two judges differ, made small.
@@ -93,7 +105,7 @@ pub fn run(plan: Plan) -> Result<Result<Statistics, Box<Difference>>> {
 
 /// For half of the policies another set of rules in the same programs, which decides never or, in the
 /// place of the first, always.
-fn other(random: &mut Random) -> Result<Option<SecondSet>> {
+fn other(random: &mut Random) -> Result<Option<(RuleSet, SecondSet)>> {
     let role = match random.below(4) {
         0 => Role::After(0),
         1 => Role::After(u64::MAX),
@@ -101,55 +113,156 @@ fn other(random: &mut Random) -> Result<Option<SecondSet>> {
     };
     let rules = rules(random);
     let tables = compile(&rules, &judge::slots(&rules)).context("cannot compile the other rules")?.tables;
-    Ok(Some(SecondSet { tables, drop: Action::Drop, dhcp: random.percent(50), role }))
+    let settings = settings(random);
+    Ok(Some((rules, SecondSet { tables, settings, role })))
 }
 
 /// Compares packets under one random rule set; gives the first on which the judges differ.
 fn one_policy(random: &mut Random, packets: u64, statistics: &mut Statistics) -> Result<Option<Scenario>> {
     let rules = rules(random);
-    let drop = if random.percent(10) { Action::Pass } else { Action::Drop };
-    let second = other(random)?;
-    let options = LoadOptions { drop, dhcp: random.percent(50), second, ..judge::options() };
+    let (beside, second) = other(random)?.unzip();
+    let settings = settings(random);
+    let outbound = settings.outbound;
+    let options = LoadOptions { second, ..LoadOptions::with(settings) };
     let mut kernel = Judge::new(&rules, &options)?;
-    let mut model = Evaluator::new(&rules, judge::evaluate_options(&options));
+    let mut model = evaluator(&rules, beside.as_ref(), &options);
     let mut begun: Vec<Shape> = Vec::new();
-    let mut sent: Vec<Vec<u8>> = Vec::new();
+    let mut earlier: Vec<Event> = Vec::new();
+    let mut guests: Vec<Shape> = Vec::new();
+    let mut firsts: Vec<Shape> = Vec::new();
     for _ in 0..packets {
-        if sent.len() < 4 * REMEMBERED && random.percent(10) {
-            let answer = Shape::arriving(random);
-            let mut frame = spoiled(&answer.reversed(), random);
+        if random.percent(if outbound.is_some() { 40 } else { 5 }) {
+            let (shape, answer) = leaving(&mut guests, &mut firsts, random);
+            let mut frame = spoiled(&shape, random);
             frame.resize(frame.len().max(LEAVING), 0);
-            model.leaving(&frame, NOW);
-            kernel.leaving(&frame)?;
+            let verdict = model.leaving(&frame, NOW);
+            if kernel.leaves(&frame, verdict)?.is_err() {
+                return Ok(Some(Scenario { rules, beside, options, earlier, last: Event::Left(frame) }));
+            }
             statistics.left += 1;
-            sent.push(frame);
+            if let Some(verdict) = verdict {
+                *statistics.verdicts.entry(name(verdict)).or_default() += 1;
+            }
+            earlier.push(Event::Left(frame));
             begun.push(answer);
             if begun.len() > REMEMBERED {
                 begun.remove(0);
             }
         }
-        let shape = match begun.len() {
+        let mut shape = match begun.len() {
             0 => Shape::arriving(random),
             _ if random.percent(60) => Shape::arriving(random),
             count => begun[random.below(count)].varied(random),
         };
+        if random.percent(5) {
+            shape = shape.first_fragment(random);
+            firsts.push(shape.clone());
+            if firsts.len() > REMEMBERED {
+                firsts.remove(0);
+            }
+        } else if random.percent(6) && !firsts.is_empty() {
+            shape = firsts[random.below(firsts.len())].later_fragment(random);
+        }
         let frame = spoiled(&shape, random);
         let verdict = model.arriving(&frame, NOW);
         if let Err(disagreement) = kernel.arriving(&frame, verdict)? {
             eprintln!("the judges differ, and the case is made smaller: {disagreement}");
-            return Ok(Some(Scenario { rules, options, leaving: sent, arriving: frame }));
+            return Ok(Some(Scenario { rules, beside, options, earlier, last: Event::Arrived(frame) }));
+        }
+        if verdict.accepts() {
+            guests.push(shape);
+            if guests.len() > REMEMBERED {
+                guests.remove(0);
+            }
         }
         statistics.arrived += 1;
         *statistics.verdicts.entry(name(verdict)).or_default() += 1;
+        earlier.push(Event::Arrived(frame));
     }
     kernel.finish()?;
     Ok(None)
+}
+
+/// A packet that leaves: a question, an answer to one that was let in, or a fragment; and what would answer
+/// it.
+fn leaving(guests: &mut [Shape], firsts: &mut Vec<Shape>, random: &mut Random) -> (Shape, Shape) {
+    let mut answer = match guests.len() {
+        0 => Shape::arriving(random),
+        _ if random.percent(50) => Shape::arriving(random),
+        count => guests[random.below(count)].varied(random),
+    };
+    let mut shape = answer.reversed();
+    if random.percent(8) {
+        shape = shape.first_fragment(random);
+        answer = shape.reversed();
+        firsts.push(shape.clone());
+        if firsts.len() > REMEMBERED {
+            firsts.remove(0);
+        }
+    } else if random.percent(8) && !firsts.is_empty() {
+        shape = firsts[random.below(firsts.len())].later_fragment(random);
+    }
+    (shape, answer)
+}
+
+/// The model of programs that are loaded like this.
+fn evaluator<'a>(rules: &'a RuleSet, beside: Option<&'a RuleSet>, options: &LoadOptions) -> Evaluator<'a> {
+    let model = Evaluator::new(rules, options.settings);
+    match beside {
+        Some(beside) => model.beside(beside),
+        None => model,
+    }
+}
+
+/// What a policy says beside its rules.
+fn settings(random: &mut Random) -> Settings {
+    Settings {
+        mode: if random.percent(10) { Enforcement::Observe } else { Enforcement::Enforce },
+        outbound: random.of(&[
+            None,
+            Some(Enforcement::Enforce),
+            Some(Enforcement::Enforce),
+            Some(Enforcement::Observe),
+        ]),
+        dhcp: random.percent(50),
+        deployment: if random.percent(25) { Deployment::Gateway } else { Deployment::Host },
+        unreadable: unreadable(random),
+        ..judge::settings()
+    }
+}
+
+/// What a policy says of packets that cannot be judged; mostly nothing.
+fn unreadable(random: &mut Random) -> Unreadable {
+    let mut wish = || if random.percent(25) { Wish::Accept } else { Wish::Drop };
+    Unreadable {
+        non_ip: wish(),
+        vlan_depth: wish(),
+        header_limit: wish(),
+        truncated: wish(),
+        malformed: wish(),
+        fragment: wish(),
+        undocumented_protocol: wish(),
+    }
 }
 
 fn name(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Rule(_) => "rule",
         Verdict::Reason(reason) => reason.name(),
+    }
+}
+
+impl Event {
+    /// The packet.
+    #[must_use]
+    pub fn frame(&self) -> &Vec<u8> {
+        let (Self::Left(frame) | Self::Arrived(frame)) = self;
+        frame
+    }
+
+    fn frame_mut(&mut self) -> &mut Vec<u8> {
+        let (Self::Left(frame) | Self::Arrived(frame)) = self;
+        frame
     }
 }
 
@@ -161,13 +274,23 @@ impl Scenario {
     /// Where the kernel refuses a program or a packet.
     pub fn difference(&self) -> Result<Option<Disagreement>> {
         let mut kernel = Judge::new(&self.rules, &self.options)?;
-        let mut model = Evaluator::new(&self.rules, judge::evaluate_options(&self.options));
-        for frame in &self.leaving {
-            kernel.leaving(frame)?;
-            model.leaving(frame, NOW);
+        let mut model = evaluator(&self.rules, self.beside.as_ref(), &self.options);
+        for event in self.earlier.iter().chain([&self.last]) {
+            let answer = match event {
+                Event::Left(frame) => {
+                    let verdict = model.leaving(frame, NOW);
+                    kernel.leaves(frame, verdict)?
+                }
+                Event::Arrived(frame) => {
+                    let verdict = model.arriving(frame, NOW);
+                    kernel.arriving(frame, verdict)?
+                }
+            };
+            if let Err(disagreement) = answer {
+                return Ok(Some(disagreement));
+            }
         }
-        let verdict = model.arriving(&self.arriving, NOW);
-        Ok(kernel.arriving(&self.arriving, verdict)?.err())
+        Ok(None)
     }
 }
 
@@ -175,8 +298,8 @@ impl Statistics {
     /// Reasons that no packet had.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
-        let names =
-            Reason::ALL.iter().filter(|reason| **reason != Reason::Internal).map(|reason| reason.name());
+        let never = [Reason::Internal, Reason::OutboundInternal];
+        let names = Reason::ALL.iter().filter(|reason| !never.contains(reason)).map(|reason| reason.name());
         names.filter(|name| !self.verdicts.contains_key(name)).collect()
     }
 }
@@ -193,14 +316,20 @@ impl fmt::Display for Statistics {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Scenario { rules, options, leaving, arriving } = &self.scenario;
+        let Scenario { rules, beside, options, earlier, last } = &self.scenario;
         writeln!(f, "{}: the kernel and the model differ", self.found)?;
-        writeln!(f, "drop {:?}, dhcp {}, rules:", options.drop, options.dhcp)?;
+        writeln!(f, "{:?}, rules:", options.settings)?;
         f.write_str(&text::print(rules))?;
-        for frame in leaving {
-            writeln!(f, "leaves:  {}", hex(frame))?;
+        if let (Some(beside), Some(second)) = (beside, &options.second) {
+            writeln!(f, "beside them, {:?} {:?}:", second.role, second.settings)?;
+            f.write_str(&text::print(beside))?;
         }
-        writeln!(f, "arrives: {}", hex(arriving))?;
+        for event in earlier.iter().chain([last]) {
+            match event {
+                Event::Left(frame) => writeln!(f, "leaves:  {}", hex(frame))?,
+                Event::Arrived(frame) => writeln!(f, "arrives: {}", hex(frame))?,
+            }
+        }
         self.disagreement.fmt(f)
     }
 }

@@ -5,8 +5,9 @@ use std::fmt;
 use anyhow::{Context as _, Result, ensure};
 use portcullis::{
     compile,
-    datapath::{Action, Flows, LoadOptions, Programs, Role, SecondSet},
-    evaluate::{EvaluateOptions, Verdict},
+    datapath::{LoadOptions, Programs, Role, SecondSet},
+    evaluate::Verdict,
+    policy::{Enforcement, Flows, Settings},
     ruleset::RuleSet,
 };
 use portcullis_common::{
@@ -18,10 +19,14 @@ use portcullis_common::{
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 
+/// Actions of the egress program: `TCX_NEXT` (include/uapi/linux/bpf.h), `TC_ACT_SHOT`.
+const TCX_NEXT: u32 = u32::MAX;
+const SHOT: u32 = 2;
+
 /// The programs of one rule set in the kernel, attached nowhere, and what they must have counted.
 pub struct Judge {
     programs: Programs,
-    drop: Action,
+    settings: Settings,
     expected: Vec<Counter>,
 }
 
@@ -36,20 +41,17 @@ pub struct Disagreement {
     pub moved: Vec<(Slot, Counter)>,
 }
 
-/// Load options for tests: few flows, because their tables are allocated at each load.
+/// Settings for tests: few flows, because their table is allocated at each load.
 #[must_use]
-pub fn options() -> LoadOptions {
-    LoadOptions { flows: Flows { entries: 4_096, ..Flows::default() }, ..LoadOptions::default() }
+pub fn settings() -> Settings {
+    let flows = Flows { entries: 4_096, ..Flows::STANDARD };
+    Settings { flows, ..Settings::STANDARD }
 }
 
-/// What the reference model must know of the options that a program was loaded with.
+/// Load options for tests.
 #[must_use]
-pub fn evaluate_options(options: &LoadOptions) -> EvaluateOptions {
-    EvaluateOptions {
-        dhcp: options.dhcp,
-        tcp_timeout: options.flows.tcp_timeout,
-        udp_timeout: options.flows.udp_timeout,
-    }
+pub fn options() -> LoadOptions {
+    LoadOptions::with(settings())
 }
 
 /// The slots of a rule set that stands alone: in the order of the rules.
@@ -71,6 +73,14 @@ pub fn slot_of(verdict: Verdict) -> Slot {
     }
 }
 
+/// The mode that does the opposite.
+fn other_mode(mode: Enforcement) -> Enforcement {
+    match mode {
+        Enforcement::Enforce => Enforcement::Observe,
+        Enforcement::Observe => Enforcement::Enforce,
+    }
+}
+
 impl Judge {
     /// Compiles and loads rules. With a second set that decides from the beginning of time on, these
     /// rules take its place, and its own tables that of the first set: whichever stands first, the other
@@ -83,16 +93,18 @@ impl Judge {
         let compiled = compile::compile(rules, &slots(rules)).context("cannot compile the rules")?;
         let programs = match &options.second {
             Some(SecondSet { tables: other, role: Role::After(0), .. }) => {
-                let LoadOptions { drop, dhcp, .. } = *options;
-                let second = SecondSet { tables: compiled.tables, drop, dhcp, role: Role::After(0) };
+                let settings = options.settings;
+                let second = SecondSet { tables: compiled.tables, settings, role: Role::After(0) };
                 // What the first set would do differently in any case.
-                let drop = if drop == Action::Drop { Action::Pass } else { Action::Drop };
-                let turned = LoadOptions { drop, dhcp: !dhcp, second: Some(second), ..options.clone() };
-                Programs::load(other, &turned, None)?
+                let mode = other_mode(settings.mode);
+                let turned = Settings { mode, outbound: Some(mode), dhcp: !settings.dhcp, ..settings };
+                let options = LoadOptions { settings: turned, second: Some(second), ..options.clone() };
+                Programs::load(other, &options, None)?
             }
             _ => Programs::load(&compiled.tables, options, None)?,
         };
-        Ok(Self { programs, drop: options.drop, expected: vec![Counter::default(); slot::COUNT as usize] })
+        let expected = vec![Counter::default(); slot::COUNT as usize];
+        Ok(Self { programs, settings: options.settings, expected })
     }
 
     /// The host sends a frame.
@@ -104,6 +116,22 @@ impl Judge {
         self.programs.learn(frame).with_context(|| format!("leaving: {frame:02x?}"))
     }
 
+    /// The host sends a frame that must have this verdict, or none where leaving frames are not judged.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel does not take the frame. The inner error is its other verdict.
+    pub fn leaves(&mut self, frame: &[u8], verdict: Option<Verdict>) -> Result<Result<(), Disagreement>> {
+        let run = self.programs.leaving(frame);
+        let action = run.with_context(|| format!("leaving: {frame:02x?}"))?.cast_unsigned();
+        let Some(verdict) = verdict else {
+            ensure!(action == TCX_NEXT, "a frame that is not judged: {action}");
+            return Ok(Ok(()));
+        };
+        let passes = verdict.accepts() || self.settings.outbound == Some(Enforcement::Observe);
+        self.counted(frame, verdict, action, if passes { TCX_NEXT } else { SHOT })
+    }
+
     /// A frame arrives that must have this verdict. Checks the action and the verdict's counter; that
     /// no other counter moved is what [`Self::finish`] proves, as their sum is then too large.
     ///
@@ -113,11 +141,22 @@ impl Judge {
     pub fn arriving(&mut self, frame: &[u8], verdict: Verdict) -> Result<Result<(), Disagreement>> {
         let run = self.programs.judge(frame, 1);
         let (action, _) = run.with_context(|| format!("arriving: {frame:02x?}"))?;
+        self.counted(frame, verdict, action, self.action(verdict))
+    }
+
+    /// Whether the verdict's counter and the action are right.
+    fn counted(
+        &mut self,
+        frame: &[u8],
+        verdict: Verdict,
+        action: u32,
+        right: u32,
+    ) -> Result<Result<(), Disagreement>> {
         let slot = slot_of(verdict);
         let counter = &mut self.expected[usize::from(slot)];
         let before = *counter;
         *counter = counter.plus(Counter { packets: 1, bytes: frame.len() as u64 });
-        if self.programs.total(slot)? == *counter && action == self.action(verdict) {
+        if self.programs.total(slot)? == *counter && action == right {
             return Ok(Ok(()));
         }
         self.expected[usize::from(slot)] = before;
@@ -158,7 +197,7 @@ impl Judge {
     }
 
     fn action(&self, verdict: Verdict) -> u32 {
-        if verdict.accepts() || self.drop == Action::Pass { XDP_PASS } else { XDP_DROP }
+        if verdict.accepts() || self.settings.mode == Enforcement::Observe { XDP_PASS } else { XDP_DROP }
     }
 
     /// What the slots below `end` have counted beside what is expected.

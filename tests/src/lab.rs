@@ -18,6 +18,10 @@ use nix::{
     sched::{CloneFlags, setns, unshare},
 };
 
+/// How the addresses of the test networks begin (RFC 5737, RFC 3849).
+const V4: &str = "203.0.113.";
+const V6: &str = "2001:db8::";
+
 /// The namespaces of the calling thread, and of whatever it starts.
 pub struct Lab {
     host: Namespace,
@@ -122,8 +126,17 @@ impl Lab {
     ///
     /// Where iproute2 is missing or refuses.
     pub fn neighbour(&self, here: &str, there: &str) -> Result<Namespace> {
+        self.neighbour_in(here, there, V4, V6)
+    }
+
+    /// The same in another network, whose addresses begin with `v4` and `v6` and end with 1 and 2.
+    ///
+    /// # Errors
+    ///
+    /// Where iproute2 is missing or refuses.
+    pub fn neighbour_in(&self, here: &str, there: &str, v4: &str, v6: &str) -> Result<Namespace> {
         let peer = self.host.link(here, there)?;
-        self.address(here, there, &peer)?;
+        self.address_in(here, there, &peer, v4, v6)?;
         Ok(peer)
     }
 
@@ -134,14 +147,14 @@ impl Lab {
     /// Where iproute2 is missing or refuses.
     pub fn connect(&self, here: &str, there: &str) -> Result<Namespace> {
         let peer = self.host.join(here, there)?;
-        self.address(here, there, &peer)?;
+        self.address_in(here, there, &peer, V4, V6)?;
         Ok(peer)
     }
 
-    fn address(&self, here: &str, there: &str, peer: &Namespace) -> Result<()> {
+    fn address_in(&self, here: &str, there: &str, peer: &Namespace, v4: &str, v6: &str) -> Result<()> {
         for (namespace, name, n) in [(&self.host, here, 1), (peer, there, 2)] {
-            namespace.address(name, &format!("203.0.113.{n}/24"))?;
-            namespace.address(name, &format!("2001:db8::{n}/64"))?;
+            namespace.address(name, &format!("{v4}{n}/24"))?;
+            namespace.address(name, &format!("{v6}{n}/64"))?;
         }
         Ok(())
     }

@@ -13,6 +13,8 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use portcullis_common::abi;
+
 use crate::lab::{Lab, Namespace};
 
 /// Whoever works on the protected host of a lab.
@@ -214,6 +216,12 @@ pub fn enforced(operator: &Operator) -> Vec<Value> {
     interfaces
 }
 
+/// Where everything is pinned that interfaces share, and below it what is theirs.
+#[must_use]
+pub fn pins() -> PathBuf {
+    Lab::bpffs().join("portcullis").join(format!("v{}", abi::VERSION))
+}
+
 /// The names of everything below the pins and the state folder.
 #[must_use]
 pub fn left_behind() -> Vec<String> {
@@ -224,7 +232,7 @@ pub fn left_behind() -> Vec<String> {
         }
     }
     let mut found = Vec::new();
-    walk(&Lab::bpffs().join("portcullis").join("v1"), &mut found);
+    walk(&pins(), &mut found);
     walk(&Operator::state().join("interfaces"), &mut found);
     found
 }

@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! tcp/443 udp/3478-3481 icmp/8 icmpv6/128 ip47 from 198.51.100.0/24 2001:db8::/32 at 203.0.113.1
+//! out tcp/443 udp/53 to 198.51.100.0/24 at 203.0.113.1
 //! ```
 
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, bail};
-use portcullis::ruleset::{Identity, Opening, Origin, Rule, RuleSet};
+use portcullis::ruleset::{Identity, Opening, Origin, Rule, RuleSet, Way};
 
 /// Reads rules, one a line; empty lines are left out.
 ///
@@ -30,6 +31,9 @@ pub fn parse(text: &str) -> RuleSet {
 pub fn print(rules: &RuleSet) -> String {
     let mut text = String::new();
     for rule in &rules.rules {
+        if rule.way == Way::Leaving {
+            text.push_str("out ");
+        }
         let openings: Vec<String> = rule.openings.iter().map(ToString::to_string).collect();
         text.push_str(&openings.join(" "));
         if !rule.sources.is_empty() {
@@ -37,6 +41,12 @@ pub fn print(rules: &RuleSet) -> String {
         }
         for source in &rule.sources {
             let _ = write!(text, " {source}");
+        }
+        if !rule.destinations.is_empty() {
+            text.push_str(" to");
+        }
+        for destination in &rule.destinations {
+            let _ = write!(text, " {destination}");
         }
         if let Some(address) = rule.address {
             let _ = write!(text, " at {address}");
@@ -52,8 +62,10 @@ pub fn open(number: u32, openings: &[Opening]) -> Rule {
     Rule {
         identity: Identity(format!("rule-{number}")),
         origin: Origin::Policy { name: format!("rule-{number}"), file: "rules".into(), line: number },
+        way: Way::Arriving,
         openings: openings.to_vec(),
         sources: Vec::new(),
+        destinations: Vec::new(),
         address: None,
     }
 }
@@ -62,16 +74,20 @@ fn rule(line: u32, text: &str) -> Result<Rule> {
     enum Part {
         Openings,
         Sources,
+        Destinations,
         Address,
     }
     let mut rule = open(line, &[]);
     let mut part = Part::Openings;
     for word in text.split_whitespace() {
         match (word, &part) {
+            ("out", Part::Openings) if rule.openings.is_empty() => rule.way = Way::Leaving,
             ("from", _) => part = Part::Sources,
+            ("to", _) => part = Part::Destinations,
             ("at", _) => part = Part::Address,
             (_, Part::Openings) => rule.openings.push(opening(word)?),
             (_, Part::Sources) => rule.sources.push(word.parse().with_context(|| word.to_owned())?),
+            (_, Part::Destinations) => rule.destinations.push(word.parse().with_context(|| word.to_owned())?),
             (_, Part::Address) => rule.address = Some(word.parse().with_context(|| word.to_owned())?),
         }
     }
@@ -97,7 +113,8 @@ mod tests {
     #[test]
     fn what_is_printed_is_read_back() {
         let text = "tcp/443 udp/3478-3481 icmp/8 icmpv6/128 ip47 from 198.51.100.0/24 2001:db8::/32 at 203.0.113.1\n\
-                    udp/53\n";
+                    udp/53\n\
+                    out tcp/443 to 198.51.100.0/24 2001:db8::/32 at 203.0.113.1\n";
         assert_eq!(super::print(&super::parse(text)), text);
     }
 }

@@ -25,6 +25,14 @@ impl Extension {
         Self { kind: 44, bytes: vec![0, 0, field[0], field[1], 0, 0, 0, 1] }
     }
 
+    /// A fragment header of the datagram with this identification.
+    #[must_use]
+    pub fn fragment_of(identification: u8, offset: u16, more: bool) -> Self {
+        let mut header = Self::fragment(offset, more);
+        header.bytes[7] = identification;
+        header
+    }
+
     /// An authentication header (RFC 4302) with `words` four-byte words behind the fixed twelve bytes.
     #[must_use]
     pub fn authentication(words: u8) -> Self {
@@ -82,6 +90,13 @@ pub fn fragment4(frame: &[u8], offset: u16, more: bool) -> Vec<u8> {
     let start = network(frame);
     let field = (offset | u16::from(more) << 13).to_be_bytes();
     set(&set(frame, start + 6, field[0]), start + 7, field[1])
+}
+
+/// The same of the datagram with this identification.
+#[must_use]
+pub fn fragment4_of(frame: &[u8], identification: u8, offset: u16, more: bool) -> Vec<u8> {
+    let start = network(frame);
+    set(&set(&fragment4(frame, offset, more), start + 4, 0), start + 5, identification)
 }
 
 /// The IPv6 frame with extension headers in this order.

@@ -1,28 +1,30 @@
 //! Replies: what this host began is answered, nothing else comes in with it.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
-use anyhow::Result;
-use aya::maps::HashMap;
+use anyhow::{Context as _, Result};
+use aya::maps::{Array, MapData};
 use portcullis::{
-    datapath::{Flows, LoadOptions},
+    datapath::{LoadOptions, ticks},
     evaluate::{Evaluator, Verdict},
+    policy::{Flows, Settings},
     ruleset::RuleSet,
 };
-use portcullis_common::{
-    abi::map,
-    flow::{Flow, FlowKey4},
-    slot::Reason,
-};
+use portcullis_common::{abi::map, flow::Set, slot::Reason};
 use portcullis_tests::{
     judge::{self, Judge},
     lab::Lab,
     packet::{Frame, Ip, Transport},
-    rules,
+    raw, rules,
     splice::{self, Extension},
 };
 
 const NOW: Duration = Duration::ZERO;
+/// Bits of a flow's life that hold its time.
+const TICKS: u64 = (1 << 40) - 1;
 
 /// The kernel and the model as one host.
 struct Host<'a> {
@@ -32,7 +34,7 @@ struct Host<'a> {
 
 impl<'a> Host<'a> {
     fn new(rules: &'a RuleSet, options: &LoadOptions) -> Result<Self> {
-        let model = Evaluator::new(rules, judge::evaluate_options(options));
+        let model = Evaluator::new(rules, options.settings);
         Ok(Self { kernel: Judge::new(rules, options)?, model })
     }
 
@@ -147,10 +149,10 @@ fn replies_come_in_and_nothing_else_with_them() -> Result<()> {
         host.receives("an open port counts under its rule", &udp(ip, 123, 123).bytes(), Verdict::Rule(1))?;
         let reply = tcp(ip, 80, 50_000, false, true).bytes();
         let (hidden, later) = match ip {
-            Ip::V4 => (splice::options(&reply, 5), splice::fragment4(&reply, 1, false)),
+            Ip::V4 => (splice::options(&reply, 5), splice::fragment4(&reply, 100, false)),
             Ip::V6 => (
                 splice::extend(&reply, &[Extension::padded(60, 1)]),
-                splice::extend(&reply, &[Extension::fragment(1, false)]),
+                splice::extend(&reply, &[Extension::fragment(100, false)]),
             ),
         };
         host.receives("a reply behind options", &hidden, Verdict::Reason(flow_tcp))?;
@@ -166,7 +168,7 @@ fn dhcp_replies_come_in_where_the_interface_uses_dhcp() -> Result<()> {
     let rules = rules::parse("udp/68 udp/546 from 198.51.100.0/24");
     let no = Reason::UndocumentedUdp;
     for (dhcp, reason) in [(true, Reason::Dhcp), (false, Reason::Source)] {
-        let mut host = Host::new(&rules, &LoadOptions { dhcp, ..judge::options() })?;
+        let mut host = Host::new(&rules, &LoadOptions::with(Settings { dhcp, ..judge::settings() }))?;
         let cases = [
             ("DHCP", udp(Ip::V4, 67, 68), reason),
             ("DHCPv6", udp(Ip::V6, 547, 546), reason),
@@ -180,54 +182,284 @@ fn dhcp_replies_come_in_where_the_interface_uses_dhcp() -> Result<()> {
             host.receives(says, &frame.bytes(), Verdict::Reason(reason))?;
         }
         let unlimited = rules::parse("");
-        let mut host = Host::new(&unlimited, &LoadOptions { dhcp, ..judge::options() })?;
+        let mut host = Host::new(&unlimited, &LoadOptions::with(Settings { dhcp, ..judge::settings() }))?;
         let reason = if dhcp { Reason::Dhcp } else { no };
         host.receives("without a rule", &udp(Ip::V4, 67, 68).bytes(), Verdict::Reason(reason))?;
     }
     Ok(())
 }
 
+/// Short timeouts, each another one.
+fn short() -> LoadOptions {
+    let seconds = Duration::from_secs;
+    let flows = Flows {
+        tcp_opening: seconds(60),
+        tcp_established: seconds(200),
+        tcp_closing: seconds(40),
+        udp: seconds(30),
+        echo: seconds(20),
+        ..judge::settings().flows
+    };
+    LoadOptions::with(Settings { flows, dhcp: false, ..judge::settings() })
+}
+
+/// What happens in a conversation.
+enum Step {
+    /// The host sends it.
+    Sends(Vec<u8>),
+    /// It arrives, and must have this verdict.
+    Receives(Vec<u8>, Reason),
+    /// So many seconds pass.
+    Passes(u64),
+}
+
 #[test]
 fn a_silent_conversation_ends() -> Result<()> {
-    const SECOND: u64 = 1_000_000_000;
+    use Step::{Passes, Receives, Sends};
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
     let rules = rules::parse("");
-    let (tcp_timeout, udp_timeout) = (Duration::from_secs(200), Duration::from_secs(30));
-    let flows = Flows { tcp_timeout, udp_timeout, ..judge::options().flows };
-    let cases = [
-        ("TCP", sent(tcp(Ip::V4, 50_000, 80, true, false)), tcp(Ip::V4, 80, 50_000, false, true), 200),
-        ("UDP", sent(udp(Ip::V4, 50_000, 53)), udp(Ip::V4, 53, 50_000), 30),
-        ("echo", sent(echo(Ip::V4, true, 7)), echo(Ip::V4, false, 7), 30),
-    ];
-    let accepted = [Reason::FlowTcp, Reason::FlowUdp, Reason::FlowEcho];
-    let dropped = [Reason::UndocumentedTcp, Reason::UndocumentedUdp, Reason::UndocumentedIcmp];
-    for (n, (says, question, answer, timeout)) in cases.into_iter().enumerate() {
-        let answer = answer.bytes();
-        let mut kernel = Judge::new(&rules, &LoadOptions { flows, dhcp: false, ..judge::options() })?;
-        kernel.leaving(&question)?;
-        let begun = age(&mut kernel, (timeout - 20) * SECOND)?;
-        let in_time = kernel.alone(&answer, Verdict::Reason(accepted[n]))?;
-        assert_eq!(in_time, Ok(()), "{says}: in time");
-        // The answer counts as life: the flow is as young as it was in the beginning, and may be
-        // silent for as long again.
-        assert!(age(&mut kernel, (timeout - 20) * SECOND)? >= begun, "{says}: not refreshed");
-        assert_eq!(kernel.alone(&answer, Verdict::Reason(accepted[n]))?, Ok(()), "{says}: refreshed");
-        age(&mut kernel, (timeout + 1) * SECOND)?;
-        assert_eq!(kernel.alone(&answer, Verdict::Reason(dropped[n]))?, Ok(()), "{says}: too late");
-        // A new question opens the conversation again.
-        kernel.leaving(&question)?;
-        assert_eq!(kernel.alone(&answer, Verdict::Reason(accepted[n]))?, Ok(()), "{says}: again");
-        kernel.finish()?;
+    let no = Reason::UndocumentedTcp;
+    let yes = Reason::FlowTcp;
+    for ip in Ip::BOTH {
+        let asks = || Sends(sent(tcp(ip, 50_000, 80, true, false)));
+        let answers = |reason| Receives(tcp(ip, 80, 50_000, true, true).bytes(), reason);
+        let talks = |reason| Receives(tcp(ip, 80, 50_000, false, true).bytes(), reason);
+        let flags = |frame: Vec<u8>, bits: u8| {
+            let at = frame.len() - 18 - 20 + 13;
+            splice::set(&frame, at, 0x10 | bits)
+        };
+        let (fin, rst) = (0x01, 0x04);
+        let ends_here = || Sends(flags(sent(tcp(ip, 50_000, 80, false, true)), fin));
+        let breaks_here = || Sends(flags(sent(tcp(ip, 50_000, 80, false, true)), rst));
+        let ends_there = |reason| Receives(flags(tcp(ip, 80, 50_000, false, true).bytes(), fin), reason);
+        let breaks_there = |reason| Receives(flags(tcp(ip, 80, 50_000, false, true).bytes(), rst), reason);
+        let datagram = || Sends(sent(udp(ip, 50_000, 53)));
+        let answer = |reason| Receives(udp(ip, 53, 50_000).bytes(), reason);
+        let ping = || Sends(sent(echo(ip, true, 7)));
+        let pong = |reason| Receives(echo(ip, false, 7).bytes(), reason);
+
+        let courses: Vec<(&str, Vec<Step>)> = vec![
+            ("an answer in time", vec![asks(), Passes(55), answers(yes)]),
+            ("an answer too late", vec![asks(), Passes(65), answers(no)]),
+            ("a question again", vec![asks(), Passes(50), asks(), Passes(50), answers(yes)]),
+            ("talk after long silence", vec![asks(), answers(yes), Passes(190), talks(yes)]),
+            ("and again", vec![asks(), answers(yes), Passes(190), talks(yes), Passes(190), talks(yes)]),
+            ("too long a silence", vec![asks(), answers(yes), Passes(205), talks(no)]),
+            ("anew between the same ports", vec![asks(), Passes(300), asks(), answers(yes)]),
+            (
+                "the host has no more to say, the other goes on",
+                vec![asks(), answers(yes), ends_here(), Passes(35), talks(yes), Passes(35), talks(yes)],
+            ),
+            (
+                "the other has no more to say and falls silent",
+                vec![asks(), answers(yes), ends_there(yes), Passes(45), talks(no)],
+            ),
+            (
+                "both have ended: what comes late does not keep it alive",
+                vec![asks(), ends_there(yes), ends_here(), Passes(35), talks(yes), Passes(10), talks(no)],
+            ),
+            (
+                "both have ended, the host first",
+                vec![asks(), ends_here(), ends_there(yes), Passes(35), talks(yes), Passes(10), talks(no)],
+            ),
+            (
+                "broken off by the other",
+                vec![asks(), breaks_there(yes), Passes(35), talks(yes), Passes(10), talks(no)],
+            ),
+            (
+                "broken off by the host",
+                vec![asks(), answers(yes), breaks_here(), Passes(35), talks(yes), Passes(10), talks(no)],
+            ),
+            (
+                "anew after it was broken off",
+                vec![asks(), breaks_there(yes), asks(), Passes(55), answers(yes), Passes(190), talks(yes)],
+            ),
+            ("an end of nothing", vec![ends_here(), talks(no)]),
+            (
+                "an end that comes too late ends nothing",
+                vec![asks(), answers(yes), Passes(205), ends_here(), talks(no)],
+            ),
+            (
+                "datagrams",
+                vec![
+                    datagram(),
+                    Passes(25),
+                    answer(Reason::FlowUdp),
+                    Passes(25),
+                    answer(Reason::FlowUdp),
+                    Passes(32),
+                    answer(Reason::UndocumentedUdp),
+                    datagram(),
+                    answer(Reason::FlowUdp),
+                ],
+            ),
+            (
+                "questions keep it alive as well",
+                vec![datagram(), Passes(25), datagram(), Passes(25), answer(Reason::FlowUdp)],
+            ),
+            (
+                "a ping",
+                vec![
+                    ping(),
+                    Passes(15),
+                    pong(Reason::FlowEcho),
+                    Passes(15),
+                    pong(Reason::FlowEcho),
+                    Passes(22),
+                    pong(Reason::UndocumentedIcmp),
+                ],
+            ),
+        ];
+        let mut host = Host::new(&rules, &short())?;
+        for (says, steps) in courses {
+            let mut seconds = Duration::ZERO;
+            clear(&mut host.kernel)?;
+            host.model = Evaluator::new(&rules, short().settings);
+            for step in steps {
+                match step {
+                    Sends(frame) => {
+                        host.model.leaving(&frame, seconds);
+                        host.kernel.leaving(&frame)?;
+                    }
+                    Passes(more) => {
+                        seconds += Duration::from_secs(more);
+                        age(&mut host.kernel, Duration::from_secs(more))?;
+                    }
+                    Receives(frame, reason) => {
+                        let verdict = Verdict::Reason(reason);
+                        let model = host.model.arriving(&frame, seconds);
+                        assert_eq!(model, verdict, "the model: {says}, after {seconds:?}");
+                        if let Err(other) = host.kernel.alone(&frame, verdict)? {
+                            panic!("the kernel: {ip:?} {says}, after {seconds:?}: {other}");
+                        }
+                    }
+                }
+            }
+        }
+        host.kernel.finish()?;
     }
     Ok(())
 }
 
-/// Makes the only flow older by `nanoseconds`; gives when it was last seen before that.
-fn age(kernel: &mut Judge, nanoseconds: u64) -> Result<u64> {
-    let flows = kernel.programs().object().map_mut(map::FLOWS4).expect("the object has flows");
-    let mut flows: HashMap<_, FlowKey4, Flow> = HashMap::try_from(flows)?;
-    let all: Vec<(FlowKey4, Flow)> = flows.iter().collect::<Result<_, _>>()?;
-    let [(key, Flow { last_seen })] = all[..] else { panic!("one flow, not {all:?}") };
-    flows.insert(key, Flow { last_seen: last_seen - nanoseconds }, 0)?;
-    Ok(last_seen)
+#[test]
+fn a_full_table_forgets_what_ends_first_and_says_so() -> Result<()> {
+    let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
+    let rules = rules::parse("");
+    let flows = Flows { entries: 1_024, ..Flows::STANDARD };
+    let options = LoadOptions::with(Settings { flows, ..judge::settings() });
+    let mut host = Host::new(&rules, &options)?;
+    let question = |number: u16| sent(tcp(Ip::V4, 10_000 + number, 80, true, false));
+    let answer = |number: u16| tcp(Ip::V4, 80, 10_000 + number, true, true).bytes();
+    let accepted = Verdict::Reason(Reason::FlowTcp);
+    // Three quarters of what the table is made for.
+    for number in 0..768 {
+        host.kernel.leaving(&question(number))?;
+        assert_eq!(host.kernel.arriving(&answer(number), accepted)?, Ok(()));
+    }
+    let totals = host.kernel.programs().flow_totals()?;
+    println!("{totals:?}");
+    assert_eq!((totals.entries, totals.begun, totals.missed), (1_024, 768, 0));
+    assert!(totals.evicted < 4, "{totals:?}");
+
+    // Conversations that only open end sooner than established ones, and so give way before them.
+    for number in 0..8_192 {
+        host.kernel.leaving(&sent(tcp(Ip::V6, 30_000 + number, 80, true, false)))?;
+    }
+    let mut kept = 0;
+    for number in 0..768 {
+        if host.kernel.arriving(&answer(number), accepted)?.is_ok() {
+            kept += 1;
+        }
+    }
+    let totals = host.kernel.programs().flow_totals()?;
+    println!("{totals:?}, {kept} of 768 kept");
+    assert_eq!(totals.begun, 768 + 8_192);
+    assert!(totals.evicted >= 8_192 - 1_280, "{totals:?}");
+    assert!(kept >= 760, "only {kept} of the established conversations are left");
+    Ok(())
+}
+
+#[test]
+fn half_a_key_is_never_taken_for_a_whole_one() -> Result<()> {
+    let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
+    let rules = rules::parse("");
+    let flows = Flows { entries: 1_024, ..Flows::STANDARD };
+    let mut judge = Judge::new(&rules, &LoadOptions::with(Settings { flows, ..judge::settings() }))?;
+    // Conversations of two addresses: with the one the ports are even, with the other odd. Whoever
+    // mixes the words of two keys finds an address with the wrong ports.
+    let conversation = |number: u16, mixed: bool| {
+        let mut frame = udp(Ip::V6, 53, 20_000 + number);
+        frame.source = Ip::V6.address(if (number.is_multiple_of(2)) ^ mixed { 20 } else { 21 });
+        frame
+    };
+    let ingress = raw::program(judge.programs().id()?)?;
+    let done = AtomicBool::new(false);
+    let asked = std::thread::scope(|scope| -> Result<u64> {
+        let asking = scope.spawn(|| -> Result<u64> {
+            let mut asked = 0;
+            let mut whole = 0;
+            while !done.load(Ordering::Relaxed) {
+                for number in 0..4_096 {
+                    let (action, _) = raw::run(&ingress, &conversation(number, true).bytes(), 1)?;
+                    anyhow::ensure!(action == 1, "conversation {number}, which nobody began, is answered");
+                    let (action, _) = raw::run(&ingress, &conversation(number, false).bytes(), 1)?;
+                    whole += u64::from(action == 2);
+                    asked += 1;
+                }
+            }
+            anyhow::ensure!(whole > 0, "no conversation was answered at all");
+            Ok(asked)
+        });
+        // More than there is room for: each is begun again and again.
+        for round in 0..12 {
+            for number in 0..4_096 {
+                let begun = judge.leaving(&conversation(number, false).reply().bytes());
+                if asking.is_finished() || begun.is_err() {
+                    done.store(true, Ordering::Relaxed);
+                    begun.with_context(|| format!("round {round}"))?;
+                }
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        asking.join().expect("the asking thread does not panic")
+    })?;
+    println!("{asked} times asked, {:?}", judge.programs().flow_totals()?);
+    Ok(())
+}
+
+/// The flow table.
+fn table(kernel: &mut Judge) -> Result<Array<&mut MapData, Set>> {
+    let flows = kernel.programs().object().map_mut(map::FLOWS).expect("the object has flows");
+    Ok(Array::try_from(flows)?)
+}
+
+/// Empties it.
+fn clear(kernel: &mut Judge) -> Result<()> {
+    let mut table = table(kernel)?;
+    for index in 0..table.len() {
+        if table.get(&index, 0)? != Set::default() {
+            table.set(index, Set::default(), 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes every flow older.
+fn age(kernel: &mut Judge, by: Duration) -> Result<()> {
+    let ticks = ticks(by)?;
+    let mut table = table(kernel)?;
+    for index in 0..table.len() {
+        let mut set = table.get(&index, 0)?;
+        if set == Set::default() {
+            continue;
+        }
+        for entry in &mut set {
+            if entry.key.ends != 0 {
+                let state = entry.life.state();
+                entry.life = entry.life.with(state, (entry.life.0 & TICKS) - ticks);
+            }
+        }
+        table.set(index, set, 0)?;
+    }
+    Ok(())
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use portcullis::{
-    datapath::{Action, LoadOptions},
+    datapath::LoadOptions,
     evaluate::{Evaluator, Verdict},
+    policy::{Enforcement, Settings, Unreadable, Wish},
     ruleset::RuleSet,
 };
 use portcullis_common::slot::Reason;
@@ -28,7 +29,7 @@ type Case = (&'static str, Vec<u8>, Verdict);
 /// Tries each case on the kernel and on the model.
 fn check(rules: &RuleSet, options: &LoadOptions, cases: &[Case]) -> Result<()> {
     let mut kernel = Judge::new(rules, options)?;
-    let mut model = Evaluator::new(rules, judge::evaluate_options(options));
+    let mut model = Evaluator::new(rules, options.settings);
     for (says, frame, verdict) in cases {
         assert_eq!(model.arriving(frame, NOW), *verdict, "the model: {says}: {frame:02x?}");
         if let Err(other) = kernel.alone(frame, *verdict)? {
@@ -177,9 +178,9 @@ fn headers_in_the_way() -> Result<()> {
         ("version 0 under IPv4's type", splice::set(&open, 14, 0x05), reason(Reason::Malformed)),
         ("a first fragment", splice::fragment4(&open, 0, true), rule(0)),
         ("a first fragment to a closed port", splice::fragment4(&shut, 0, true), closed),
-        ("a later fragment", splice::fragment4(&open, 1, true), reason(Reason::Fragment)),
-        ("the last fragment", splice::fragment4(&open, 185, false), reason(Reason::Fragment)),
-        ("the largest offset", splice::fragment4(&open, 0x1fff, false), reason(Reason::Fragment)),
+        ("a fragment from nowhere", splice::fragment4_of(&open, 9, 8, true), reason(Reason::Fragment)),
+        ("the last one from nowhere", splice::fragment4_of(&open, 9, 185, false), reason(Reason::Fragment)),
+        ("the largest offset", splice::fragment4_of(&open, 9, 0x1fff, false), reason(Reason::Fragment)),
         ("may not be fragmented", splice::set(&open, 14 + 6, 0x40), rule(0)),
         ("the reserved flag", splice::set(&open, 14 + 6, 0x80), rule(0)),
         ("a total length of nothing", splice::set(&splice::set(&open, 16, 0), 17, 0), rule(0)),
@@ -196,7 +197,7 @@ fn headers_in_the_way() -> Result<()> {
         Extension::authentication(3),
         Extension::padded(135, 1),
     ];
-    let fragment = |offset| [Extension::fragment(offset, true)];
+    let fragment = |offset| [Extension::fragment_of(if offset == 0 { 1 } else { 9 }, offset, true)];
     for kind in [0, 43, 60, 135, 139, 140] {
         cases.push(("an extension header", with(&open, &[Extension::padded(kind, 1)]), rule(0)));
         cases.push(("one before a closed port", with(&shut, &[Extension::padded(kind, 4)]), closed));
@@ -222,12 +223,12 @@ fn headers_in_the_way() -> Result<()> {
         ("a whole packet as a fragment", with(&open, &[Extension::fragment(0, false)]), rule(0)),
         ("its reserved byte set", with(&open, &[Extension::fragment(0, true).claiming(0xff)]), rule(0)),
         ("the same to a closed port", with(&shut, &[Extension::fragment(0, true).claiming(0xff)]), closed),
-        ("a later fragment", with(&open, &fragment(1)), reason(Reason::Fragment)),
+        ("a fragment from nowhere", with(&open, &fragment(8)), reason(Reason::Fragment)),
         ("a far fragment", with(&open, &fragment(0x1fff)), reason(Reason::Fragment)),
         (
-            "a fragment header's own loop",
+            "a fragment of a fragment",
             with(&open, &vec![Extension::fragment(0, true); 8]),
-            reason(Reason::HeaderLimit),
+            reason(Reason::Malformed),
         ),
         ("a long authentication header", with(&open, &[Extension::authentication(4)]), rule(0)),
         (
@@ -268,7 +269,7 @@ fn every_prefix_of_a_frame_has_the_verdict_that_the_model_gives() -> Result<()> 
     let rules = rules::parse(RULES);
     let options = judge::options();
     let mut kernel = Judge::new(&rules, &options)?;
-    let mut model = Evaluator::new(&rules, judge::evaluate_options(&options));
+    let mut model = Evaluator::new(&rules, options.settings);
     let mut frames = vec![splice::plain(0x0806, &[0; 28]), hops(135, 255), hops(135, 64)];
     for ip in Ip::BOTH {
         frames.extend(
@@ -395,10 +396,91 @@ fn rules_limited_by_source_and_address() -> Result<()> {
 }
 
 #[test]
+fn what_cannot_be_read_has_the_verdict_that_the_policy_gives_it() -> Result<()> {
+    let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
+    let open = Frame::syn(Ip::V4, 443).bytes();
+    let tags = splice::tag(&Frame::syn(Ip::V4, 443).tagged(&[5, 6]).bytes(), 0x8100, 7);
+    let chain = splice::extend(&Frame::syn(Ip::V6, 443).bytes(), &vec![Extension::padded(60, 1); 8]);
+    let none = Unreadable::default();
+    // What is not read, the wish that lets it in, and its reason with and without.
+    let cases = [
+        (
+            "not IP",
+            splice::plain(0x88cc, &[0; 46]),
+            Unreadable { non_ip: Wish::Accept, ..none },
+            (Reason::NonIp, Reason::NonIpAccepted),
+        ),
+        (
+            "three tags",
+            tags,
+            Unreadable { vlan_depth: Wish::Accept, ..none },
+            (Reason::VlanDepth, Reason::VlanDepthAccepted),
+        ),
+        (
+            "eight extension headers",
+            chain,
+            Unreadable { header_limit: Wish::Accept, ..none },
+            (Reason::HeaderLimit, Reason::HeaderLimitAccepted),
+        ),
+        (
+            "a cut header",
+            open[..40].to_vec(),
+            Unreadable { truncated: Wish::Accept, ..none },
+            (Reason::Truncated, Reason::TruncatedAccepted),
+        ),
+        (
+            "IHL 4",
+            splice::set(&open, 14, 0x44),
+            Unreadable { malformed: Wish::Accept, ..none },
+            (Reason::Malformed, Reason::MalformedAccepted),
+        ),
+        (
+            "a fragment from nowhere",
+            splice::fragment4(&open, 8, true),
+            Unreadable { fragment: Wish::Accept, ..none },
+            (Reason::Fragment, Reason::FragmentAccepted),
+        ),
+        (
+            "a protocol that no rule allows",
+            protocol(Ip::V6, 50).bytes(),
+            Unreadable { undocumented_protocol: Wish::Accept, ..none },
+            (Reason::UndocumentedProtocol, Reason::UndocumentedProtocolAccepted),
+        ),
+    ];
+    for (number, (says, frame, wish, (dropped, _))) in cases.iter().enumerate() {
+        let with = |unreadable| LoadOptions::with(Settings { unreadable, ..judge::settings() });
+        check(&rules::parse(RULES), &with(none), &[(says, frame.clone(), reason(*dropped))])?;
+        // Each wish lets in what it names, and nothing else.
+        let all: Vec<Case> = cases
+            .iter()
+            .enumerate()
+            .map(|(n, (says, frame, _, (dropped, accepted)))| {
+                (*says, frame.clone(), reason(if n == number { *accepted } else { *dropped }))
+            })
+            .collect();
+        check(&rules::parse(RULES), &with(*wish), &all)?;
+    }
+    // A protocol that a rule allows to some is not undocumented; what is always dropped stays so.
+    let wish = Unreadable { undocumented_protocol: Wish::Accept, truncated: Wish::Accept, ..none };
+    let options = LoadOptions::with(Settings { unreadable: wish, ..judge::settings() });
+    let limited = rules::parse("ip47 from 198.51.100.0/24");
+    let cases = [
+        ("a protocol for others", protocol(Ip::V4, 47).bytes(), reason(Reason::Source)),
+        ("forged discovery", hops(135, 64), reason(Reason::ForgedNeighbour)),
+        (
+            "a first fragment that is cut",
+            splice::fragment4(&open[..40], 0, true),
+            reason(Reason::FragmentHeader),
+        ),
+    ];
+    check(&limited, &options, &cases)
+}
+
+#[test]
 fn observing_drops_nothing_and_counts_the_same() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
-    let options = LoadOptions { drop: Action::Pass, ..judge::options() };
-    let later = splice::fragment4(&Frame::syn(Ip::V4, 443).bytes(), 1, false);
+    let options = LoadOptions::with(Settings { mode: Enforcement::Observe, ..judge::settings() });
+    let later = splice::fragment4(&Frame::syn(Ip::V4, 443).bytes(), 100, false);
     // Judge knows that the action of every one of these is XDP_PASS.
     let cases = vec![
         ("an open port", Frame::syn(Ip::V4, 443).bytes(), rule(0)),

@@ -4,7 +4,8 @@
 use anyhow::Result;
 use portcullis::{
     compile::compile,
-    datapath::{Action, LoadOptions, Role, SecondSet},
+    datapath::{LoadOptions, Role, SecondSet},
+    policy::{Deployment, Enforcement, Settings},
 };
 use portcullis_tests::{
     judge::{self, Judge},
@@ -15,13 +16,22 @@ use portcullis_tests::{
 /// `BPF_COMPLEXITY_LIMIT_INSNS` of include/linux/bpf.h: instructions that the verifier follows at most.
 const LIMIT: u32 = 1_000_000;
 
+/// What a policy may ask for beside its rules, as far as the programs differ by it.
+fn settings() -> [(&'static str, Settings); 4] {
+    let host = Settings { dhcp: false, ..judge::settings() };
+    let dhcp = judge::settings();
+    let outbound = Settings { outbound: Some(Enforcement::Enforce), ..dhcp };
+    let gateway = Settings { deployment: Deployment::Gateway, ..outbound };
+    [("host", host), ("DHCP client", dhcp), ("leaving too", outbound), ("gateway", gateway)]
+}
+
 #[test]
 fn the_verifier_has_little_to_do() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
     let everything = "tcp/22 udp/123 icmp/8 from 198.51.100.0/24 2001:db8:1::/48 at 203.0.113.1\n\
                       tcp/23 ip47 at 2001:db8::1";
     for (what, text) in [("no rule", ""), ("open ports", "tcp/22\n udp/123"), ("every feature", everything)] {
-        for dhcp in [false, true] {
+        for (kind, settings) in settings() {
             for (stage, role) in
                 [("alone", None), ("trial", Some(Role::After(u64::MAX))), ("shadow", Some(Role::Shadow(128)))]
             {
@@ -29,18 +39,16 @@ fn the_verifier_has_little_to_do() -> Result<()> {
                 // Both sets need all that the rules need.
                 let second = role.map(|role| -> Result<SecondSet> {
                     let tables = compile(&rules, &judge::slots(&rules))?.tables;
-                    Ok(SecondSet { tables, drop: Action::Drop, dhcp, role })
+                    Ok(SecondSet { tables, settings, role })
                 });
-                let options = LoadOptions { dhcp, second: second.transpose()?, ..judge::options() };
+                let options = LoadOptions { second: second.transpose()?, ..LoadOptions::with(settings) };
                 let mut judge = Judge::new(&rules, &options)?;
                 for (program, count) in judge.programs().verified_instructions()? {
-                    println!(
-                        "{program}, {what}, dhcp {dhcp}, {stage}: {count} of {LIMIT} instructions verified"
-                    );
+                    println!("{program}, {what}, {kind}, {stage}: {count} of {LIMIT} instructions verified");
                     assert!(count > 0, "{program}: the kernel counts them since Linux 5.16");
                     // A shadow is followed behind each path that is left of the active set.
                     let room = if stage == "shadow" { LIMIT / 4 * 3 } else { LIMIT / 4 };
-                    assert!(count < room, "{program}, {what}, {stage}: {count} of {LIMIT}");
+                    assert!(count < room, "{program}, {what}, {kind}, {stage}: {count} of {LIMIT}");
                 }
             }
         }

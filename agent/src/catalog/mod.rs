@@ -233,6 +233,14 @@ impl RowView<'_> {
         let peer = self.system.peers.iter().find(|peer| peer.documented.contains(source))?;
         Some(&peer.name)
     }
+
+    /// The name that a policy knows the row's destination by.
+    #[must_use]
+    pub fn destination_peer(&self) -> Option<&str> {
+        let destination = &self.requirement.destination;
+        let peer = self.system.peers.iter().find(|peer| peer.documented.contains(destination))?;
+        Some(&peer.name)
+    }
 }
 
 impl System {

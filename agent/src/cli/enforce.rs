@@ -188,7 +188,7 @@ pub(super) fn warn(cuts: &[Cut], vital: &str) {
 fn describe(out: &mut impl Write, applied: &Applied, stage: ApplyStage) -> io::Result<()> {
     let Applied { manifest, replaced, adopted, .. } = applied;
     let interface = &manifest.interface;
-    let verb = match (stage, manifest.mode) {
+    let verb = match (stage, manifest.settings.mode) {
         (ApplyStage::Trial { .. }, _) => "trying",
         (ApplyStage::Shadow, _) => "going on with",
         (ApplyStage::Enforce, Enforcement::Enforce) => "enforcing",

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use clap::Args;
+use ipnet::IpNet;
 
 use super::{
     Outcome,
@@ -19,7 +20,7 @@ use crate::{
     generation::{ApplyOptions, Candidate, Known, Manifest, Roots, Wanted, known},
     guard::{Cut, Seen, cuts},
     plan::{Change, ChangeKind, InterfacePlan, Terms, plan},
-    policy::Enforcement,
+    policy::{Deployment, Enforcement},
 };
 
 /// Arguments of `plan`.
@@ -96,7 +97,7 @@ fn print(out: &mut impl Write, plan: &InterfacePlan) -> Result<()> {
     match (before, after) {
         (None, None) => {}
         (None, Some(after)) => {
-            let verb = if after.mode == Enforcement::Observe { "observed" } else { "enforced" };
+            let verb = if after.settings.mode == Enforcement::Observe { "observed" } else { "enforced" };
             writeln!(out, "{interface}: would be {verb} for the first time; everything but this closes:")?;
         }
         (Some(_), None) => {
@@ -123,7 +124,7 @@ fn print(out: &mut impl Write, plan: &InterfacePlan) -> Result<()> {
         }
     }
     if !changes.is_empty() {
-        let mut table = table(&["", "WHAT", "SOURCES", "TO", "ROLE", "SERVICE", "DOCUMENT:LINE"], &[]);
+        let mut table = table(&["", "WHAT", "FROM", "TO", "ROLE", "SERVICE", "DOCUMENT:LINE"], &[]);
         for change in changes {
             table.add_row(row(change));
         }
@@ -139,6 +140,7 @@ fn comes(count: usize, one: &str, many: &str) -> String {
 /// What changes for the whole interface.
 fn differences(before: Terms, after: Terms) -> Vec<String> {
     let mut said = Vec::new();
+    let (before, after) = (before.settings, after.settings);
     if before.mode != after.mode {
         said.push(match after.mode {
             Enforcement::Enforce => "begins to drop what it only counted".to_owned(),
@@ -149,39 +151,65 @@ fn differences(before: Terms, after: Terms) -> Vec<String> {
         let verb = if after.dhcp { "accepts" } else { "drops" };
         said.push(format!("{verb} DHCP replies"));
     }
+    if before.outbound != after.outbound {
+        said.push(match after.outbound {
+            None => "judges what leaves no longer".to_owned(),
+            Some(Enforcement::Observe) => "counts what leaves, and drops nothing of it".to_owned(),
+            Some(Enforcement::Enforce) => "drops what leaves without a rule".to_owned(),
+        });
+    }
+    if before.deployment != after.deployment {
+        said.push(match after.deployment {
+            Deployment::Host => "stands for this host, no longer for clients behind it".to_owned(),
+            Deployment::Gateway => "stands for clients behind it, as a gateway".to_owned(),
+        });
+    }
+    if before.unreadable != after.unreadable {
+        said.push("treats packets that cannot be judged in another way".to_owned());
+    }
+    if before.flows != after.flows {
+        said.push("remembers conversations for other times".to_owned());
+    }
     said
 }
 
 fn row(change: &Change) -> [String; 7] {
-    /// As many sources as a line has room for.
-    const SHOWN: usize = 3;
     let verb = match change.change {
         ChangeKind::Opens => "opens",
         ChangeKind::Closes => "closes",
         ChangeKind::StaysOpen => "stays",
     };
-    let sources = change.sources.as_ref().map_or_else(
-        || "any".to_owned(),
-        |sources| {
-            let shown = sources.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(",");
-            let more = sources.len().saturating_sub(SHOWN);
-            if more > 0 { format!("{shown}+{more}") } else { shown }
-        },
-    );
     let except: Vec<String> = change.except.iter().map(ToString::to_string).collect();
-    let to = match change.address {
+    let local = match change.address {
         Some(address) => address.to_string(),
         None if except.is_empty() => "any".to_owned(),
         None => format!("any but {}", except.join(",")),
     };
+    let (sources, destinations) = (networks(change.sources.as_ref()), networks(change.destinations.as_ref()));
+    let (from, to) = match (change.direction, &change.destinations) {
+        ("out", _) => (local, destinations),
+        // What passes a gateway.
+        (_, Some(_)) => (sources, destinations),
+        _ => (sources, local),
+    };
     let role = change.role.as_ref().and_then(|role| role.rsplit('/').next()).unwrap_or("(policy)");
     [
-        verb.to_owned(),
+        if change.direction == "out" { format!("{verb} out") } else { verb.to_owned() },
         change.what.clone(),
-        sources,
+        from,
         to,
         role.to_owned(),
         change.service.clone(),
         format!("{}:{}", change.document, change.line),
     ]
+}
+
+/// Networks in a cell of a table.
+fn networks(networks: Option<&Vec<IpNet>>) -> String {
+    /// As many as a line has room for.
+    const SHOWN: usize = 3;
+    let Some(networks) = networks else { return "any".to_owned() };
+    let shown = networks.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let more = networks.len().saturating_sub(SHOWN);
+    if more > 0 { format!("{shown}+{more}") } else { shown }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     counters::Report,
     daemon::{self, Answer, Request, Standing, ask},
-    datapath::Mode,
+    datapath::{FlowTotals, Mode, flow_totals},
     generation::{Beside, Known, Manifest, Pending, Roots, Stage, known},
     policy::Enforcement,
 };
@@ -30,6 +30,7 @@ impl Status {
         let mut out = stdout().lock();
         let mut rows = Vec::new();
         let (mut lost, mut astray, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
+        let mut flows = None;
         for interface in roots.interfaces()? {
             let attachment = roots.attachment(&interface);
             let known = known(roots, &interface)?;
@@ -48,6 +49,8 @@ impl Status {
             };
             let Some(program) = attachment.program()? else { continue };
             let Some(totals) = attachment.totals(manifest.slots())? else { continue };
+            // They are those of all interfaces.
+            flows = flow_totals(attachment.pins())?;
             let report = Report::new(&manifest, &totals);
             rows.push((program, manifest, report));
         }
@@ -65,7 +68,7 @@ impl Status {
                 .iter()
                 .map(|(program, manifest, report)| {
                     serde_json::json!({
-                        "interface": manifest.interface, "mode": manifest.mode, "xdp": manifest.xdp,
+                        "interface": manifest.interface, "mode": manifest.settings.mode, "xdp": manifest.xdp,
                         "fallback": manifest.fallback, "generation": manifest.generation,
                         "program": program, "policy": manifest.policy,
                         "policy_sha256": manifest.policy_sha256, "applied": manifest.applied,
@@ -76,7 +79,7 @@ impl Status {
                 })
                 .collect();
             let status = serde_json::json!({
-                "schema": 1, "interfaces": interfaces,
+                "schema": 1, "interfaces": interfaces, "flows": flows,
                 "without_manifest": lost, "without_interface": astray, "agent": agent,
             });
             serde_json::to_writer_pretty(&mut out, &status)?;
@@ -91,7 +94,7 @@ impl Status {
                 ["INTERFACE", "MODE", "XDP", "GENERATION", "RULES", "ACCEPTED", "DROPPED", "BYTES", "POLICY"];
             let mut table = table(&header, &[3, 4, 5, 6, 7]);
             for (_, manifest, report) in &rows {
-                let mode = match (manifest.mode, &manifest.beside) {
+                let mode = match (manifest.settings.mode, &manifest.beside) {
                     (_, Some(Beside::Trial { .. })) => "trial",
                     (_, Some(Beside::Shadow { .. })) => "shadow",
                     (Enforcement::Enforce, _) => "enforce",
@@ -122,6 +125,15 @@ impl Status {
         }
         for trouble in troubles {
             writeln!(out, "{trouble}")?;
+        }
+        if let Some(FlowTotals { entries, begun, evicted, missed }) = flows
+            && evicted + missed > 0
+        {
+            writeln!(
+                out,
+                "of {begun} conversations, {evicted} gave way to others before their time and {missed} were \
+                 not recorded at once: `entries` in `[flows]`, now {entries}, makes room for more"
+            )?;
         }
         if let Some(agent) = agent {
             describe(&mut out, &agent)?;

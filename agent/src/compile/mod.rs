@@ -12,6 +12,8 @@ mod segment;
 mod tests;
 mod trie;
 
+use std::borrow::Cow;
+
 use ipnet::IpNet;
 use portcullis_common::{
     class,
@@ -19,7 +21,7 @@ use portcullis_common::{
 };
 
 use crate::{
-    ruleset::{Opening, Rule, RuleSet},
+    ruleset::{Opening, Rule, RuleSet, Way},
     tables::Tables,
 };
 use address::Grouping;
@@ -71,28 +73,33 @@ pub fn compile(rules: &RuleSet, slots: &[Slot]) -> Result<Compiled, CompileError
 /// [`compile`] with room for another number of cells.
 fn compile_into(rules: &RuleSet, slots: &[Slot], room: usize) -> Result<Compiled, CompileError> {
     assert!(slots.len() >= rules.rules.len(), "each rule needs a slot");
-    let sources = Grouping::new(rules.rules.iter().map(|rule| rule.sources.as_slice()));
-    let locals: Vec<Vec<IpNet>> =
-        rules.rules.iter().map(|rule| rule.address.map(IpNet::from).into_iter().collect()).collect();
-    let addresses = Grouping::new(locals.iter().map(Vec::as_slice));
+    let ends: Vec<Ends<'_>> = rules.rules.iter().map(Ends::of).collect();
+    let sources = Grouping::new(ends.iter().map(|ends| ends.remote));
+    let addresses = Grouping::new(ends.iter().map(|ends| ends.local.as_ref()));
 
     let mut compiled = Compiled { tables: Tables::deny_all(), reachable: vec![false; rules.rules.len()] };
     let mut rows = Rows::default();
-    for claim in segment::claims(&rules.rules, |rule| is_limited(&rules.rules[rule])) {
-        let class = match claim.rules.as_slice() {
-            [rule] if !is_limited(&rules.rules[*rule]) => {
-                compiled.reachable[*rule] = true;
-                slots[*rule]
-            }
-            _ => {
-                // All destinations of a claim are alike before the rules: closed, or always safe.
-                let first = claim.indexes().next().map_or(0, |index| compiled.tables.classes[index]);
-                let otherwise = if accepts(first) { first } else { Reason::Source.slot() };
-                class::MORE | rows.row(&claim.rules, otherwise)?
-            }
+    for way in [Way::Arriving, Way::Leaving] {
+        let (classes, limited) = match way {
+            Way::Arriving => (&mut compiled.tables.classes, Reason::Source),
+            Way::Leaving => (&mut compiled.tables.outbound, Reason::Destination),
         };
-        for index in claim.indexes() {
-            compiled.tables.classes[index] = class;
+        for claim in segment::claims(&rules.rules, way, |rule| ends[rule].are_limited()) {
+            let class = match claim.rules.as_slice() {
+                [rule] if !ends[*rule].are_limited() => {
+                    compiled.reachable[*rule] = true;
+                    slots[*rule]
+                }
+                _ => {
+                    // All destinations of a claim are alike before the rules: closed, or always safe.
+                    let first = claim.indexes().next().map_or(0, |index| classes[index]);
+                    let otherwise = if accepts(first) { first } else { limited.slot() };
+                    class::MORE | rows.row(&claim.rules, otherwise)?
+                }
+            };
+            for index in claim.indexes() {
+                classes[index] = class;
+            }
         }
     }
     let reachable = &mut compiled.reachable;
@@ -101,8 +108,30 @@ fn compile_into(rules: &RuleSet, slots: &[Slot], room: usize) -> Result<Compiled
     Ok(compiled)
 }
 
-fn is_limited(rule: &Rule) -> bool {
-    !rule.sources.is_empty() || rule.address.is_some()
+/// The addresses that a rule is limited to, as the kernel looks them up: those of the other side and those
+/// of this one, whichever way a packet goes. An empty list means any.
+struct Ends<'a> {
+    remote: &'a [IpNet],
+    local: Cow<'a, [IpNet]>,
+}
+
+impl<'a> Ends<'a> {
+    fn of(rule: &'a Rule) -> Self {
+        let (remote, local) = match rule.way {
+            Way::Arriving => (&rule.sources, &rule.destinations),
+            Way::Leaving => (&rule.destinations, &rule.sources),
+        };
+        let local = match rule.address {
+            // A rule has either.
+            Some(address) => Cow::Owned(vec![address.into()]),
+            None => Cow::Borrowed(local.as_slice()),
+        };
+        Self { remote, local }
+    }
+
+    fn are_limited(&self) -> bool {
+        !self.remote.is_empty() || !self.local.is_empty()
+    }
 }
 
 /// The class indexes of an opening: first and last.

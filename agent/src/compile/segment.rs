@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis_common::class;
 
 use super::{Indexes, indexes};
-use crate::{requirement::PortRange, ruleset::Rule};
+use crate::{
+    requirement::PortRange,
+    ruleset::{Rule, Way},
+};
 
 /// Destinations at which the same rules apply.
 pub(super) struct Claim {
@@ -32,11 +35,11 @@ impl Claim {
 /// How specific an opening is: fewer ports first, then the order of the rules.
 type Specificity = (u32, usize);
 
-/// Every destination that some rule opens, cut into segments.
-pub(super) fn claims(rules: &[Rule], is_limited: impl Fn(usize) -> bool) -> Vec<Claim> {
+/// Every destination that some rule opens to packets of one way, cut into segments.
+pub(super) fn claims(rules: &[Rule], way: Way, is_limited: impl Fn(usize) -> bool) -> Vec<Claim> {
     let mut ports: BTreeMap<usize, Vec<(PortRange, usize)>> = BTreeMap::new();
     let mut singles: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-    for (number, rule) in rules.iter().enumerate() {
+    for (number, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.way == way) {
         for opening in &rule.openings {
             match indexes(*opening) {
                 Indexes::Ports(base, range) => ports.entry(base).or_default().push((range, number)),

@@ -16,18 +16,26 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{CompileError, Compiled, compile, compile_into, trie};
 use crate::{
-    evaluate::{EvaluateOptions, Evaluator, Verdict},
+    evaluate::{Evaluator, Verdict},
+    policy::Settings,
     requirement::PortRange,
-    ruleset::{Identity, Opening, Origin, Rule, RuleSet},
+    ruleset::{Identity, Opening, Origin, Rule, RuleSet, Way},
     tables::{Tables, Tries},
 };
 
-const OPTIONS: EvaluateOptions =
-    EvaluateOptions { dhcp: false, tcp_timeout: Duration::ZERO, udp_timeout: Duration::ZERO };
+const SETTINGS: Settings = Settings { dhcp: false, ..Settings::STANDARD };
 
 fn rule(number: usize, openings: Vec<Opening>, sources: Vec<IpNet>, address: Option<IpAddr>) -> Rule {
     let origin = Origin::Policy { name: "test".into(), file: "test.toml".into(), line: 1 };
-    Rule { identity: Identity(format!("rule-{number}")), origin, openings, sources, address }
+    Rule {
+        identity: Identity(format!("rule-{number}")),
+        origin,
+        way: Way::Arriving,
+        openings,
+        sources,
+        destinations: Vec::new(),
+        address,
+    }
 }
 
 /// Slots that are not in the order of the rules, so that a rule's number is never taken for its slot.
@@ -251,7 +259,7 @@ proptest! {
     #[test]
     fn tables_equal_the_rules_for_every_destination(rules in rule_sets()) {
         let compiled = compiled(&rules);
-        let mut model = Evaluator::new(&rules, OPTIONS);
+        let mut model = Evaluator::new(&rules, SETTINGS);
         let places = places(&rules);
         for v4 in [true, false] {
             let places: Vec<_> = places.iter().copied().filter(|(source, _)| source.is_ipv4() == v4).collect();
@@ -269,7 +277,7 @@ proptest! {
     #[test]
     fn tables_equal_the_rules_for_every_source_and_address(rules in rule_sets()) {
         let compiled = compiled(&rules);
-        let mut model = Evaluator::new(&rules, OPTIONS);
+        let mut model = Evaluator::new(&rules, SETTINGS);
         let mut counted = vec![false; rules.rules.len()];
         let edges: BTreeSet<u16> = (0..10).chain([65_533, 65_534, 65_535]).collect();
         let near = |opening: &Opening| match opening {

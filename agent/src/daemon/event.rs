@@ -49,7 +49,7 @@ impl<'a> Event<'a> {
             interface: &manifest.interface,
             generation: manifest.generation,
             rules: manifest.rules.len(),
-            mode: manifest.mode,
+            mode: manifest.settings.mode,
             xdp: manifest.xdp,
             fallback: manifest.fallback.as_deref(),
         }

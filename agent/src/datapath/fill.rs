@@ -9,7 +9,10 @@ use aya::{
     maps::{Array, Map, MapData, MapError},
 };
 use memmap2::MmapOptions;
-use portcullis_common::abi::{PACK, map};
+use portcullis_common::{
+    abi::{PACK, map},
+    class::PAGE,
+};
 
 use super::{DatapathError, object::map_of};
 use crate::tables::More;
@@ -37,6 +40,11 @@ pub(super) fn second(ebpf: &mut Ebpf, classes: &[u16]) -> Result<(), DatapathErr
     fill(ebpf, map::SECOND_CLASSES, classes)
 }
 
+/// Fills the class table for leaving packets from a page on.
+pub(super) fn outbound(ebpf: &mut Ebpf, first: u32, classes: &[u16]) -> Result<(), DatapathError> {
+    fill_from(ebpf, map::OUTBOUND, first as usize * PAGE * size_of::<u16>(), classes)
+}
+
 /// Sets the moment from which on the second set decides.
 pub(super) fn deadline(ebpf: &mut Ebpf, deadline: u64) -> Result<(), DatapathError> {
     let failed = |error: MapError| DatapathError::bpf(format!("fill the map `{}`", map::DEADLINE), &error);
@@ -46,6 +54,16 @@ pub(super) fn deadline(ebpf: &mut Ebpf, deadline: u64) -> Result<(), DatapathErr
 
 /// Writes the first values of an array that the kernel lets userspace map (`BPF_F_MMAPABLE`).
 fn fill<T: Pod>(ebpf: &mut Ebpf, name: &'static str, values: &[T]) -> Result<(), DatapathError> {
+    fill_from(ebpf, name, 0, values)
+}
+
+/// The same, from a byte on.
+fn fill_from<T: Pod>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    first: usize,
+    values: &[T],
+) -> Result<(), DatapathError> {
     if values.is_empty() {
         return Ok(());
     }
@@ -55,15 +73,15 @@ fn fill<T: Pod>(ebpf: &mut Ebpf, name: &'static str, values: &[T]) -> Result<(),
             reason: "it is no array".into(),
         });
     };
-    write(data, values).map_err(|error| DatapathError::bpf(format!("fill the map `{name}`"), &error))
+    write(data, first, values).map_err(|error| DatapathError::bpf(format!("fill the map `{name}`"), &error))
 }
 
-fn write<T: Pod>(data: &MapData, values: &[T]) -> io::Result<()> {
+fn write<T: Pod>(data: &MapData, first: usize, values: &[T]) -> io::Result<()> {
     // SAFETY: `T` is plain data without padding (`Pod`), so that its bytes may be looked at.
     let bytes = unsafe { slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
     // SAFETY: the map belongs to this loader alone; no program that reads it is attached yet, and nothing
     // resizes a map.
-    let mut memory = unsafe { MmapOptions::new().len(bytes.len()).map_mut(&data.fd().as_fd()) }?;
-    memory.copy_from_slice(bytes);
+    let mut memory = unsafe { MmapOptions::new().len(first + bytes.len()).map_mut(&data.fd().as_fd()) }?;
+    memory[first..].copy_from_slice(bytes);
     Ok(())
 }

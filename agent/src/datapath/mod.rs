@@ -4,10 +4,12 @@
 //! and get plain values back; none of them sees a file descriptor.
 
 mod attach;
+mod clock;
 mod clsact;
 mod counters;
 mod error;
 mod fill;
+mod flows;
 mod held;
 mod keep;
 mod link;
@@ -17,12 +19,14 @@ mod pins;
 mod second;
 
 pub use attach::{Attached, Attachment, Begun, Mode, Standing, interfaces};
+pub use clock::ticks;
 pub use counters::Totals;
 pub use error::DatapathError;
 pub(crate) use error::chain;
+pub use flows::{FlowTotals, flow_totals};
 pub use held::Held;
 pub use keep::Kept;
-pub use object::{Action, Flows, LoadOptions, Programs};
+pub use object::{LoadOptions, Programs};
 pub use permission::ensure_permission;
 pub(crate) use pins::is_bpffs;
 pub use pins::{Pins, ensure_bpffs};

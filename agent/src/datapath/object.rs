@@ -8,32 +8,40 @@ use aya::{
 };
 use portcullis_common::{
     abi::{self, constant, map},
+    class::PAGES,
     counter::Counter,
+    flow::FEWEST,
     slot::Slot,
 };
 
 use super::{
     DatapathError,
+    clock::Tick,
     counters::{Counters, Totals},
     error::chain,
     fill::{self, entries, packed},
+    flows::{self, FlowTotals},
     pins::Pins,
-    second::{Constants, Second, SecondSet},
+    second::{Classes, Constants, Second, SecondSet},
 };
-use crate::tables::Tables;
+use crate::{policy::Settings, tables::Tables};
 
 /// The kernel programs, as build.rs made them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
 
+/// How long a datagram's first fragment is remembered: as long as a host waits for the rest of it
+/// (RFC 8200 section 4.5; RFC 1122 section 3.3.2 recommends 60 to 120 seconds for IPv4).
+const FRAGMENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How much older a flow must have become before a packet refreshes it, so that a busy conversation
+/// does not write to memory that two CPUs share at every packet.
+const REFRESH: Duration = Duration::from_secs(1);
+
 /// How a generation is loaded.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
-    /// What happens to packets with a drop verdict.
-    pub drop: Action,
-    /// When flows end and how many there may be.
-    pub flows: Flows,
-    /// Whether replies to this host's DHCP client are accepted.
-    pub dhcp: bool,
+    /// How packets are judged, beside the rules.
+    pub settings: Settings,
     /// Whether the counters are its own, even where the pinned flows are used.
     pub uncounted: bool,
     /// A second set of rules; `None` where one set decides alone.
@@ -42,48 +50,17 @@ pub struct LoadOptions {
     pub log_level: u8,
 }
 
-/// What happens to packets with a drop verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// They are dropped.
-    Drop,
-    /// They are counted as dropped, and pass.
-    Pass,
-}
-
-/// Limits of the flow tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flows {
-    /// Conversations of each version of IP that are remembered; the oldest gives way.
-    pub entries: u32,
-    /// How long a TCP conversation may be silent.
-    pub tcp_timeout: Duration,
-    /// How long a UDP conversation or a ping may be silent.
-    pub udp_timeout: Duration,
-}
-
-impl Default for Flows {
-    /// RFC 5382 REQ-5 asks for at least 2 hours and 4 minutes for TCP, RFC 4787 REQ-5 recommends 5
-    /// minutes for UDP.
-    fn default() -> Self {
-        Self {
-            entries: 1 << 16,
-            tcp_timeout: Duration::from_secs(2 * 3600 + 4 * 60),
-            udp_timeout: Duration::from_secs(5 * 60),
-        }
+impl LoadOptions {
+    /// Those of a generation that is judged as `settings` say.
+    #[must_use]
+    pub fn with(settings: Settings) -> Self {
+        Self { settings, uncounted: false, second: None, log_level: 0 }
     }
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self {
-            drop: Action::Drop,
-            flows: Flows::default(),
-            dhcp: true,
-            uncounted: false,
-            second: None,
-            log_level: 0,
-        }
+        Self::with(Settings::STANDARD)
     }
 }
 
@@ -101,17 +78,21 @@ impl Programs {
     ///
     /// Where the kernel refuses a program or a map, or a pinned map is of another build.
     pub fn load(tables: &Tables, options: &LoadOptions, pins: Option<&Pins>) -> Result<Self, DatapathError> {
+        let settings = &options.settings;
         let (more, second) = Second::new(&tables.more, options.second.as_ref())?;
-        let first = Constants::new(tables, &tables.more, options.drop, options.dhcp);
-        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let (tcp_timeout, udp_timeout) =
-            (nanoseconds(options.flows.tcp_timeout), nanoseconds(options.flows.udp_timeout));
+        let first = Constants::new(tables, &tables.more, settings);
+        let classes = Classes::new(tables, settings);
+        let tick = Tick::of_this_kernel()?;
+        let (timeouts, refresh) = (flows::timeouts(&settings.flows, tick), tick.in_duration(REFRESH));
+        let sets = flows::sets(settings.flows.entries);
+        let fragment_timeout = tick.in_duration(FRAGMENT_TIMEOUT);
 
         let mut loader = EbpfLoader::new();
         loader
-            .override_global(constant::CLASSES, tables.classes.as_slice(), true)
+            .override_global(constant::CLASSES, classes.arriving.as_ref(), true)
             .override_global(constant::FEATURES, &first.features, true)
             .override_global(constant::DROP_ACTION, &first.drop_action, true)
+            .override_global(constant::UNREADABLE, &first.unreadable, true)
             .override_global(constant::SOURCE_CLASSES, &first.source_classes, true)
             .override_global(constant::SOURCES4, &first.sources.v4, true)
             .override_global(constant::SOURCES6, &first.sources.v6, true)
@@ -120,13 +101,15 @@ impl Programs {
             .override_global(constant::SECOND, &second.what, true)
             .override_global(constant::SECOND_FEATURES, &second.constants.features, true)
             .override_global(constant::SECOND_DROP_ACTION, &second.constants.drop_action, true)
+            .override_global(constant::SECOND_UNREADABLE, &second.constants.unreadable, true)
             .override_global(constant::SECOND_SOURCE_CLASSES, &second.constants.source_classes, true)
             .override_global(constant::SECOND_SOURCES4, &second.constants.sources.v4, true)
             .override_global(constant::SECOND_SOURCES6, &second.constants.sources.v6, true)
             .override_global(constant::SECOND_ADDRESSES4, &second.constants.addresses.v4, true)
             .override_global(constant::SECOND_ADDRESSES6, &second.constants.addresses.v6, true)
-            .override_global(constant::TCP_TIMEOUT, &tcp_timeout, true)
-            .override_global(constant::UDP_TIMEOUT, &udp_timeout, true)
+            .override_global(constant::FRAGMENT_TIMEOUT, &fragment_timeout, true)
+            .override_global(constant::TIMEOUTS, timeouts.as_slice(), true)
+            .override_global(constant::REFRESH, &refresh, true)
             .override_global(aya_log::LEVEL, &options.log_level, false)
             .map_max_entries(map::SECOND_CLASSES, second.chunks)
             .map_max_entries(map::DIFFERENCES, second.differences)
@@ -134,8 +117,8 @@ impl Programs {
             .map_max_entries(map::MORE_CELLS, packed(more.cells.len()))
             .map_max_entries(map::TRIE_ENTRIES, packed(more.tries.entries.len()))
             .map_max_entries(map::TRIE_NODES, entries(more.tries.nodes.len()))
-            .map_max_entries(map::FLOWS4, options.flows.entries)
-            .map_max_entries(map::FLOWS6, options.flows.entries);
+            .map_max_entries(map::OUTBOUND, pages(&classes, &second.classes))
+            .map_max_entries(map::FLOWS, sets);
         if let Some(pins) = pins {
             let shared =
                 Pins::SHARED_MAPS.iter().filter(|name| !options.uncounted || **name != map::COUNTERS);
@@ -147,15 +130,18 @@ impl Programs {
             }
         }
         if let Some(pins) = pins {
-            pins.ensure_shapes(|name| shape(name, options.flows))?;
+            pins.ensure_shapes(shape)?;
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| load_error(&error))?;
         if let Some(pins) = pins {
             pins.own_maps()?;
         }
         fill::more(&mut ebpf, &more)?;
-        fill::second(&mut ebpf, &second.classes)?;
+        fill::second(&mut ebpf, &second.classes.arriving)?;
+        fill::outbound(&mut ebpf, 0, &classes.leaving)?;
+        fill::outbound(&mut ebpf, PAGES, &second.classes.leaving)?;
         fill::deadline(&mut ebpf, second.deadline)?;
+        flows::prepare(&mut ebpf, sets, pins)?;
         program::<Xdp>(&mut ebpf, abi::INGRESS_PROGRAM)?
             .load()
             .map_err(|error| refused(abi::INGRESS_PROGRAM, &error))?;
@@ -163,15 +149,7 @@ impl Programs {
             .load()
             .map_err(|error| refused(abi::EGRESS_PROGRAM, &error))?;
         let counters = Counters::of(&mut ebpf)?;
-        let mut programs = Self { ebpf, counters };
-        if options.dhcp || options.second.as_ref().is_some_and(|second| second.dhcp) {
-            // Marks the client's ports as used, so that ingress looks at what arrives there. The
-            // program does it, because only it may write to a map that others are writing to.
-            for request in dhcp_requests() {
-                programs.learn(&request)?;
-            }
-        }
-        Ok(programs)
+        Ok(Self { ebpf, counters })
     }
 
     /// What the slots below `end` have counted so far. With pinned counters, by earlier generations
@@ -191,6 +169,15 @@ impl Programs {
     /// Where the kernel refuses.
     pub fn clear(&mut self, slots: &[Slot]) -> Result<(), DatapathError> {
         self.counters.clear(slots)
+    }
+
+    /// What befell the flows so far.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::totals`].
+    pub fn flow_totals(&mut self) -> Result<FlowTotals, DatapathError> {
+        flows::totals(&mut self.ebpf)
     }
 
     /// What one slot has counted so far.
@@ -233,12 +220,21 @@ impl Programs {
     ///
     /// As [`Self::judge`].
     pub fn learn(&mut self, packet: &[u8]) -> Result<(), DatapathError> {
+        self.leaving(packet).map(drop)
+    }
+
+    /// As [`Self::learn`]; gives the action: `TCX_NEXT` (-1) or `TC_ACT_SHOT` (2).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::judge`].
+    pub fn leaving(&mut self, packet: &[u8]) -> Result<i32, DatapathError> {
         let options = TestRunOptions { data_in: Some(packet), ..TestRunOptions::default() };
         let egress: &mut SchedClassifier = program(&mut self.ebpf, abi::EGRESS_PROGRAM)?;
-        egress
+        let result = egress
             .test_run(options)
             .map_err(|error| DatapathError::bpf("run the program on a packet", &error))?;
-        Ok(())
+        Ok(result.return_value.cast_signed())
     }
 
     /// Kernel identifier of the ingress program.
@@ -301,34 +297,27 @@ pub(super) fn map_of<'a>(
     })
 }
 
-/// Bytes of a key, bytes of a value, and entries of a map that is pinned; `None` where the object has no such
-/// map.
-fn shape(name: &str, flows: Flows) -> Option<[u32; 3]> {
+/// Pages of the table for leaving packets, whose second half is the second set's.
+fn pages(first: &Classes<'_>, second: &Classes<'_>) -> u32 {
+    match (first.leaving.is_empty(), second.leaving.is_empty()) {
+        (true, true) => 1,
+        (false, true) => PAGES,
+        (_, false) => 2 * PAGES,
+    }
+}
+
+/// Bytes of a key, bytes of a value, and entries of a map that is pinned, given how many entries it has; `None`
+/// where the object has no such map.
+fn shape(name: &str, found: u32) -> Option<[u32; 3]> {
     static SHAPES: LazyLock<HashMap<String, [u32; 3]>> = LazyLock::new(|| {
         let maps = aya_obj::Object::parse(OBJECT).map(|object| object.maps).unwrap_or_default();
         let shape = |map: &aya_obj::Map| [map.key_size(), map.value_size(), map.max_entries()];
         maps.iter().map(|(name, map)| (name.clone(), shape(map))).collect()
     });
     let [key, value, entries] = *SHAPES.get(name)?;
-    let chosen = matches!(name, map::FLOWS4 | map::FLOWS6);
-    Some([key, value, if chosen { flows.entries } else { entries }])
-}
-
-/// The headers of what a DHCP client asks: Ethernet and IPv4 or IPv6 with UDP from the client's port to
-/// the server's (RFC 2131 section 4.1, RFC 8415 section 7.2).
-fn dhcp_requests() -> [Vec<u8>; 2] {
-    let ethernet = [0; 12];
-    let mut v4 = [0; 20];
-    (v4[0], v4[9]) = (0x45, 17);
-    let mut v6 = [0; 40];
-    (v6[0], v6[6]) = (0x60, 17);
-    let udp = |client: u16, server: u16| {
-        [client.to_be_bytes(), server.to_be_bytes(), 8_u16.to_be_bytes(), [0, 0]].concat()
-    };
-    [
-        [&ethernet[..], &[0x08, 0x00], &v4, &udp(68, 67)].concat(),
-        [&ethernet[..], &[0x86, 0xdd], &v6, &udp(546, 547)].concat(),
-    ]
+    // The flows keep the size that they were made with.
+    let any = name == map::FLOWS && found.is_power_of_two() && found >= flows::sets(FEWEST);
+    Some([key, value, if any { found } else { entries }])
 }
 
 fn load_error(error: &EbpfError) -> DatapathError {

@@ -1,9 +1,9 @@
 //! Where the kernel objects that outlive a process are pinned.
 //!
 //! ```text
-//! <bpffs>/portcullis/v1/FLOWS4, FLOWS6, FLOW_PORTS            shared by all interfaces
-//! <bpffs>/portcullis/v1/<interface>/COUNTERS, ingress, egress  one interface's counters and links
-//! <bpffs>/portcullis/v1/<interface>/DIFFERENCES                 where it has a shadow
+//! <bpffs>/portcullis/v2/FLOWS, FLOW_SETTINGS, FLOW_COUNTERS, FLOW_PORTS   shared by all interfaces
+//! <bpffs>/portcullis/v2/<interface>/COUNTERS, ingress, egress             one interface's counters and links
+//! <bpffs>/portcullis/v2/<interface>/DIFFERENCES                           where it has a shadow
 //! ```
 //!
 //! The directory carries the ABI version: another build never opens maps that it would misread.
@@ -39,8 +39,8 @@ pub struct Pins {
 
 impl Pins {
     /// Maps that are pinned; all others belong to a generation.
-    pub(super) const SHARED_MAPS: [&'static str; 4] =
-        [map::COUNTERS, map::FLOWS4, map::FLOWS6, map::FLOW_PORTS];
+    pub(super) const SHARED_MAPS: [&'static str; 5] =
+        [map::COUNTERS, map::FLOWS, map::FLOW_SETTINGS, map::FLOW_COUNTERS, map::FLOW_PORTS];
 
     /// The pins of `interface` on the BPF file system mounted at `bpffs`.
     #[must_use]
@@ -117,10 +117,10 @@ impl Pins {
 
     /// Refuses pinned maps that are shaped otherwise than this build expects: the library would open them,
     /// and what reads and writes them would misread them. `expected` gives key size, value size and
-    /// number of entries of a map by its name.
+    /// number of entries of a map by its name and its number of entries.
     pub(super) fn ensure_shapes(
         &self,
-        expected: impl Fn(&str) -> Option<[u32; 3]>,
+        expected: impl Fn(&str, u32) -> Option<[u32; 3]>,
     ) -> Result<(), DatapathError> {
         for name in Self::SHARED_MAPS {
             let path = self.map(name);
@@ -130,7 +130,7 @@ impl Pins {
             let info = MapInfo::from_pin(&path)
                 .map_err(|error| DatapathError::bpf(format!("open {}", path.display()), &error))?;
             let found = [info.key_size(), info.value_size(), info.max_entries()];
-            if let Some(expected) = expected(name).filter(|expected| *expected != found) {
+            if let Some(expected) = expected(name, info.max_entries()).filter(|expected| *expected != found) {
                 return Err(DatapathError::Shape { path, expected, found });
             }
         }

@@ -10,21 +10,22 @@ use portcullis_common::{
     abi::{self, feature},
     counter::Counter,
     second::{CHUNKS, Difference, Example},
-    slot::Slot,
+    slot::{self, Reason, Slot},
 };
 
-use super::{Action, DatapathError, fill::entries};
-use crate::tables::{FamilyTries, More, Tables};
+use super::{DatapathError, fill::entries};
+use crate::{
+    policy::{Deployment, Enforcement, Settings, Unreadable},
+    tables::{self, FamilyTries, More, Tables},
+};
 
 /// A second set of rules, and what it is for.
 #[derive(Clone, Debug)]
 pub struct SecondSet {
     /// What the programs look up.
     pub tables: Tables,
-    /// What happens to packets that it drops.
-    pub drop: Action,
-    /// Whether replies to this host's DHCP client are accepted.
-    pub dhcp: bool,
+    /// How packets are judged, beside the rules.
+    pub settings: Settings,
     /// When it is looked at.
     pub role: Role,
 }
@@ -79,6 +80,7 @@ pub(super) fn differences(pin: &Path, end: u32) -> Result<Vec<Differing>, Datapa
 pub(super) struct Constants {
     pub(super) features: u32,
     pub(super) drop_action: u32,
+    pub(super) unreadable: u32,
     pub(super) source_classes: u32,
     pub(super) sources: Positions,
     pub(super) addresses: Positions,
@@ -92,18 +94,19 @@ pub(super) struct Positions {
 
 impl Constants {
     /// The constants of a set whose rows and tries are looked up as `more` says.
-    pub(super) fn new(tables: &Tables, more: &More, drop: Action, dhcp: bool) -> Self {
+    pub(super) fn new(tables: &Tables, more: &More, settings: &Settings) -> Self {
         let positions = |tries: FamilyTries| Positions {
             v4: tries.v4.unwrap_or(abi::NO_TRIE),
             v6: tries.v6.unwrap_or(abi::NO_TRIE),
         };
         Self {
-            features: tables.features() | if dhcp { feature::DHCP } else { 0 },
+            features: tables.features() | features(settings),
             // XDP_DROP and XDP_PASS of include/uapi/linux/bpf.h.
-            drop_action: match drop {
-                Action::Drop => 1,
-                Action::Pass => 2,
+            drop_action: match settings.mode {
+                Enforcement::Enforce => 1,
+                Enforcement::Observe => 2,
             },
+            unreadable: accepted(&settings.unreadable),
             source_classes: more.source_classes,
             sources: positions(more.sources),
             addresses: positions(more.addresses),
@@ -111,11 +114,72 @@ impl Constants {
     }
 }
 
+/// The features that an interface's settings need, beside those of the tables.
+fn features(settings: &Settings) -> u32 {
+    let outbound = match settings.outbound {
+        None => 0,
+        Some(Enforcement::Observe) => feature::OUTBOUND,
+        Some(Enforcement::Enforce) => feature::OUTBOUND | feature::OUTBOUND_DROP,
+    };
+    let dhcp = if settings.dhcp { feature::DHCP } else { 0 };
+    let gateway = if settings.deployment == Deployment::Gateway { feature::GATEWAY } else { 0 };
+    outbound | dhcp | gateway
+}
+
+/// The reasons that the programs themselves give and that are accepted, a bit for each slot.
+fn accepted(unreadable: &Unreadable) -> u32 {
+    let reasons = [
+        Reason::NonIp,
+        Reason::Truncated,
+        Reason::Malformed,
+        Reason::VlanDepth,
+        Reason::HeaderLimit,
+        Reason::Fragment,
+    ];
+    reasons
+        .iter()
+        .filter(|reason| unreadable.accepts(**reason))
+        .fold(0, |bits, reason| bits | 1 << reason.slot())
+}
+
+/// The class tables of a set of rules, in which protocols that no rule allows are accepted if its settings
+/// say so.
+pub(super) struct Classes<'a> {
+    pub(super) arriving: Cow<'a, [u16]>,
+    /// Empty where leaving packets are not judged.
+    pub(super) leaving: Cow<'a, [u16]>,
+}
+
+impl<'a> Classes<'a> {
+    pub(super) fn new(tables: &'a Tables, settings: &Settings) -> Self {
+        let leaving = if settings.outbound.is_some() { tables.outbound.as_slice() } else { &[] };
+        if !settings.unreadable.accepts(Reason::UndocumentedProtocol) {
+            return Self { arriving: Cow::Borrowed(&tables.classes), leaving: Cow::Borrowed(leaving) };
+        }
+        let (from, to) = (Reason::UndocumentedProtocol.slot(), Reason::UndocumentedProtocolAccepted.slot());
+        let with = |classes: &[u16], from, to| {
+            Cow::Owned(classes.iter().map(|class| if *class == from { to } else { *class }).collect())
+        };
+        Self {
+            arriving: with(&tables.classes, from, to),
+            leaving: with(leaving, slot::leaving(from), slot::leaving(to)),
+        }
+    }
+
+    /// The same behind a number of other rows.
+    fn moved_by(&self, rows: usize) -> Classes<'static> {
+        Classes {
+            arriving: Cow::Owned(tables::moved_by(&self.arriving, rows)),
+            leaving: Cow::Owned(tables::moved_by(&self.leaving, rows)),
+        }
+    }
+}
+
 /// A second set, ready to be loaded.
 pub(super) struct Second {
     pub(super) constants: Constants,
-    /// Its class table; empty where there is none.
-    pub(super) classes: Vec<u16>,
+    /// Its class tables; empty where there is none.
+    pub(super) classes: Classes<'static>,
     /// What it is for ([`abi::second`]).
     pub(super) what: u32,
     pub(super) deadline: u64,
@@ -131,11 +195,11 @@ impl Second {
         first: &'a More,
         set: Option<&SecondSet>,
     ) -> Result<(Cow<'a, More>, Self), DatapathError> {
-        let Some(SecondSet { tables, drop, dhcp, role }) = set else {
-            let none = Tables { classes: Vec::new(), more: More::default() };
+        let Some(SecondSet { tables, settings, role }) = set else {
+            let none = Tables { classes: Vec::new(), outbound: Vec::new(), more: More::default() };
             let second = Self {
-                constants: Constants::new(&none, &none.more, Action::Drop, false),
-                classes: none.classes,
+                constants: Constants::new(&none, &none.more, &Settings::STANDARD),
+                classes: Classes { arriving: Cow::Borrowed(&[]), leaving: Cow::Borrowed(&[]) },
                 what: abi::second::NONE,
                 deadline: 0,
                 chunks: 1,
@@ -144,15 +208,15 @@ impl Second {
             return Ok((Cow::Borrowed(first), second));
         };
         let (mut first, rows) = (first.clone(), first.rows.len());
-        let full = |error: crate::tables::Full| DatapathError::bpf("load two sets of rules", &error);
+        let full = |error: tables::Full| DatapathError::bpf("load two sets of rules", &error);
         let more = first.append(&tables.more).map_err(full)?;
         let (what, deadline, differences) = match *role {
             Role::After(deadline) => (abi::second::TRIAL, deadline, 1),
             Role::Shadow(slots) => (abi::second::SHADOW, 0, slots.max(1)),
         };
         let second = Self {
-            constants: Constants::new(tables, &more, *drop, *dhcp),
-            classes: tables.moved_by(rows),
+            constants: Constants::new(tables, &more, settings),
+            classes: Classes::new(tables, settings).moved_by(rows),
             what,
             deadline,
             chunks: entries(CHUNKS),

@@ -34,12 +34,33 @@ pub(super) struct Packet {
     pub(super) target: IpAddr,
     pub(super) destination: Destination,
     pub(super) message: Message,
+    /// The datagram of which the packet is the first fragment.
+    pub(super) begins: Option<(Datagram, usize)>,
+}
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// A whole packet, or the first fragment of one.
+    Packet(Packet),
+    /// A fragment that begins so many bytes into its datagram.
+    Later(Datagram, usize),
+}
+
+/// What the fragments of a datagram have in common: in IPv4 the protocol too (RFC 791 section 2.3), in
+/// IPv6 not (RFC 8200 section 4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Datagram {
+    source: IpAddr,
+    target: IpAddr,
+    identification: u32,
+    protocol: Option<u8>,
 }
 
 /// The part that a packet can have in a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    Tcp { from: u16, to: u16, asks: bool },
+    Tcp { from: u16, to: u16, asks: bool, ends: bool, breaks: bool },
     Udp { from: u16, to: u16 },
     EchoRequest { identifier: u16 },
     EchoReply { identifier: u16 },
@@ -47,7 +68,7 @@ pub(super) enum Message {
 }
 
 /// Reads an Ethernet frame.
-pub(super) fn read(frame: &[u8]) -> Result<Packet, Reason> {
+pub(super) fn read(frame: &[u8]) -> Result<Content, Reason> {
     take(frame, 0, 14)?;
     let mut at = 12;
     for tags in 0.. {
@@ -70,37 +91,62 @@ pub(super) fn read(frame: &[u8]) -> Result<Packet, Reason> {
 }
 
 /// IPv4 (RFC 791 section 3.1). What the total length says does not matter.
-fn ipv4(frame: &[u8], at: usize) -> Result<Packet, Reason> {
+fn ipv4(frame: &[u8], at: usize) -> Result<Content, Reason> {
     let header = take(frame, at, 20)?;
     let (version, words) = (header[0] >> 4, header[0] & 15);
     if version != 4 || words < 5 {
         return Err(Reason::Malformed);
     }
-    let fragment_offset = half(header, 6)? & 0x1fff;
-    if fragment_offset != 0 {
-        return Err(Reason::Fragment);
+    let address = |at: usize| IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(&header[at..at + 4]).unwrap()));
+    let (source, target) = (address(12), address(16));
+    let identification = half(header, 4)?.into();
+    let datagram = Datagram { source, target, identification, protocol: Some(header[9]) };
+    let (more, offset) = (header[6] & 0x20 != 0, half(header, 6)? & 0x1fff);
+    if offset != 0 {
+        return Ok(Content::Later(datagram, usize::from(offset) * 8));
     }
     let behind = at + usize::from(words) * 4;
-    let (destination, message) = match header[9] {
-        1 => icmp(frame, behind)?,
-        6 => tcp(frame, behind)?,
-        17 => udp(frame, behind)?,
-        other => (Destination::Protocol(other), Message::None),
+    let upper = match header[9] {
+        1 => icmp(frame, behind),
+        6 => tcp(frame, behind),
+        17 => udp(frame, behind),
+        other => Ok((Destination::Protocol(other), Message::None)),
     };
-    let address = |at: usize| IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(&header[at..at + 4]).unwrap()));
-    Ok(Packet { source: address(12), target: address(16), destination, message })
+    let (destination, message) = upper.map_err(|reason| if more { split(reason) } else { reason })?;
+    let begins = more.then(|| (datagram, headers_of(destination)));
+    Ok(Content::Packet(Packet { source, target, destination, message, begins }))
+}
+
+/// The reason for a first fragment that lacks a part of its headers.
+fn split(reason: Reason) -> Reason {
+    if reason == Reason::Truncated { Reason::FragmentHeader } else { reason }
+}
+
+/// Bytes of a transport header that no later fragment may bring again.
+fn headers_of(destination: Destination) -> usize {
+    match destination {
+        Destination::Tcp(_) => 20,
+        Destination::Udp(_) | Destination::Icmp(_) | Destination::Icmpv6(_) => 8,
+        Destination::Protocol(_) => 0,
+    }
 }
 
 /// IPv6 (RFC 8200 section 3) and its extension headers (section 4; the others by their own RFC).
-fn ipv6(frame: &[u8], at: usize) -> Result<Packet, Reason> {
+fn ipv6(frame: &[u8], at: usize) -> Result<Content, Reason> {
     let header = take(frame, at, 40)?;
     if header[0] >> 4 != 6 {
         return Err(Reason::Malformed);
     }
+    let address = |at: usize| IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(&header[at..at + 16]).unwrap()));
+    let (source, target) = (address(8), address(24));
     let hop_limit = header[7];
     let mut next = header[6];
     let mut behind = at + 40;
     let mut extensions = 0;
+    // The datagram, where its fragmented part begins, and whether more of it follows.
+    let mut fragment: Option<(Datagram, usize, bool)> = None;
+    let more = |fragment: &Option<(Datagram, usize, bool)>| fragment.is_some_and(|(_, _, more)| more);
+    let fail = |fragment: &Option<_>, reason| if more(fragment) { split(reason) } else { reason };
     let (destination, message) = loop {
         if extensions == MAX_EXTENSIONS {
             return Err(Reason::HeaderLimit);
@@ -108,27 +154,42 @@ fn ipv6(frame: &[u8], at: usize) -> Result<Packet, Reason> {
         let length = match next {
             // Hop-by-hop, routing, destination options; mobility (RFC 6275), HIP (RFC 7401), shim6
             // (RFC 5533): units of eight bytes, the first not counted.
-            0 | 43 | 60 | 135 | 139 | 140 => (usize::from(take(frame, behind, 2)?[1]) + 1) * 8,
+            0 | 43 | 60 | 135 | 139 | 140 => {
+                let header = take(frame, behind, 2).map_err(|reason| fail(&fragment, reason))?;
+                (usize::from(header[1]) + 1) * 8
+            }
             44 => {
-                let fragment_offset = half(take(frame, behind, 8)?, 2)? >> 3;
-                if fragment_offset != 0 {
-                    return Err(Reason::Fragment);
+                let header = take(frame, behind, 8).map_err(|reason| fail(&fragment, reason))?;
+                if fragment.is_some() {
+                    return Err(Reason::Malformed);
                 }
+                let field = half(header, 2)?;
+                let identification = u32::from(half(header, 4)?) << 16 | u32::from(half(header, 6)?);
+                let datagram = Datagram { source, target, identification, protocol: None };
+                if field >> 3 != 0 {
+                    return Ok(Content::Later(datagram, usize::from(field >> 3) * 8));
+                }
+                fragment = Some((datagram, behind + 8, field & 1 != 0));
                 8
             }
             // Authentication (RFC 4302 section 2.2): units of four bytes, the first two not counted.
-            51 => (usize::from(take(frame, behind, 2)?[1]) + 2) * 4,
-            6 => break tcp(frame, behind)?,
-            17 => break udp(frame, behind)?,
-            58 => break icmpv6(frame, behind, hop_limit)?,
+            51 => {
+                let header = take(frame, behind, 2).map_err(|reason| fail(&fragment, reason))?;
+                (usize::from(header[1]) + 2) * 4
+            }
+            6 => break tcp(frame, behind).map_err(|reason| fail(&fragment, reason))?,
+            17 => break udp(frame, behind).map_err(|reason| fail(&fragment, reason))?,
+            58 => break icmpv6(frame, behind, hop_limit).map_err(|reason| fail(&fragment, reason))?,
             other => break (Destination::Protocol(other), Message::None),
         };
         next = frame[behind];
         behind += length;
         extensions += 1;
     };
-    let address = |at: usize| IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(&header[at..at + 16]).unwrap()));
-    Ok(Packet { source: address(8), target: address(24), destination, message })
+    let begins = fragment
+        .filter(|(_, _, more)| *more)
+        .map(|(datagram, start, _)| (datagram, behind - start + headers_of(destination)));
+    Ok(Content::Packet(Packet { source, target, destination, message, begins }))
 }
 
 /// TCP (RFC 9293 section 3.1), up to its flags.
@@ -136,7 +197,8 @@ fn tcp(frame: &[u8], at: usize) -> Result<(Destination, Message), Reason> {
     let header = take(frame, at, 14)?;
     let (from, to) = (half(header, 0)?, half(header, 2)?);
     let (syn, ack) = (header[13] & 0x02 != 0, header[13] & 0x10 != 0);
-    Ok((Destination::Tcp(to), Message::Tcp { from, to, asks: syn && !ack }))
+    let (ends, breaks) = (header[13] & 0x01 != 0, header[13] & 0x04 != 0);
+    Ok((Destination::Tcp(to), Message::Tcp { from, to, asks: syn && !ack, ends, breaks }))
 }
 
 /// UDP (RFC 768).

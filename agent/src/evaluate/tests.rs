@@ -5,16 +5,22 @@ use std::time::Duration;
 
 use portcullis_common::slot::Reason;
 
-use super::{EvaluateOptions, Evaluator, Verdict};
+use super::{Evaluator, Verdict};
 use crate::{
+    policy::{Flows, Settings},
     requirement::PortRange,
-    ruleset::{Identity, Opening, Origin, Rule, RuleSet},
+    ruleset::{Identity, Opening, Origin, Rule, RuleSet, Way},
 };
 
-const OPTIONS: EvaluateOptions = EvaluateOptions {
-    dhcp: true,
-    tcp_timeout: Duration::from_secs(100),
-    udp_timeout: Duration::from_secs(10),
+const SETTINGS: Settings = Settings {
+    flows: Flows {
+        tcp_opening: Duration::from_secs(30),
+        tcp_established: Duration::from_secs(100),
+        tcp_closing: Duration::from_secs(20),
+        udp: Duration::from_secs(10),
+        ..Flows::STANDARD
+    },
+    ..Settings::STANDARD
 };
 const START: Duration = Duration::from_secs(1_000);
 const TCP: u8 = 6;
@@ -24,7 +30,9 @@ fn rule(openings: &[Opening], sources: &[&str], address: Option<&str>) -> Rule {
     Rule {
         identity: Identity(format!("{openings:?} {sources:?} {address:?}")),
         origin: Origin::Policy { name: "test".into(), file: "test.toml".into(), line: 1 },
+        way: Way::Arriving,
         openings: openings.to_vec(),
+        destinations: Vec::new(),
         sources: sources.iter().map(|net| net.parse().unwrap()).collect(),
         address: address.map(|address| address.parse().unwrap()),
     }
@@ -108,11 +116,12 @@ fn each_packet_has_the_verdict_that_the_reference_gives() {
     let icmp = |kind| [kind, 0, 0, 0, 0, 7, 0, 1];
     let fragment = |reserved, offset: u16| {
         let offset = offset.to_be_bytes();
-        [&[TCP, reserved, offset[0], offset[1], 0, 0, 0, 9][..], &to(443)].concat()
+        let identification = if offset[1] == 1 { 1 } else { 9 };
+        [&[TCP, reserved, offset[0], offset[1], 0, 0, 0, identification][..], &to(443)].concat()
     };
     let authentication = |next| [&[next, 4, 0, 0][..], &[0; 20], &to(443)].concat();
     let mut later = v4(TCP, &to(443));
-    later[14 + 7] = 1;
+    (later[14 + 5], later[14 + 7]) = (9, 0x20);
     let mut first = v4(TCP, &to(443));
     first[14 + 6] = 0x20;
     let mut short = v4(TCP, &to(443));
@@ -177,7 +186,7 @@ fn each_packet_has_the_verdict_that_the_reference_gives() {
         ("a first fragment", first, Rule(0)),
         ("a later fragment", later, reason(Reason::Fragment)),
         ("a first fragment, reserved byte set", v6(44, 64, &fragment(0xff, 1)), Rule(0)),
-        ("a later fragment over IPv6", v6(44, 64, &fragment(0, 8)), reason(Reason::Fragment)),
+        ("a later fragment over IPv6", v6(44, 64, &fragment(0, 0x48)), reason(Reason::Fragment)),
         ("an authentication header", v6(51, 64, &authentication(TCP)), Rule(0)),
         ("it is a protocol in IPv4", v4(51, &authentication(TCP)), reason(Reason::UndocumentedProtocol)),
         ("a long extension", v6(60, 64, &[extension(TCP, 32), to(443)].concat()), Rule(0)),
@@ -193,7 +202,7 @@ fn each_packet_has_the_verdict_that_the_reference_gives() {
         ("a DHCPv6 reply", v6(UDP, 64, &datagram(547, 546)), reason(Reason::Dhcp)),
         ("DHCPv6 ports over IPv4", v4(UDP, &datagram(547, 546)), reason(Reason::UndocumentedUdp)),
     ];
-    let mut evaluator = Evaluator::new(&rules, OPTIONS);
+    let mut evaluator = Evaluator::new(&rules, SETTINGS);
     for (says, frame, verdict) in cases {
         assert_eq!(evaluator.arriving(&frame, START), verdict, "{says}: {frame:02x?}");
     }
@@ -219,13 +228,13 @@ fn a_reply_is_accepted_until_its_conversation_has_been_silent_for_too_long() {
     };
     let second = Duration::from_secs(1);
 
-    let mut host = Evaluator::new(&rules, OPTIONS);
+    let mut host = Evaluator::new(&rules, SETTINGS);
     let mut arrives = |says: &str, frame: Vec<u8>, now: Duration, verdict| {
         assert_eq!(host.arriving(&back(frame), now), verdict, "{says}");
     };
     arrives("no conversation", v4(TCP, &segment(80, 50_000, ACK)), START, open(Reason::UndocumentedTcp));
 
-    let mut host = Evaluator::new(&rules, OPTIONS);
+    let mut host = Evaluator::new(&rules, SETTINGS);
     host.leaving(&v4(TCP, &segment(50_000, 80, SYN)), START);
     host.leaving(&v4(TCP, &segment(50_001, 80, SYN | ACK)), START);
     host.leaving(&v4(UDP, &datagram(50_000, 53)), START);
@@ -263,7 +272,7 @@ fn dhcp_replies_are_accepted_only_where_the_interface_uses_dhcp() {
     let rules = RuleSet { rules: Vec::new() };
     let reply = v4(UDP, &datagram(67, 68));
     for (dhcp, reason) in [(true, Reason::Dhcp), (false, Reason::UndocumentedUdp)] {
-        let mut host = Evaluator::new(&rules, EvaluateOptions { dhcp, ..OPTIONS });
+        let mut host = Evaluator::new(&rules, Settings { dhcp, ..SETTINGS });
         assert_eq!(host.arriving(&reply, START), Verdict::Reason(reason));
     }
 }

@@ -6,6 +6,7 @@ use super::ApplyError;
 use crate::{
     datapath::{DatapathError, LoadOptions, Pins, Programs},
     host::{Conversation, HostError, Side, Socket, Transport, conversations, sockets},
+    policy::Settings,
     probe::{self, Segment},
     ruleset::{Opening, RuleSet},
     tables::Tables,
@@ -57,7 +58,8 @@ fn record(begun: &[Conversation], pins: &Pins) -> Result<(), DatapathError> {
     if begun.is_empty() {
         return Ok(());
     }
-    let options = LoadOptions { dhcp: false, uncounted: true, ..LoadOptions::default() };
+    let settings = Settings { dhcp: false, ..Settings::STANDARD };
+    let options = LoadOptions { uncounted: true, ..LoadOptions::with(settings) };
     let mut programs = Programs::load(&Tables::deny_all(), &options, Some(pins))?;
     for talk in begun {
         let answer = probe::arriving(talk, Segment::Ack);

@@ -61,7 +61,7 @@ impl Manifest {
                 holds
             }
             // Judged and counted as in the trial, and passed.
-            None => Self { mode: crate::policy::Enforcement::Observe, ..self.clone() },
+            None => Self { settings: self.settings.observed(), ..self.clone() },
         };
         holds.beside = Some(Beside::Ended { revision, before: before.clone() });
         holds

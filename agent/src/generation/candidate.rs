@@ -13,14 +13,13 @@ use super::{
 };
 use crate::{
     compile::{Compiled, compile},
-    datapath::{Action, DatapathError, Flows, LoadOptions, Programs, Role, SecondSet},
-    policy::Enforcement,
+    datapath::{DatapathError, LoadOptions, Programs, Role, SecondSet},
+    policy::Settings,
     ruleset::RuleSet,
     tables::Tables,
 };
 
-/// Flows of a candidate that is only asked. The kernel gives each CPU its part of them, so there are
-/// many more than conversations to ask about.
+/// Flows of a candidate that is only asked: many more than there are conversations to ask about.
 const FLOWS_ALONE: u32 = 1 << 14;
 
 /// A generation that could be loaded.
@@ -56,12 +55,7 @@ impl Candidate {
         let Assignment { slots, retired, reused } = assign(&wanted.rules.rules, previous.as_ref())
             .map_err(|source| ApplyError::Slots { interface: name.clone(), source })?;
         let Compiled { tables, reachable } = compiled(name, &wanted.rules, &slots)?;
-        let load = LoadOptions {
-            drop: action(wanted.mode),
-            dhcp: wanted.dhcp,
-            log_level: options.log_level,
-            ..LoadOptions::default()
-        };
+        let load = LoadOptions { log_level: options.log_level, ..LoadOptions::with(wanted.settings) };
         let mut candidate =
             Self { wanted: wanted.clone(), tables, load, previous, slots, reachable, retired, reused };
         match options.stage {
@@ -74,13 +68,12 @@ impl Candidate {
 
     /// The rules before hold again from a deadline on, which is set when the trial begins.
     fn is_tried(&mut self) -> Result<(), ApplyError> {
-        let second = match &self.previous {
+        let (tables, settings) = match &self.previous {
             Some(previous) => set_of(previous)?,
             // Nothing was enforced: the same verdicts are counted, and everything passes.
-            None => (self.tables.clone(), Action::Pass, self.load.dhcp),
+            None => (self.tables.clone(), self.load.settings.observed()),
         };
-        let (tables, drop, dhcp) = second;
-        self.load.second = Some(SecondSet { tables, drop, dhcp, role: Role::After(0) });
+        self.load.second = Some(SecondSet { tables, settings, role: Role::After(0) });
         Ok(())
     }
 
@@ -89,13 +82,12 @@ impl Candidate {
         let Some(previous) = &self.previous else {
             return Err(ApplyError::NothingToShadow(self.wanted.name.clone()));
         };
-        let (tables, drop, dhcp) = set_of(previous)?;
+        let (tables, settings) = set_of(previous)?;
         let highest = self.slots.iter().copied().chain(previous.rules.iter().map(|rule| rule.slot)).max();
         let role = Role::Shadow(u32::from(highest.unwrap_or(FIRST_RULE)) + 1);
         self.load.second = Some(SecondSet {
             tables: std::mem::replace(&mut self.tables, tables),
-            drop: std::mem::replace(&mut self.load.drop, drop),
-            dhcp: std::mem::replace(&mut self.load.dhcp, dhcp),
+            settings: std::mem::replace(&mut self.load.settings, settings),
             role,
         });
         Ok(())
@@ -108,8 +100,9 @@ impl Candidate {
     ///
     /// Where the kernel refuses.
     pub fn load_alone(&self) -> Result<Programs, DatapathError> {
-        let flows = Flows { entries: FLOWS_ALONE, ..self.load.flows };
-        Programs::load(&self.tables, &LoadOptions { flows, second: None, ..self.load.clone() }, None)
+        let mut settings = self.load.settings;
+        settings.flows.entries = FLOWS_ALONE;
+        Programs::load(&self.tables, &LoadOptions { settings, second: None, ..self.load.clone() }, None)
     }
 
     /// The rules with their slots.
@@ -124,20 +117,13 @@ impl Candidate {
 }
 
 /// What a generation's programs were loaded with.
-fn set_of(manifest: &Manifest) -> Result<(Tables, Action, bool), ApplyError> {
+fn set_of(manifest: &Manifest) -> Result<(Tables, Settings), ApplyError> {
     let rules = WantedInterface::from(manifest).rules;
     let slots: Vec<Slot> = manifest.rules.iter().map(|rule| rule.slot).collect();
     let Compiled { tables, .. } = compiled(&manifest.interface, &rules, &slots)?;
-    Ok((tables, action(manifest.mode), manifest.dhcp))
+    Ok((tables, manifest.settings))
 }
 
 fn compiled(interface: &str, rules: &RuleSet, slots: &[Slot]) -> Result<Compiled, ApplyError> {
     compile(rules, slots).map_err(|source| ApplyError::Compile { interface: interface.to_owned(), source })
-}
-
-fn action(mode: Enforcement) -> Action {
-    match mode {
-        Enforcement::Enforce => Action::Drop,
-        Enforcement::Observe => Action::Pass,
-    }
 }

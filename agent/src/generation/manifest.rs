@@ -1,9 +1,13 @@
 //! Manifest: what the slots of one generation stand for.
 
-use portcullis_common::slot::{FIRST_RULE, Reason, Slot};
+use portcullis_common::slot::{FIRST_RULE, Reason, Slot, is_leaving};
 use serde::{Deserialize, Serialize};
 
-use crate::{datapath::Mode, policy::Enforcement, ruleset::Rule};
+use crate::{
+    datapath::Mode,
+    policy::Settings,
+    ruleset::{Rule, Way},
+};
 
 /// The form of the file; another form is not read.
 pub(super) const SCHEMA: u32 = 1;
@@ -20,11 +24,9 @@ pub struct Manifest {
     pub revision: u64,
     /// Interface.
     pub interface: String,
-    /// Whether packets are dropped or only counted.
-    pub mode: Enforcement,
-    /// Whether replies to this host's DHCP client are accepted.
-    #[serde(default = "accepted")]
-    pub dhcp: bool,
+    /// How packets are judged, beside the rules.
+    #[serde(flatten)]
+    pub settings: Settings,
     /// How XDP is attached.
     pub xdp: Mode,
     /// Why not in native mode.
@@ -73,11 +75,6 @@ pub enum Beside {
     },
 }
 
-/// What a policy means that does not say otherwise.
-fn accepted() -> bool {
-    true
-}
-
 /// A rule and the slot that counts it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slotted {
@@ -98,6 +95,18 @@ pub enum SlotMeaning<'a> {
     Retired(&'a Slotted),
     /// A fixed reason of the datapath.
     Reason(Reason),
+}
+
+impl SlotMeaning<'_> {
+    /// Which packets are counted there.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        match self {
+            Self::Rule(slotted) | Self::Retired(slotted) => slotted.rule.way,
+            Self::Reason(reason) if is_leaving(*reason) => Way::Leaving,
+            Self::Reason(_) => Way::Arriving,
+        }
+    }
 }
 
 impl Manifest {

@@ -175,8 +175,7 @@ fn generation(
         // Known when it is committed, unless the revision is an earlier one.
         revision: wanted.revision.unwrap_or(0),
         interface: name.clone(),
-        mode: interface.mode,
-        dhcp: interface.dhcp,
+        settings: interface.settings,
         xdp: previous.map_or(Mode::Native, |old| old.xdp),
         fallback: previous.and_then(|old| old.fallback.clone()),
         policy: wanted.policy.clone(),

@@ -80,14 +80,20 @@ fn shortage(rules: &[Rule], known: &BTreeMap<&Identity, &Slotted>, retired: usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{datapath::Mode, policy::Enforcement, ruleset::Origin};
+    use crate::{
+        datapath::Mode,
+        policy::Settings,
+        ruleset::{Origin, Way},
+    };
 
     fn rule(name: &str) -> Rule {
         Rule {
             identity: Identity(name.to_owned()),
             origin: Origin::Policy { name: name.to_owned(), file: "policy.toml".to_owned(), line: 1 },
+            way: Way::Arriving,
             openings: Vec::new(),
             sources: Vec::new(),
+            destinations: Vec::new(),
             address: None,
         }
     }
@@ -103,8 +109,7 @@ mod tests {
             generation: 1,
             revision: 1,
             interface: "eth0".to_owned(),
-            mode: Enforcement::Enforce,
-            dhcp: true,
+            settings: Settings::STANDARD,
             xdp: Mode::Native,
             fallback: None,
             policy: String::new(),

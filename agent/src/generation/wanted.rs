@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use super::manifest::Manifest;
 use crate::{
     catalog::Catalog,
-    policy::{Enforcement, Policy},
+    policy::{Policy, Settings},
     ruleset::{RuleSet, rule_set},
 };
 
@@ -29,10 +29,8 @@ pub struct Wanted {
 pub struct WantedInterface {
     /// Its name.
     pub name: String,
-    /// Whether packets are dropped or only counted.
-    pub mode: Enforcement,
-    /// Whether replies to this host's DHCP client are accepted.
-    pub dhcp: bool,
+    /// How its packets are judged, beside its rules.
+    pub settings: Settings,
     /// Its rules.
     pub rules: RuleSet,
 }
@@ -43,8 +41,7 @@ impl Wanted {
     pub fn of(policy: &Policy, text: &str, catalog: &Catalog) -> Self {
         let interface = |interface: &crate::policy::InterfacePolicy| WantedInterface {
             name: interface.name.clone(),
-            mode: interface.mode,
-            dhcp: interface.dhcp,
+            settings: interface.settings,
             rules: rule_set(&policy.file, interface, catalog).0,
         };
         Self {
@@ -66,7 +63,7 @@ impl Wanted {
     #[must_use]
     pub fn observed(mut self) -> Self {
         for interface in &mut self.interfaces {
-            interface.mode = Enforcement::Observe;
+            interface.settings = interface.settings.observed();
         }
         self
     }
@@ -75,12 +72,7 @@ impl Wanted {
 impl From<&Manifest> for WantedInterface {
     fn from(manifest: &Manifest) -> Self {
         let rules = manifest.rules.iter().map(|slotted| slotted.rule.clone()).collect();
-        Self {
-            name: manifest.interface.clone(),
-            mode: manifest.mode,
-            dhcp: manifest.dhcp,
-            rules: RuleSet { rules },
-        }
+        Self { name: manifest.interface.clone(), settings: manifest.settings, rules: RuleSet { rules } }
     }
 }
 

@@ -32,9 +32,26 @@ type Holder = (u32, usize);
 struct Part {
     change: ChangeKind,
     rule: usize,
-    sources: Option<Vec<IpNet>>,
+    networks: Option<Vec<IpNet>>,
     address: Option<IpAddr>,
     except: Vec<IpAddr>,
+}
+
+/// The end of a packet by which the rules are compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Source,
+    Destination,
+}
+
+impl End {
+    /// The networks that a rule is limited to at this end.
+    fn of(self, rule: &Rule) -> &[IpNet] {
+        match self {
+            Self::Source => &rule.sources,
+            Self::Destination => &rule.destinations,
+        }
+    }
 }
 
 /// Destinations at whose every port the same rules apply, on each side.
@@ -46,11 +63,32 @@ struct Segment {
     after: Vec<Holder>,
 }
 
-/// What opens, then what closes, each in the order of the rules.
-pub(super) fn changes(old: &[&Rule], new: &[&Rule]) -> Vec<Change> {
+/// What opens, then what closes, each in the order of the rules, which are all for packets of the same way.
+///
+/// They are compared by their sources; where some name destinations, by those, and only with rules that have
+/// the same sources.
+pub(super) fn changes<'a>(old: &[&'a Rule], new: &[&'a Rule]) -> Vec<Change> {
+    if old.iter().chain(new).all(|rule| rule.destinations.is_empty()) {
+        return changes_by(End::Source, old, new);
+    }
+    let sources: BTreeSet<&[IpNet]> = old.iter().chain(new).map(|rule| rule.sources.as_slice()).collect();
+    let mut changes: Vec<Change> = sources
+        .into_iter()
+        .flat_map(|sources| {
+            let of = |rules: &[&'a Rule]| -> Vec<&'a Rule> {
+                rules.iter().copied().filter(|rule| rule.sources == sources).collect()
+            };
+            changes_by(End::Destination, &of(old), &of(new))
+        })
+        .collect();
+    changes.sort_by_key(|change| change.change);
+    changes
+}
+
+fn changes_by(end: End, old: &[&Rule], new: &[&Rule]) -> Vec<Change> {
     let mut ranges: HashMap<Part, BTreeMap<Kind, Vec<(u16, u16)>>> = HashMap::new();
-    for Segment { kind, lo, hi, before, after } in segments(old, new) {
-        for part in parts(old, new, &before, &after) {
+    for Segment { kind, lo, hi, before, after } in segments(end, old, new) {
+        for part in parts(end, old, new, &before, &after) {
             let list = ranges.entry(part).or_default().entry(kind).or_default();
             match list.last_mut() {
                 Some((_, end)) if u32::from(*end) + 1 == u32::from(lo) => *end = hi,
@@ -60,19 +98,19 @@ pub(super) fn changes(old: &[&Rule], new: &[&Rule]) -> Vec<Change> {
     }
     let mut parts: Vec<_> = ranges.into_iter().collect();
     parts.sort_by(|(a, _), (b, _)| {
-        (a.change, a.rule, a.address, &a.sources).cmp(&(b.change, b.rule, b.address, &b.sources))
+        (a.change, a.rule, a.address, &a.networks).cmp(&(b.change, b.rule, b.address, &b.networks))
     });
     let mut changes = Vec::new();
     for (part, kinds) in parts {
         let rule = if part.change == ChangeKind::Closes { old[part.rule] } else { new[part.rule] };
         for (kind, ranges) in kinds {
-            changes.extend(ranges.into_iter().map(|range| change(rule, &part, kind, range)));
+            changes.extend(ranges.into_iter().map(|range| change(end, rule, &part, kind, range)));
         }
     }
     changes
 }
 
-fn change(rule: &Rule, part: &Part, kind: Kind, (lo, hi): (u16, u16)) -> Change {
+fn change(end: End, rule: &Rule, part: &Part, kind: Kind, (lo, hi): (u16, u16)) -> Change {
     let prefix = match kind {
         Kind::Tcp => "tcp/",
         Kind::Udp => "udp/",
@@ -81,10 +119,17 @@ fn change(rule: &Rule, part: &Part, kind: Kind, (lo, hi): (u16, u16)) -> Change 
         Kind::Protocol => "ip",
     };
     let told = rule.origin.told();
+    let own = |end: End| (!end.of(rule).is_empty()).then(|| end.of(rule).to_vec());
+    let (sources, destinations) = match end {
+        End::Source => (part.networks.clone(), own(End::Destination)),
+        End::Destination => (own(End::Source), part.networks.clone()),
+    };
     Change {
         change: part.change,
+        direction: rule.way.direction(),
         what: if lo == hi { format!("{prefix}{lo}") } else { format!("{prefix}{lo}-{hi}") },
-        sources: part.sources.clone(),
+        sources,
+        destinations,
         address: part.address,
         except: part.except.clone(),
         rule: rule.identity.to_string(),
@@ -97,7 +142,7 @@ fn change(rule: &Rule, part: &Part, kind: Kind, (lo, hi): (u16, u16)) -> Change 
 
 /// The segments at which the rules of the two sides are not the same ones, with both, in ascending
 /// order.
-fn segments(old: &[&Rule], new: &[&Rule]) -> Vec<Segment> {
+fn segments(end: End, old: &[&Rule], new: &[&Rule]) -> Vec<Segment> {
     /// Where a rule begins or ends to hold: side, holder.
     #[derive(Default)]
     struct Turn {
@@ -136,7 +181,7 @@ fn segments(old: &[&Rule], new: &[&Rule]) -> Vec<Segment> {
         let holders = |side: usize| open[side].keys().copied().collect::<Vec<_>>();
         let (before, after) = (holders(0), holders(1));
         let limits = |rules: &[&Rule], holders: &[Holder]| -> BTreeSet<(Option<IpAddr>, Vec<IpNet>)> {
-            holders.iter().map(|(_, rule)| (rules[*rule].address, rules[*rule].sources.clone())).collect()
+            holders.iter().map(|(_, rule)| (rules[*rule].address, end.of(rules[*rule]).to_vec())).collect()
         };
         if limits(old, &before) != limits(new, &after) {
             let port = |number: u32| u16::try_from(number).expect("segments lie below 65,536");
@@ -157,7 +202,7 @@ fn range(opening: Opening) -> (Kind, u16, u16) {
 }
 
 /// What opens and closes at a segment that these rules hold.
-fn parts(old: &[&Rule], new: &[&Rule], before: &[Holder], after: &[Holder]) -> Vec<Part> {
+fn parts(end: End, old: &[&Rule], new: &[&Rule], before: &[Holder], after: &[Holder]) -> Vec<Part> {
     let named: BTreeSet<IpAddr> = (before.iter().filter_map(|(_, rule)| old[*rule].address))
         .chain(after.iter().filter_map(|(_, rule)| new[*rule].address))
         .collect();
@@ -169,14 +214,14 @@ fn parts(old: &[&Rule], new: &[&Rule], before: &[Holder], after: &[Holder]) -> V
         let at = |address: Option<IpAddr>| -> Vec<(usize, Networks)> {
             let mut rest = Networks::default();
             for rule in applying(rules, holders, address) {
-                rest = rest.union(&Networks::of_rule(&rules[rule].sources));
+                rest = rest.union(&Networks::of_rule(end.of(rules[rule])));
             }
             for rule in applying(others, other_holders, address) {
-                rest = rest.without(&Networks::of_rule(&others[rule].sources));
+                rest = rest.without(&Networks::of_rule(end.of(others[rule])));
             }
             let mut changed = Vec::new();
             for rule in applying(rules, holders, address) {
-                let own = Networks::of_rule(&rules[rule].sources).common(&rest);
+                let own = Networks::of_rule(end.of(rules[rule])).common(&rest);
                 if !own.is_empty() {
                     rest = rest.without(&own);
                     changed.push((rule, own));
@@ -194,7 +239,7 @@ fn parts(old: &[&Rule], new: &[&Rule], before: &[Holder], after: &[Holder]) -> V
         let part = |(rule, networks): (usize, Networks), address, except: &[IpAddr]| Part {
             change,
             rule,
-            sources: networks.list(),
+            networks: networks.list(),
             address,
             except: except.to_vec(),
         };

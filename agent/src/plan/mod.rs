@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use crate::{
     generation::{Manifest, Wanted, WantedInterface},
-    policy::Enforcement,
-    ruleset::Rule,
+    policy::Settings,
+    ruleset::{Rule, Way},
 };
 
 /// What a change of policy means for one interface.
@@ -40,10 +40,9 @@ pub struct InterfacePlan {
 /// What holds for a whole interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Terms {
-    /// Whether packets are dropped or only counted.
-    pub mode: Enforcement,
-    /// Whether replies to this host's DHCP client are accepted.
-    pub dhcp: bool,
+    /// How its packets are judged, beside the rules.
+    #[serde(flatten)]
+    pub settings: Settings,
     /// Number of rules.
     pub rules: usize,
 }
@@ -53,11 +52,16 @@ pub struct Terms {
 pub struct Change {
     /// Which of them.
     pub change: ChangeKind,
+    /// `in`, or `out` for packets that leave.
+    pub direction: &'static str,
     /// What, as `tcp/5061`, `udp/50000-51000`, `icmp/8` or `ip47`.
     pub what: String,
     /// The sources for which it changes; `None` for every one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<IpNet>>,
+    /// The destinations for which it changes, of what leaves or passes a gateway; `None` for every one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destinations: Option<Vec<IpNet>>,
     /// The local address for which it changes; `None` for every one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
@@ -105,30 +109,41 @@ pub fn plan(active: &[Manifest], wanted: &Wanted) -> Vec<InterfacePlan> {
 }
 
 impl InterfacePlan {
-    fn new(interface: &str, before: Option<&Manifest>, after: Option<&WantedInterface>) -> Self {
-        let old: Vec<&Rule> = before
+    fn new<'a>(interface: &str, before: Option<&'a Manifest>, after: Option<&'a WantedInterface>) -> Self {
+        let old: Vec<&'a Rule> = before
             .map(|manifest| manifest.rules.iter().map(|slotted| &slotted.rule).collect())
             .unwrap_or_default();
-        let new: Vec<&Rule> = after.map(|wanted| wanted.rules.rules.iter().collect()).unwrap_or_default();
-        let changes = match (before, after) {
-            (Some(_), Some(_)) => difference::changes(&old, &new),
-            (None, Some(_)) => {
-                let mut changes = difference::changes(&[], &new);
-                for change in &mut changes {
-                    change.change = ChangeKind::StaysOpen;
-                }
-                changes
-            }
-            (_, None) => Vec::new(),
+        let new: Vec<&'a Rule> = after.map(|wanted| wanted.rules.rules.iter().collect()).unwrap_or_default();
+        let is_judged = |settings: Option<Settings>, way| match way {
+            Way::Arriving => settings.is_some(),
+            Way::Leaving => settings.is_some_and(|settings| settings.outbound.is_some()),
         };
+        let settings = (before.map(|old| old.settings), after.map(|new| new.settings));
+        let mut changes = Vec::new();
+        for way in [Way::Arriving, Way::Leaving] {
+            let of = |rules: &[&'a Rule]| -> Vec<&'a Rule> {
+                rules.iter().copied().filter(|rule| rule.way == way).collect()
+            };
+            changes.extend(match (is_judged(settings.0, way), is_judged(settings.1, way)) {
+                (true, true) => difference::changes(&of(&old), &of(&new)),
+                (false, true) => {
+                    let mut changes = difference::changes(&[], &of(&new));
+                    for change in &mut changes {
+                        change.change = ChangeKind::StaysOpen;
+                    }
+                    changes
+                }
+                (_, false) => Vec::new(),
+            });
+        }
         let identities = |rules: &[&Rule]| -> BTreeSet<String> {
             rules.iter().map(|rule| rule.identity.0.clone()).collect()
         };
         let (known, wanted) = (identities(&old), identities(&new));
         Self {
             interface: interface.to_owned(),
-            before: before.map(|old| Terms { mode: old.mode, dhcp: old.dhcp, rules: old.rules.len() }),
-            after: after.map(|new| Terms { mode: new.mode, dhcp: new.dhcp, rules: new.rules.rules.len() }),
+            before: before.map(|old| Terms { settings: old.settings, rules: old.rules.len() }),
+            after: after.map(|new| Terms { settings: new.settings, rules: new.rules.rules.len() }),
             changes,
             rules_added: wanted.difference(&known).cloned().collect(),
             rules_removed: known.difference(&wanted).cloned().collect(),
@@ -138,7 +153,7 @@ impl InterfacePlan {
     /// Whether anything would be different.
     #[must_use]
     pub fn is_different(&self) -> bool {
-        let terms = |terms: Option<Terms>| terms.map(|terms| (terms.mode, terms.dhcp));
+        let terms = |terms: Option<Terms>| terms.map(|terms| terms.settings);
         terms(self.before) != terms(self.after)
             || !(self.changes.is_empty() && self.rules_added.is_empty() && self.rules_removed.is_empty())
     }

@@ -3,7 +3,7 @@
 
 use crate::{
     requirement::PortRange,
-    ruleset::{Identity, Opening, Origin, Rule},
+    ruleset::{Identity, Opening, Origin, Rule, Way},
 };
 
 use super::{ChangeKind, difference};
@@ -32,8 +32,10 @@ fn rule(text: &str) -> Rule {
     Rule {
         identity: Identity(name.to_owned()),
         origin: Origin::Policy { name: name.to_owned(), file: "policy.toml".to_owned(), line: 1 },
+        way: Way::Arriving,
         openings: openings.split(' ').map(opening).collect(),
         sources: sources.split_whitespace().map(|net| net.parse().expect("a network")).collect(),
+        destinations: Vec::new(),
         address: address.map(|address| address.parse().expect("an address")),
     }
 }

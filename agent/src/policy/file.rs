@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::problem::{Collector, Problems};
-use crate::policy::Enforcement;
+use crate::policy::{Deployment, Enforcement, Unreadable};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -20,9 +20,24 @@ pub(super) struct PolicyFile {
     /// `[[interface]]`.
     #[serde(default)]
     pub(super) interface: Vec<InterfaceTable>,
+    /// `[flows]`.
+    #[serde(default)]
+    pub(super) flows: FlowsTable,
     /// `[peers]`.
     #[serde(default)]
     pub(super) peers: BTreeMap<String, Spanned<Vec<Spanned<String>>>>,
+}
+
+/// `[flows]`: seconds, and a number.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct FlowsTable {
+    pub(super) tcp_opening: Option<Spanned<i64>>,
+    pub(super) tcp_established: Option<Spanned<i64>>,
+    pub(super) tcp_closing: Option<Spanned<i64>>,
+    pub(super) udp: Option<Spanned<i64>>,
+    pub(super) echo: Option<Spanned<i64>>,
+    pub(super) entries: Option<Spanned<i64>>,
 }
 
 /// `[[interface]]`.
@@ -34,6 +49,11 @@ pub(super) struct InterfaceTable {
     pub(super) mode: Enforcement,
     #[serde(default = "yes")]
     pub(super) dhcp: bool,
+    pub(super) outbound: Option<Enforcement>,
+    #[serde(default)]
+    pub(super) deployment: Deployment,
+    #[serde(default)]
+    pub(super) unreadable: Unreadable,
     #[serde(default)]
     pub(super) roles: Vec<Spanned<String>>,
     #[serde(default)]
@@ -58,14 +78,26 @@ pub(super) struct AddressTable {
 }
 
 /// `[[interface.allow]]` and `[[interface.address.allow]]`.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AllowTable {
     pub(super) name: Spanned<String>,
     pub(super) protocol: Spanned<OneOrMany<String>>,
     pub(super) ports: Option<Spanned<PortsValue>>,
     pub(super) types: Option<Spanned<OneOrMany<TypeValue>>>,
+    #[serde(default)]
+    pub(super) direction: AllowDirection,
     pub(super) from: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) to: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// Which packets an allow is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AllowDirection {
+    #[default]
+    In,
+    Out,
 }
 
 /// One value, or a list of them.

@@ -5,20 +5,29 @@
 //! looks at the machine: whether an interface exists is somebody else's question.
 
 mod file;
+mod flows;
 mod problem;
 mod protocol;
 mod resolve;
 mod selection;
+mod settings;
+mod unreadable;
 
+pub use flows::Flows;
 pub use problem::{Place, Problem, Problems};
+pub use settings::{Deployment, Enforcement, Settings};
+pub use unreadable::{Unreadable, Wish};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 
-use crate::{catalog::Catalog, requirement::PortRange, ruleset::Opening};
+use crate::{
+    catalog::Catalog,
+    requirement::PortRange,
+    ruleset::{Opening, Way},
+};
 
 /// A policy in which every name is resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,25 +45,12 @@ pub struct InterfacePolicy {
     pub name: String,
     /// Where the file names it.
     pub place: Place,
-    /// Whether packets are dropped or only counted.
-    pub mode: Enforcement,
-    /// Whether replies to this host's DHCP client are accepted.
-    pub dhcp: bool,
+    /// How its packets are judged, beside its rules.
+    pub settings: Settings,
     /// The roles it plays, on all its addresses or on one.
     pub bindings: Vec<Binding>,
     /// What it lets in besides.
     pub allows: Vec<Allow>,
-}
-
-/// Whether packets with a drop verdict are dropped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Enforcement {
-    /// They are.
-    #[default]
-    Enforce,
-    /// They are counted as dropped, and pass.
-    Observe,
 }
 
 /// A role on an interface or on one of its addresses.
@@ -79,10 +75,14 @@ pub struct Allow {
     pub name: String,
     /// Where the file has it.
     pub place: Place,
+    /// Which packets it is for.
+    pub way: Way,
     /// What it opens.
     pub openings: Vec<Opening>,
     /// Sources that it is limited to; empty means any.
     pub sources: Vec<IpNet>,
+    /// Destinations that it is limited to; empty means any.
+    pub destinations: Vec<IpNet>,
     /// The local address that it is limited to.
     pub address: Option<IpAddr>,
 }

@@ -8,15 +8,15 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use super::{
-    Allow, Binding, InterfacePolicy, Policy,
-    file::{AddressTable, AllowTable, InterfaceTable, PolicyFile, PortsValue, TypeValue},
+    Allow, Binding, Deployment, Enforcement, Flows, InterfacePolicy, Policy, Settings,
+    file::{AddressTable, AllowDirection, AllowTable, InterfaceTable, PolicyFile, PortsValue, TypeValue},
     problem::{Collector, Problems},
     protocol::{self, Named},
 };
 use crate::{
     catalog::Catalog,
     requirement::{PortRange, ValueError},
-    ruleset::Opening,
+    ruleset::{Opening, Way},
 };
 
 /// The only version of the language so far.
@@ -30,12 +30,18 @@ pub(super) fn resolve(
     file: &str,
     catalog: &Catalog,
 ) -> Result<Policy, Problems> {
-    let mut resolver = Resolver { problems: Collector::new(text, file), catalog, peers: BTreeMap::new() };
+    let mut resolver = Resolver {
+        problems: Collector::new(text, file),
+        catalog,
+        peers: BTreeMap::new(),
+        flows: Flows::STANDARD,
+    };
     if *parsed.version.get_ref() != VERSION {
         let message = format!("version {} of the policy language is not known", parsed.version.get_ref());
         resolver.problems.add(&parsed.version.span(), message, Some(format!("write `version = {VERSION}`")));
     }
     resolver.peers(parsed.peers);
+    resolver.flows = Flows::resolve(&parsed.flows, &mut resolver.problems);
     let mut names = BTreeSet::new();
     let mut interfaces = Vec::new();
     for table in parsed.interface {
@@ -57,6 +63,7 @@ struct Resolver<'a> {
     problems: Collector<'a>,
     catalog: &'a Catalog,
     peers: BTreeMap<String, Vec<IpNet>>,
+    flows: Flows,
 }
 
 impl Resolver<'_> {
@@ -74,7 +81,7 @@ impl Resolver<'_> {
 
     fn interface(&mut self, table: InterfaceTable) -> InterfacePolicy {
         let span = table.name.span();
-        let name = table.name.into_inner();
+        let name = table.name.get_ref().clone();
         if name.is_empty()
             || name.len() > MAX_INTERFACE_NAME
             || matches!(name.as_str(), "." | "..")
@@ -85,14 +92,25 @@ impl Resolver<'_> {
         }
         let mut bindings = self.bindings(&table.roles, table.parameters, None);
         let mut allows = self.allows(table.allow, None);
-        for AddressTable { address, roles, parameters, allow } in table.address {
-            let local = self.address(&address);
-            bindings.extend(self.bindings(&roles, parameters, local));
+        let addresses = table.address;
+        for AddressTable { address, roles, parameters, allow } in &addresses {
+            let (roles, parameters, allow) = (roles, parameters.clone(), allow.clone());
+            let local = self.address(address);
+            bindings.extend(self.bindings(roles, parameters, local));
             allows.extend(self.allows(allow, local));
         }
         self.unique_names(&allows);
         let place = self.problems.place(&span);
-        InterfacePolicy { name, place, mode: table.mode, dhcp: table.dhcp, bindings, allows }
+        let InterfaceTable { mode, dhcp, outbound, deployment, unreadable, .. } = table;
+        if deployment == Deployment::Gateway && !addresses.is_empty() {
+            let help = "remove them: what passes is addressed to others; an allow may say `to`".to_owned();
+            self.problems.add(&span, "a gateway has no roles for local addresses", Some(help));
+        }
+        for allow in &allows {
+            self.limits(allow, outbound, deployment);
+        }
+        let settings = Settings { mode, outbound, dhcp, deployment, unreadable, flows: self.flows };
+        InterfacePolicy { name, place, settings, bindings, allows }
     }
 
     fn address(&mut self, text: &Spanned<String>) -> Option<IpAddr> {
@@ -230,7 +248,12 @@ impl Resolver<'_> {
                 Named::Number(number) => openings.push(Opening::Protocol(number)),
             }
         }
-        let sources = self.allowed_sources(table.from.as_ref());
+        let sources = self.allowed("from", table.from.as_ref());
+        let destinations = self.allowed("to", table.to.as_ref());
+        let way = match table.direction {
+            AllowDirection::In => Way::Arriving,
+            AllowDirection::Out => Way::Leaving,
+        };
         // With no protocol at all, that is the mistake to tell.
         let (ports_used, types_used) = (ports_used || openings.is_empty(), types_used || openings.is_empty());
         if let Some(ports) = table.ports.filter(|_| !ports_used) {
@@ -247,21 +270,46 @@ impl Resolver<'_> {
                 Some("remove `types`".to_owned()),
             );
         }
-        Allow { name: table.name.into_inner(), place, openings, sources, address }
+        Allow { name: table.name.into_inner(), place, way, openings, sources, destinations, address }
     }
 
-    /// The sources that `from` lists; left out, it lists none, which means any.
-    fn allowed_sources(&mut self, from: Option<&Spanned<Vec<Spanned<String>>>>) -> Vec<IpNet> {
-        let Some(from) = from else { return Vec::new() };
-        if from.get_ref().is_empty() {
-            // As with peers, a list that was emptied must not come to mean "any source".
-            let help = "list networks or peers, or remove `from`: then any source is meant".to_owned();
-            self.problems.add(&from.span(), "no source is listed", Some(help));
+    /// Whether the limits of an allow are those of its way.
+    fn limits(&mut self, allow: &Allow, outbound: Option<Enforcement>, deployment: Deployment) {
+        let (message, help) = match allow.way {
+            Way::Leaving if outbound.is_none() => (
+                "an allow for what leaves, where leaving packets are not judged",
+                "add `outbound = \"enforce\"` to the interface, or remove the allow",
+            ),
+            Way::Leaving if !allow.sources.is_empty() => (
+                "what leaves comes from this host: `from` does not apply",
+                "write `to`, or put the allow under `[[interface.address]]`",
+            ),
+            Way::Arriving if !allow.destinations.is_empty() && deployment == Deployment::Host => (
+                "what arrives is for this host: `to` does not apply",
+                "write `from`; or add `direction = \"out\"` if the allow is for what leaves",
+            ),
+            _ => return,
+        };
+        self.problems.add_at(allow.place, message, Some(help.to_owned()));
+    }
+
+    /// The networks that `from` or `to` lists; left out, it lists none, which means any.
+    fn allowed(&mut self, key: &str, list: Option<&Spanned<Vec<Spanned<String>>>>) -> Vec<IpNet> {
+        let Some(list) = list else { return Vec::new() };
+        if list.get_ref().is_empty() {
+            // As with peers, a list that was emptied must not come to mean "any".
+            let (side, message) = if key == "from" {
+                ("source", "no source is listed")
+            } else {
+                ("destination", "no destination is listed")
+            };
+            let help = format!("list networks or peers, or remove `{key}`: then any {side} is meant");
+            self.problems.add(&list.span(), message, Some(help));
         }
-        from.get_ref().iter().flat_map(|source| self.sources(source)).collect()
+        list.get_ref().iter().flat_map(|source| self.sources(source)).collect()
     }
 
-    /// The networks behind an entry of `from`: a CIDR, an address, or the name of peers.
+    /// The networks behind an entry of `from` or `to`: a CIDR, an address, or the name of peers.
     fn sources(&mut self, source: &Spanned<String>) -> Vec<IpNet> {
         if let Some(networks) = self.peers.get(source.get_ref()) {
             return networks.clone();

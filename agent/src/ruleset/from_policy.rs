@@ -5,15 +5,17 @@ use std::net::IpAddr;
 
 use crate::{
     catalog::{Catalog, RowView},
-    policy::{Allow, Binding, InterfacePolicy},
+    policy::{Allow, Binding, Deployment, InterfacePolicy},
     requirement::{Direction, PortRange, Protocol, Requirement},
-    ruleset::{DocumentOrigin, Identity, Opening, Origin, Rule, RuleSet},
+    ruleset::{DocumentOrigin, Identity, Opening, Origin, Rule, RuleSet, Way},
 };
 
 /// The rules of an interface, and the rows of its roles that open nothing.
 ///
-/// A row that two roles share is one rule. A row opens its ports unless its document says that the
-/// role itself is the one who connects (outbound).
+/// A row that two roles share is one rule. On a host, a row opens its ports to what arrives unless its
+/// document says that the role itself is the one who connects (outbound); that one opens them to what
+/// leaves, if that is judged. On a gateway, a row opens its ports to the requests of clients that pass,
+/// unless its document says that others connect to them (inbound).
 #[must_use]
 pub fn rule_set(file: &str, interface: &InterfacePolicy, catalog: &Catalog) -> (RuleSet, Vec<Silent>) {
     let mut builder = Builder::default();
@@ -24,7 +26,7 @@ pub fn rule_set(file: &str, interface: &InterfacePolicy, catalog: &Catalog) -> (
         // The policy was resolved against this catalog, so the role is there.
         let Ok(role) = catalog.role(&binding.role) else { continue };
         for row in role.requirements() {
-            builder.row(binding, &row);
+            builder.row(interface, binding, &row);
         }
     }
     (RuleSet { rules: builder.rules }, builder.silent)
@@ -42,8 +44,10 @@ pub struct Silent {
 /// Why a row opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
-    /// The role itself connects to others.
+    /// The role itself connects to others, and leaving packets are not judged.
     Outbound,
+    /// Others connect to the role, whose clients are behind this interface.
+    Inbound,
     /// The port is picked while running, or stated elsewhere.
     NoPort,
     /// The document names no protocol.
@@ -67,26 +71,59 @@ impl Builder {
         self.rules.push(Rule {
             identity: Identity(format!("allow/{}", allow.name)),
             origin,
+            way: allow.way,
             openings: allow.openings.clone(),
             sources: allow.sources.clone(),
+            destinations: allow.destinations.clone(),
             address: allow.address,
         });
     }
 
-    fn row(&mut self, binding: &Binding, row: &RowView<'_>) {
+    fn row(&mut self, interface: &InterfacePolicy, binding: &Binding, row: &RowView<'_>) {
         let identity = self.identity(binding, row);
         if !self.known.insert(identity.clone()) {
             return;
         }
         let origin = origin(row);
-        match openings(row.requirement, &binding.parameters) {
-            Ok(openings) => {
-                let peers = row.source_peer().and_then(|peer| binding.peers.get(peer));
-                let sources = peers.cloned().unwrap_or_default();
-                let (origin, address) = (Origin::Document(origin), binding.address);
-                self.rules.push(Rule { identity, origin, openings, sources, address });
+        let openings = match openings(row.requirement, &binding.parameters) {
+            Ok(openings) => openings,
+            Err(why) => return self.silent.push(Silent { origin, why }),
+        };
+        let peers =
+            |peer: Option<&str>| peer.and_then(|peer| binding.peers.get(peer)).cloned().unwrap_or_default();
+        let (sources, destinations) = (peers(row.source_peer()), peers(row.destination_peer()));
+        let direction = row.requirement.direction;
+        let rule = |identity, way, sources, destinations| Rule {
+            identity,
+            origin: Origin::Document(origin.clone()),
+            way,
+            openings: openings.clone(),
+            sources,
+            destinations,
+            address: binding.address,
+        };
+        match (interface.settings.deployment, direction) {
+            // Requests of the clients, who play the role, pass to others.
+            (Deployment::Gateway, Direction::Inbound) => {
+                self.silent.push(Silent { origin, why: Silence::Inbound });
             }
-            Err(why) => self.silent.push(Silent { origin, why }),
+            (Deployment::Gateway, _) => {
+                self.rules.push(rule(identity, Way::Arriving, Vec::new(), destinations));
+            }
+            (Deployment::Host, Direction::Outbound) if interface.settings.outbound.is_some() => {
+                self.rules.push(rule(leaving(&identity), Way::Leaving, Vec::new(), destinations));
+            }
+            (Deployment::Host, Direction::Outbound) => {
+                self.silent.push(Silent { origin, why: Silence::Outbound });
+            }
+            (Deployment::Host, Direction::Both) if interface.settings.outbound.is_some() => {
+                let out = rule(leaving(&identity), Way::Leaving, Vec::new(), destinations);
+                self.rules.push(rule(identity, Way::Arriving, sources, Vec::new()));
+                self.rules.push(out);
+            }
+            (Deployment::Host, Direction::Inbound | Direction::Both | Direction::Unknown) => {
+                self.rules.push(rule(identity, Way::Arriving, sources, Vec::new()));
+            }
         }
     }
 
@@ -113,11 +150,13 @@ fn origin(row: &RowView<'_>) -> DocumentOrigin {
     }
 }
 
-/// What a row opens on the host that plays its role.
+/// The identity of a row's rule for leaving packets.
+fn leaving(identity: &Identity) -> Identity {
+    Identity(format!("{identity}/out"))
+}
+
+/// What a row opens, whoever it is addressed to.
 fn openings(row: &Requirement, parameters: &BTreeMap<String, PortRange>) -> Result<Vec<Opening>, Silence> {
-    if row.direction == Direction::Outbound {
-        return Err(Silence::Outbound);
-    }
     if row.protocols.is_empty() {
         return Err(Silence::NoProtocol);
     }

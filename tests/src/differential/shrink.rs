@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{Difference, Scenario};
+use super::{Difference, Event, LEAVING, Scenario};
 
 /// Smaller scenarios that are tried at most; each loads a program.
 const TRIES: u32 = 600;
@@ -34,9 +34,9 @@ fn next(scenario: &Scenario, tries: &mut u32) -> Result<Option<Scenario>> {
 
 /// Scenarios with something less, those with much less first.
 fn smaller(scenario: &Scenario) -> impl Iterator<Item = Scenario> {
-    let leaving = runs(scenario.leaving.len()).map(|(from, to)| {
+    let earlier = runs(scenario.earlier.len()).map(|(from, to)| {
         let mut less = scenario.clone();
-        less.leaving.drain(from..to);
+        less.earlier.drain(from..to);
         less
     });
     let rules = runs(scenario.rules.rules.len()).map(|(from, to)| {
@@ -58,23 +58,29 @@ fn smaller(scenario: &Scenario) -> impl Iterator<Item = Scenario> {
         for at in 0..rule.sources.len() {
             list.push(with(&|rule| _ = rule.sources.remove(at)));
         }
+        for at in 0..rule.destinations.len() {
+            list.push(with(&|rule| _ = rule.destinations.remove(at)));
+        }
         for at in 0..rule.openings.len() {
             list.push(with(&|rule| _ = rule.openings.remove(at)));
         }
         list
     });
-    // The kernel takes no frame shorter than an Ethernet header.
-    let shorter = (14..scenario.arriving.len()).map(|end| {
+    let frame = scenario.last.frame();
+    let with = move |frame: Vec<u8>| {
         let mut less = scenario.clone();
-        less.arriving.truncate(end);
+        *less.last.frame_mut() = frame;
         less
+    };
+    // The kernel takes no frame shorter than an Ethernet header, and none that leaves without an IP header.
+    let shortest = if matches!(scenario.last, Event::Left(_)) { LEAVING } else { 14 };
+    let shorter = (shortest..frame.len()).map(move |end| with(frame[..end].to_vec()));
+    let zeroed = (0..frame.len()).filter(|&at| frame[at] != 0).map(move |at| {
+        let mut frame = frame.clone();
+        frame[at] = 0;
+        with(frame)
     });
-    let zeroed = (0..scenario.arriving.len()).filter(|&at| scenario.arriving[at] != 0).map(|at| {
-        let mut less = scenario.clone();
-        less.arriving[at] = 0;
-        less
-    });
-    leaving.chain(rules).chain(parts).chain(shorter).chain(zeroed)
+    earlier.chain(rules).chain(parts).chain(shorter).chain(zeroed)
 }
 
 /// Runs of a list to take away: the whole, halves, quarters, down to single elements.

@@ -15,6 +15,8 @@ pub struct Shape {
     extensions: Vec<(u8, Vec<u8>)>,
     /// Flags and offset of an IPv4 fragment.
     fragment: u16,
+    /// Identification of the datagram that an IPv4 packet is a fragment of.
+    identification: u8,
     protocol: u8,
     /// Source and destination port, or type and code, then the identifier.
     ports: (u16, u16),
@@ -22,6 +24,11 @@ pub struct Shape {
     flags: u8,
     payload: usize,
 }
+
+/// Identifications of fragmented datagrams: few, so that they meet.
+const IDENTIFICATIONS: &[u8] = &[1, 2, 3];
+/// The IPv6 fragment header.
+const FRAGMENT: u8 = 44;
 
 /// TCP flags by number.
 const SYN: u8 = 0x02;
@@ -63,6 +70,7 @@ impl Shape {
             } else {
                 random.of(&[0x2000, 0x2001, 1, 0x1fff, 0x8000])
             },
+            identification: random.of(IDENTIFICATIONS),
             protocol,
             ports: (port(random), port(random)),
             kind: kind(random),
@@ -88,6 +96,42 @@ impl Shape {
             kind,
             ..self.clone()
         }
+    }
+
+    /// The packet as the first fragment of a datagram.
+    #[must_use]
+    pub fn first_fragment(mut self, random: &mut Random) -> Self {
+        let at = random.below(self.extensions.len() + 1);
+        if self.v4 {
+            self.fragment = 0x2000;
+        } else if !self.extensions.iter().any(|(kind, _)| *kind == FRAGMENT) {
+            self.extensions.insert(at, (FRAGMENT, fragment_header(random, 1)));
+        }
+        self
+    }
+
+    /// A fragment behind this first one, or, rarely, behind another.
+    #[must_use]
+    pub fn later_fragment(&self, random: &mut Random) -> Self {
+        let mut shape = self.clone();
+        let offset =
+            if random.percent(60) { random.of(&[1, 2, 3, 7, 8, 9, 185]) } else { random.half() >> 3 };
+        shape.fragment = offset | u16::from(random.percent(50)) << 13;
+        for (kind, bytes) in &mut shape.extensions {
+            if *kind == FRAGMENT {
+                let field = (offset << 3 | u16::from(random.percent(50))).to_be_bytes();
+                bytes[2..4].copy_from_slice(&field);
+            }
+        }
+        match random.below(12) {
+            0 => shape.identification = random.of(IDENTIFICATIONS),
+            1 => shape.source = address(random, shape.v4),
+            2 => shape.destination = address(random, shape.v4),
+            3 => shape.protocol = random.of(&[6, 17]),
+            4 => shape.ports.1 = port(random),
+            _ => {}
+        }
+        shape
     }
 
     /// The same conversation with other flags, and now and then with one thing changed.
@@ -121,7 +165,16 @@ impl Shape {
             frame.extend([0x08, 0x00, 0x45 + self.options, 0]);
             let length = 20 + usize::from(self.options) * 4 + transport.len();
             frame.extend(u16::try_from(length).unwrap_or(0).to_be_bytes());
-            frame.extend([0, 9, fragment[0], fragment[1], self.hop_limit, self.protocol, 0, 0]);
+            frame.extend([
+                0,
+                self.identification,
+                fragment[0],
+                fragment[1],
+                self.hop_limit,
+                self.protocol,
+                0,
+                0,
+            ]);
             frame.extend(&self.source);
             frame.extend(&self.destination);
             frame.extend(vec![1; usize::from(self.options) * 4]);
@@ -180,6 +233,12 @@ pub fn spoiled(shape: &Shape, random: &mut Random) -> Vec<u8> {
     frame
 }
 
+/// A fragment header (RFC 8200 section 4.5) with offset and flags in `field`.
+fn fragment_header(random: &mut Random, field: u16) -> Vec<u8> {
+    let field = field.to_be_bytes();
+    vec![0, random.byte(), field[0], field[1], 0, 0, 0, random.of(IDENTIFICATIONS)]
+}
+
 fn flags(random: &mut Random) -> u8 {
     random.of(&[SYN, SYN, SYN | ACK, ACK, ACK, ACK | 0x01, 0x04, 0, 0xff, SYN | 0xc0])
 }
@@ -201,9 +260,8 @@ fn extension(random: &mut Random) -> (u8, Vec<u8>) {
     let length = u8::try_from(units).unwrap_or(0);
     let mut bytes = match kind {
         44 => {
-            let offset = if random.percent(80) { random.of(&[0_u16, 1, 6]) } else { 8 << random.below(13) };
-            let offset = offset.to_be_bytes();
-            return (kind, vec![0, random.byte(), offset[0], offset[1], 0, 0, 0, 1]);
+            let field = if random.percent(80) { random.of(&[0_u16, 1, 6]) } else { 8 << random.below(13) };
+            return (kind, fragment_header(random, field));
         }
         51 => vec![0; (units + 2) * 4],
         _ => vec![0; (units + 1) * 8],

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use portcullis::{
     requirement::PortRange,
-    ruleset::{Opening, RuleSet},
+    ruleset::{Opening, RuleSet, Way},
 };
 
 use super::{Random, address, kind, port, protocol};
@@ -29,6 +29,13 @@ pub fn rules(random: &mut Random) -> RuleSet {
         }
         if random.percent(25) {
             rule.address = Some(ip(random));
+        }
+        if random.percent(30) {
+            rule.way = Way::Leaving;
+            rule.destinations = std::mem::take(&mut rule.sources);
+        } else if rule.address.is_none() && random.percent(10) {
+            // As on a gateway.
+            rule.destinations = vec![prefix(random)];
         }
         set.rules.push(rule);
     }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::Result;
-use portcullis_tests::{lab::Lab, operator::Operator};
+use portcullis_tests::{
+    lab::Lab,
+    operator::{Operator, pins},
+};
 
 use crate::{Edge, opening};
 
@@ -81,10 +84,9 @@ fn state_that_others_could_have_written_is_not_believed() -> Result<()> {
 fn a_pinned_map_of_another_shape_is_refused() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
     edge.operator.apply(&opening(443)).exits(0);
-    let pins = Lab::bpffs().join("portcullis/v1");
-    fs::remove_file(pins.join("FLOWS6"))?;
-    fs::rename(pins.join("FLOWS4"), pins.join("FLOWS6"))?;
-    let said = edge.operator.apply(&opening(8080)).exits(1).complains("FLOWS6 is shaped otherwise");
+    fs::remove_file(pins().join("FLOWS"))?;
+    fs::rename(pins().join("FLOW_PORTS"), pins().join("FLOWS"))?;
+    let said = edge.operator.apply(&opening(8080)).exits(1).complains("FLOWS is shaped otherwise");
     said.complains("portcullis detach --all");
     edge.assert_open(443, 8080);
     edge.operator.run(&["detach", "--all"]).exits(0);

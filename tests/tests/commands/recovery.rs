@@ -10,15 +10,14 @@ use std::{
 use anyhow::Result;
 use portcullis_tests::{
     draft::{allow, interface, policy},
-    lab::Lab,
-    operator::{Operator, lab},
+    operator::{Operator, lab, pins},
 };
 
 use crate::{Edge, IMPATIENCE, PATIENCE, applied, enforced, left_behind, web};
 
 /// Where the links and counters of `edge0` are pinned.
 fn pin(name: &str) -> std::path::PathBuf {
-    Lab::bpffs().join("portcullis/v1/edge0").join(name)
+    pins().join("edge0").join(name)
 }
 
 #[test]

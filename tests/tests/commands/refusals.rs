@@ -41,7 +41,7 @@ const CASES: &[Case] = &[
         policy: "version = 1\n[[interface]]\nname = \"edge0\"\nallows = []\n",
         place: "4:1",
         message: "unknown field `allows`",
-        help: "it may be one of `name`, `mode`, `dhcp`, `roles`, `parameters`, `address`, `allow`",
+        help: "it may be one of `name`, `mode`, `dhcp`, `outbound`, `deployment`, `unreadable`, `roles`, `parameters`, `address`, `allow`",
     },
     Case {
         policy: "version = 1\n[[interface]]\nmode = \"enforce\"\n",

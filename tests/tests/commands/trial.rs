@@ -12,7 +12,7 @@ use anyhow::Result;
 use nix::time::{ClockId, clock_gettime};
 use portcullis::{
     compile::compile,
-    datapath::{Action, LoadOptions, Programs, Role, SecondSet},
+    datapath::{LoadOptions, Programs, Role, SecondSet},
 };
 use portcullis_common::slot::Reason;
 use portcullis_tests::{
@@ -245,7 +245,7 @@ fn verdicts_and_counters_are_exact_around_the_deadline() -> Result<()> {
     let (first, second) = (tables(&new, &new_slots), tables(&old, &old_slots));
     // Loading may take a while on a busy machine.
     let deadline = now() + 3_000_000_000;
-    let set = SecondSet { tables: second, drop: Action::Drop, dhcp: true, role: Role::After(deadline) };
+    let set = SecondSet { tables: second, settings: judge::settings(), role: Role::After(deadline) };
     let options = LoadOptions { second: Some(set), ..judge::options() };
     let mut programs = Programs::load(&first, &options, None)?;
     let (syn, datagram) = (Frame::syn(Ip::V4, 22).bytes(), Frame::udp(Ip::V6, 53).bytes());

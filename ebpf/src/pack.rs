@@ -1,0 +1,92 @@
+//! Headers <-> one word: how [`crate::parse`] hands them over from a function of its own.
+//!
+//! The verifier looks at such a function once, and at what is done with its answer once for each shape
+//! that a branch tells apart, instead of once for every way in which headers can stand in a packet.
+
+use portcullis_common::slot::Reason;
+
+use crate::{
+    header::{Headers, Kind, Part, Version},
+    parse::{ETHERNET, TAG},
+};
+
+/// A part of the word: its lowest bit, and how many there are.
+struct Field(u32, u32);
+
+const INDEX: Field = Field(0, 18);
+const KIND: Field = Field(18, 3);
+const VERSION: Field = Field(21, 1);
+const TAGS: Field = Field(22, 2);
+const PART: Field = Field(24, 2);
+const TRANSPORT: Field = Field(26, 16);
+const FRAGMENT: Field = Field(42, 16);
+/// Set where the word is no headers but the reason why there are none.
+const IS_REASON: Field = Field(63, 1);
+
+impl Field {
+    #[inline(always)]
+    const fn of(&self, word: u64) -> usize {
+        (word >> self.0) as usize & ((1 << self.1) - 1)
+    }
+
+    #[inline(always)]
+    const fn with(&self, value: usize) -> u64 {
+        (value as u64) << self.0
+    }
+}
+
+/// Headers or a reason as a word.
+#[inline(always)]
+pub(crate) fn pack(headers: Result<Headers, Reason>) -> u64 {
+    match headers {
+        Ok(Headers { index, version, network, transport, kind, part, fragment }) => {
+            INDEX.with(index)
+                | KIND.with(kind as usize)
+                | VERSION.with(version as usize)
+                | TAGS.with((network - ETHERNET) / TAG)
+                | PART.with(part as usize)
+                | TRANSPORT.with(transport)
+                | FRAGMENT.with(fragment)
+        }
+        Err(reason) => IS_REASON.with(1) | INDEX.with(reason.slot().into()),
+    }
+}
+
+/// The headers in a word, or the slot of the reason why there are none.
+#[inline(always)]
+pub(crate) fn unpack(word: u64) -> Result<Headers, u16> {
+    if IS_REASON.of(word) != 0 {
+        return Err(INDEX.of(word) as u16);
+    }
+    let kind = match KIND.of(word) {
+        SYN => Kind::Syn,
+        SEGMENT => Kind::Segment,
+        DATAGRAM => Kind::Datagram,
+        ECHO_REQUEST => Kind::EchoRequest,
+        ECHO_REPLY => Kind::EchoReply,
+        _ => Kind::Other,
+    };
+    let part = match PART.of(word) {
+        FIRST => Part::First,
+        LATER => Part::Later,
+        _ => Part::Whole,
+    };
+    Ok(Headers {
+        index: INDEX.of(word),
+        version: if VERSION.of(word) == V6 { Version::V6 } else { Version::V4 },
+        network: ETHERNET + TAG * TAGS.of(word),
+        transport: TRANSPORT.of(word),
+        kind,
+        part,
+        fragment: FRAGMENT.of(word),
+    })
+}
+
+const SYN: usize = Kind::Syn as usize;
+const SEGMENT: usize = Kind::Segment as usize;
+const DATAGRAM: usize = Kind::Datagram as usize;
+const ECHO_REQUEST: usize = Kind::EchoRequest as usize;
+const ECHO_REPLY: usize = Kind::EchoReply as usize;
+const FIRST: usize = Part::First as usize;
+const LATER: usize = Part::Later as usize;
+const V6: usize = Version::V6 as usize;

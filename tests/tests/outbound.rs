@@ -1,0 +1,252 @@
+//! What leaves, where the policy has it judged: documented rows, replies, and nothing else.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use portcullis::{
+    datapath::LoadOptions,
+    evaluate::{Evaluator, Verdict},
+    policy::{Enforcement, Settings, Unreadable, Wish},
+    ruleset::RuleSet,
+};
+use portcullis_common::slot::Reason;
+use portcullis_tests::{
+    judge::{self, Judge},
+    lab::Lab,
+    packet::{Frame, Ip, Transport},
+    rules,
+    splice::{self, Extension},
+};
+
+const NOW: Duration = Duration::ZERO;
+
+/// The kernel and the model as one host.
+struct Host<'a> {
+    kernel: Judge,
+    model: Evaluator<'a>,
+}
+
+impl<'a> Host<'a> {
+    fn new(rules: &'a RuleSet, options: &LoadOptions) -> Result<Self> {
+        let model = Evaluator::new(rules, options.settings);
+        Ok(Self { kernel: Judge::new(rules, options)?, model })
+    }
+
+    fn sends(&mut self, says: &str, frame: &[u8], verdict: Verdict) -> Result<()> {
+        assert_eq!(self.model.leaving(frame, NOW), Some(verdict), "the model: {says}: {frame:02x?}");
+        if let Err(other) = self.kernel.leaves(frame, Some(verdict))? {
+            panic!("the kernel: {says}: {other}\n{frame:02x?}");
+        }
+        Ok(())
+    }
+
+    fn receives(&mut self, says: &str, frame: &[u8], verdict: Verdict) -> Result<()> {
+        assert_eq!(self.model.arriving(frame, NOW), verdict, "the model: {says}: {frame:02x?}");
+        if let Err(other) = self.kernel.alone(frame, verdict)? {
+            panic!("the kernel: {says}: {other}\n{frame:02x?}");
+        }
+        Ok(())
+    }
+}
+
+fn judged() -> LoadOptions {
+    LoadOptions::with(Settings { outbound: Some(Enforcement::Enforce), ..judge::settings() })
+}
+
+fn reason(reason: Reason) -> Verdict {
+    Verdict::Reason(reason)
+}
+
+/// What the host sends: from the first test address to the second.
+fn sent(ip: Ip, transport: Transport) -> Vec<u8> {
+    let mut frame = Frame::new(ip, transport);
+    std::mem::swap(&mut frame.source, &mut frame.destination);
+    frame.bytes()
+}
+
+fn tcp(source: u16, destination: u16, syn: bool, ack: bool) -> Transport {
+    Transport::Tcp { source, destination, syn, ack }
+}
+
+fn udp(source: u16, destination: u16) -> Transport {
+    Transport::Udp { source, destination }
+}
+
+fn icmp(kind: u8) -> Transport {
+    Transport::Icmp { kind, identifier: 7 }
+}
+
+const RULES: &str = "
+    tcp/443 udp/3478
+    tcp/5061 from 203.0.113.2/32 2001:db8::2/128
+    tcp/5062 from 198.51.100.0/24 2001:db8:1::/48
+    icmp/8 icmpv6/128
+    out tcp/443 udp/53
+    out tcp/5061 to 203.0.113.2/32 2001:db8::2/128
+    out tcp/5062 to 198.51.100.0/24 2001:db8:1::/48
+    out udp/123 at 203.0.113.9
+    out ip47
+";
+
+#[test]
+fn documented_rows_and_replies_leave_and_nothing_else() -> Result<()> {
+    let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
+    let rules = rules::parse(RULES);
+    for ip in Ip::BOTH {
+        let mut host = Host::new(&rules, &judged())?;
+        let (ping, pong, error) = if ip == Ip::V4 { (8, 0, 3) } else { (128, 129, 1) };
+        let rule = Verdict::Rule;
+        let cases = [
+            ("an allowed port", tcp(40_000, 443, true, false), rule(4)),
+            ("a later segment to it", tcp(40_000, 443, false, true), rule(4)),
+            ("an allowed UDP port", udp(40_000, 53), rule(4)),
+            ("the same port, not allowed for TCP", tcp(40_000, 53, true, false), reason(Reason::OutboundTcp)),
+            ("a port that is only open to what arrives", udp(40_000, 3478), reason(Reason::OutboundUdp)),
+            ("allowed to this destination", tcp(40_000, 5061, true, false), rule(5)),
+            ("allowed to others", tcp(40_000, 5062, true, false), reason(Reason::Destination)),
+            ("allowed from another address", udp(40_000, 123), reason(Reason::Destination)),
+            ("an allowed protocol", Transport::Other(47), rule(8)),
+            ("another protocol", Transport::Other(50), reason(Reason::OutboundProtocol)),
+            ("an answer from an open port", tcp(443, 40_000, true, true), reason(Reason::OutboundReplyTcp)),
+            ("a segment from an open port", tcp(443, 40_000, false, true), reason(Reason::OutboundReplyTcp)),
+            ("an open port is no way out", tcp(443, 40_000, true, false), reason(Reason::OutboundTcp)),
+            (
+                "an answer from a port open to the other side",
+                tcp(5061, 40_000, false, true),
+                reason(Reason::OutboundReplyTcp),
+            ),
+            (
+                "an answer from a port open to others",
+                tcp(5062, 40_000, false, true),
+                reason(Reason::OutboundTcp),
+            ),
+            ("an answer from a closed port", tcp(80, 40_000, false, true), reason(Reason::OutboundTcp)),
+            ("a datagram to nobody who asked", udp(3478, 40_000), reason(Reason::OutboundUdp)),
+            ("a ping", icmp(ping), reason(Reason::OutboundIcmp)),
+            ("an echo reply", icmp(pong), reason(Reason::OutboundReplyEcho)),
+            ("an error", icmp(error), reason(Reason::OutboundIcmpError)),
+        ];
+        for (says, transport, verdict) in cases {
+            host.sends(says, &sent(ip, transport), verdict)?;
+            host.sends(says, &splice::tag(&sent(ip, transport), 0x8100, 5), verdict)?;
+        }
+        // What was let out is answered; what was not is not even known.
+        let answer = Frame::new(ip, tcp(443, 40_000, true, true)).bytes();
+        host.receives("the answer to a connection", &answer, reason(Reason::FlowTcp))?;
+        let answer = Frame::new(ip, tcp(5062, 40_000, true, true)).bytes();
+        host.receives("to one that was not let out", &answer, reason(Reason::UndocumentedTcp))?;
+
+        // A datagram that comes in is answered to whom it came from, and to nobody else.
+        let question = Frame::udp(ip, 3478);
+        host.receives("a question", &question.bytes(), rule(0))?;
+        host.sends("its answer", &question.clone().reply().bytes(), reason(Reason::OutboundReplyUdp))?;
+        host.sends("and another", &question.clone().reply().bytes(), reason(Reason::OutboundReplyUdp))?;
+        let other = udp(3478, 40_001);
+        host.sends("to another port", &sent(ip, other), reason(Reason::OutboundUdp))?;
+        let mut elsewhere = question.clone().reply();
+        elsewhere.destination = ip.address(3);
+        host.sends("to another host", &elsewhere.bytes(), reason(Reason::OutboundUdp))?;
+        // Its conversation does not turn around: it opens nothing to what arrives.
+        let mut closed = Frame::new(ip, udp(40_000, 3479));
+        closed.source = question.source;
+        host.receives("no other port is open", &closed.bytes(), reason(Reason::UndocumentedUdp))?;
+        host.kernel.finish()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_the_link_needs_always_leaves() -> Result<()> {
+    let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
+    let rules = rules::parse("");
+    for dhcp in [true, false] {
+        let mut host = Host::new(&rules, &LoadOptions::with(Settings { dhcp, ..judged().settings }))?;
+        let asks = if dhcp { Reason::OutboundDhcp } else { Reason::OutboundUdp };
+        let discovery = sent(Ip::V6, icmp(135));
+        let cases = [
+            ("ARP", splice::plain(0x0806, &[0; 28]), Reason::OutboundArp),
+            ("LLDP", splice::plain(0x88cc, &[0; 46]), Reason::OutboundNonIp),
+            ("neighbour solicitation", discovery.clone(), Reason::OutboundNeighbourDiscovery),
+            ("one that was forwarded", splice::set(&discovery, 21, 64), Reason::OutboundForgedNeighbour),
+            ("a listener report", sent(Ip::V6, icmp(143)), Reason::OutboundMulticastListener),
+            ("DHCP", sent(Ip::V4, udp(68, 67)), asks),
+            ("DHCPv6", sent(Ip::V6, udp(546, 547)), asks),
+            ("as a DHCP server", sent(Ip::V4, udp(67, 68)), Reason::OutboundUdp),
+            ("SSH", sent(Ip::V4, tcp(40_000, 22, true, false)), Reason::OutboundTcp),
+        ];
+        for (says, frame, expected) in cases {
+            host.sends(says, &frame, reason(expected))?;
+        }
+        host.kernel.finish()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn leaving_fragments_follow_their_first_too() -> Result<()> {
+    let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
+    let rules = rules::parse(RULES);
+    let unreadable = Unreadable { fragment: Wish::Accept, ..Unreadable::DROP };
+    for (unreadable, unseen) in
+        [(Unreadable::DROP, Reason::OutboundFragment), (unreadable, Reason::OutboundFragmentAccepted)]
+    {
+        let mut host = Host::new(&rules, &LoadOptions::with(Settings { unreadable, ..judged().settings }))?;
+        for ip in Ip::BOTH {
+            let piece = |frame: &[u8], number, offset, more| match ip {
+                Ip::V4 => splice::fragment4_of(frame, number, offset, more),
+                Ip::V6 => splice::extend(frame, &[Extension::fragment_of(number, offset, more)]),
+            };
+            let open = sent(ip, udp(40_000, 53));
+            let shut = sent(ip, udp(40_000, 54));
+            host.sends("a first fragment", &piece(&open, 1, 0, true), Verdict::Rule(4))?;
+            host.sends("the last one", &piece(&open, 1, 100, false), Verdict::Rule(4))?;
+            host.sends("one that is shut", &piece(&shut, 2, 0, true), reason(Reason::OutboundUdp))?;
+            host.sends("its last", &piece(&shut, 2, 100, false), reason(Reason::OutboundUdp))?;
+            host.sends("one unseen", &piece(&open, 3, 100, false), reason(unseen))?;
+            let again = sent(ip, tcp(40_000, 443, false, true));
+            host.sends("a first segment", &piece(&again, 4, 0, true), Verdict::Rule(4))?;
+            let split = reason(Reason::OutboundFragmentHeader);
+            host.sends("its flags again", &piece(&again, 4, 1, true), split)?;
+        }
+        host.kernel.finish()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn observing_lets_everything_out_and_its_answers_in() -> Result<()> {
+    let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
+    let rules = rules::parse("");
+    let options = LoadOptions::with(Settings { outbound: Some(Enforcement::Observe), ..judge::settings() });
+    let mut host = Host::new(&rules, &options)?;
+    // Judge knows that the action is to pass.
+    let question = tcp(40_000, 80, true, false);
+    host.sends("a connection", &sent(Ip::V4, question), reason(Reason::OutboundTcp))?;
+    let answer = Frame::new(Ip::V4, tcp(80, 40_000, true, true)).bytes();
+    host.receives("its answer", &answer, reason(Reason::FlowTcp))?;
+    host.kernel.finish()
+}
+
+#[test]
+fn where_it_is_not_asked_for_nothing_that_leaves_is_judged() -> Result<()> {
+    let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
+    let rules = rules::parse(RULES);
+    let mut kernel = Judge::new(&rules, &judge::options())?;
+    assert_eq!(kernel.leaves(&sent(Ip::V4, tcp(40_000, 22, true, false)), None)?, Ok(()));
+    kernel.finish()
+}
+
+#[test]
+fn every_byte_of_a_packet_in_several_buffers_is_counted() -> Result<()> {
+    let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
+    let rules = rules::parse("udp/3478");
+    let mut kernel = Judge::new(&rules, &judge::options())?;
+    // Judge counts the frame's bytes. The kernel puts what does not fit into a page into further buffers
+    // (bpf_prog_test_run_xdp in net/bpf/test_run.c), as drivers do.
+    for payload in [0, 900, 1_000, 1_023, 1_024, 1_400, 3_300, 4_096, 8_900] {
+        let mut frame = Frame::udp(Ip::V4, 3478);
+        frame.payload = payload;
+        assert_eq!(kernel.alone(&frame.bytes(), Verdict::Rule(0))?, Ok(()), "{payload} bytes");
+    }
+    kernel.finish()
+}

@@ -11,6 +11,7 @@ use crate::{
     config, flow, fragment,
     header::{Headers, Kind, Part, Side},
     more,
+    pack::joined,
     packet::Packet,
     parse::{self, Common},
 };
@@ -18,33 +19,48 @@ use crate::{
 /// The slot in which a packet ends by a set of rules, and with it the verdict.
 #[inline(always)]
 pub(crate) fn slot<const SET: bool>(ctx: &XdpContext, packet: &Packet) -> Slot {
-    let (headers, class) = match parse::common(packet) {
-        Some(common) => {
-            let class = config::class::<SET>(common.index);
-            if decides::<SET>(class, &common) {
-                return class;
-            }
-            (common.headers(), class)
+    if let Some(common) = parse::common(packet) {
+        let class = config::class::<SET>(common.index);
+        if decides::<SET>(class, &common) {
+            return class;
         }
-        None => match parse::arriving(ctx) {
-            Ok(headers) => {
-                let class = config::class::<SET>(headers.index);
-                (headers, class)
-            }
-            Err(reason) => return unreadable(reason, config::unreadable::<SET>()),
-        },
-    };
+        return whole::<SET>(packet, &common.headers(), class);
+    }
+    match joined(parse::headers(packet)) {
+        Ok(headers) => any::<SET>(&Packet::arriving_again(ctx), &headers),
+        Err(reason) => unreadable(reason, config::unreadable::<SET>()),
+    }
+}
+
+/// The slot of a packet that may be a fragment.
+#[inline(always)]
+fn any<const SET: bool>(packet: &Packet, headers: &Headers) -> Slot {
     if headers.part == Part::Later {
-        return fragment::follow::<SET>(packet, &headers, Side::Destination);
+        return fragment::follow::<SET>(packet, headers, Side::Destination);
     }
-    let slot = judge::<SET>(packet, &headers, class);
-    if begins::<SET>(headers.kind) && slot >= FIRST_RULE {
-        flow::admit::<SET>(packet, &headers);
-    }
+    let class = config::class::<SET>(headers.index);
+    let slot = whole::<SET>(packet, headers, class);
     if headers.part == Part::First {
-        fragment::remember(packet, &headers, Side::Destination, slot);
+        fragment::remember(packet, headers, Side::Destination, slot);
     }
     slot
+}
+
+/// The slot of a packet that names what it is addressed to. Records what it begins.
+#[inline(always)]
+fn whole<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> Slot {
+    let slot = by_rules::<SET>(packet, headers, class);
+    if headers.kind == Kind::Syn && !begins::<SET>(Kind::Syn) {
+        // Whatever the verdict, no branch depends on it.
+        return slot;
+    }
+    if accepts(slot) {
+        if begins::<SET>(headers.kind) && slot >= FIRST_RULE {
+            flow::admit::<SET>(packet, headers);
+        }
+        return slot;
+    }
+    replied::<SET>(packet, headers, slot)
 }
 
 /// Whether a packet's class alone decides: neither its source, its local address nor a flow matters.
@@ -61,18 +77,26 @@ fn decides<const SET: bool>(class: u16, common: &Common) -> bool {
     common.not_syn == 0 || flow::mark_of(common.index) & (1 - accept_bit(class)) == 0
 }
 
-/// The slot of a packet that names what it is addressed to: rule first, then flow, then drop.
+/// The slot of a packet that names what it is addressed to: rule first, then flow, then drop. Records nothing.
 #[inline(always)]
 pub(crate) fn judge<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> Slot {
-    let slot = if config::has::<SET>(feature::MORE) && class & class::MORE != 0 {
+    let slot = by_rules::<SET>(packet, headers, class);
+    if accepts(slot) { slot } else { replied::<SET>(packet, headers, slot) }
+}
+
+/// The slot by the rules alone.
+#[inline(always)]
+fn by_rules<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> Slot {
+    if config::has::<SET>(feature::MORE) && class & class::MORE != 0 {
         more::slot::<SET>(packet, headers, class & !class::MORE, Side::Destination)
     } else {
         class
-    };
-    // A SYN first: whatever its verdict, no branch depends on it.
-    if headers.kind == Kind::Syn || accepts(slot) {
-        return slot;
     }
+}
+
+/// The slot of a packet that no rule admits.
+#[inline(always)]
+fn replied<const SET: bool>(packet: &Packet, headers: &Headers, slot: Slot) -> Slot {
     match flow::reply::<SET>(packet, headers) {
         Some(reason) => reason.slot(),
         None => slot,

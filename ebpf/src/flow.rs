@@ -305,9 +305,7 @@ pub(crate) fn mark_of(index: usize) -> u32 {
 #[inline(always)]
 fn port_byte(index: usize) -> Option<*mut u8> {
     let ports = FLOW_PORTS.get_ptr_mut(0)?.cast::<u8>();
-    if index >= PORTS {
-        return None;
-    }
-    // SAFETY: the index is inside the value, as just checked.
-    Some(unsafe { ports.add(index) })
+    // SAFETY: the masked index is inside the value. Whoever asks for the index of a TCP or UDP port has one
+    // that the mask leaves as it is.
+    Some(unsafe { ports.add(index & (PORTS - 1)) })
 }

@@ -24,6 +24,7 @@ mod classify;
 mod clock;
 mod config;
 mod flow;
+mod forget;
 mod fragment;
 mod header;
 mod more;
@@ -43,11 +44,13 @@ use portcullis_common::{
 
 use crate::{
     config::{FIRST, SECOND_SET},
+    pack::joined,
     packet::{Packet, SkBuff},
 };
 
 /// Judges each arriving packet.
 #[xdp(frags)]
+#[inline(always)]
 fn ingress(ctx: XdpContext) -> u32 {
     let packet = Packet::arriving(&ctx);
     if second::decides() {
@@ -75,8 +78,8 @@ extern "C" fn egress(buffer: &SkBuff) -> i32 {
 
 #[inline(always)]
 fn leave<const SET: bool>(buffer: &SkBuff) -> i32 {
-    let packet = Packet::leaving(buffer);
-    let headers = parse::leaving(buffer);
+    let headers = joined(parse::headers(&Packet::leaving(buffer)));
+    let packet = Packet::leaving_again(buffer);
     let mut is_answer = false;
     if config::has::<SET>(feature::OUTBOUND) {
         let slot = outbound::slot::<SET>(&packet, &headers);

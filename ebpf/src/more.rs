@@ -10,6 +10,7 @@ use portcullis_common::{
 
 use crate::{
     config,
+    forget::forget,
     header::{Headers, Side, Version},
     packet::{Packet, Window},
 };
@@ -29,15 +30,14 @@ static TRIE_ENTRIES: Array<[u32; PACK]> = Array::with_max_entries(1, BPF_F_MMAPA
 #[map]
 static TRIE_NODES: Array<Node> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// What [`walk6`] answers where the trie is not one; no class has this number.
+/// Stands for the class where the trie is not one; no class has this number.
 const NO_CLASS: u32 = u32::MAX;
 
 /// The slot of a row's destination for the addresses of a packet's other side and of this one.
 #[inline(always)]
 pub(crate) fn slot<const SET: bool>(packet: &Packet, headers: &Headers, row: u16, side: Side) -> Slot {
-    column::<SET>(packet, headers, side)
-        .and_then(|column| cell(row, column))
-        .unwrap_or(Reason::Internal.slot())
+    let column = column::<SET>(packet, headers, side).unwrap_or(NO_CLASS);
+    cell(row, forget(column)).unwrap_or(Reason::Internal.slot())
 }
 
 /// The slot of a row in a column.
@@ -57,7 +57,11 @@ fn column<const SET: bool>(packet: &Packet, headers: &Headers, side: Side) -> Op
         Version::V4 => {
             let header: &Window<20> = packet.window(headers.network)?;
             let (remote, local) = side.ends(header.word::<12>(), header.word::<16>());
-            (class4(sources, remote)?, class4(addresses, local)?)
+            let source = class4(sources, remote)?;
+            // Forgotten where there is more to look up, because otherwise the verifier would do that once for
+            // each way to this class.
+            let source = if addresses == NO_TRIE { source } else { forget(source) };
+            (source, class4(addresses, local)?)
         }
         Version::V6 => {
             let header: &Window<40> = packet.window(headers.network)?;
@@ -96,7 +100,7 @@ fn class6(trie: u32, [upper, lower]: [u64; 2]) -> Option<u32> {
 }
 
 /// [`walk`] for IPv6. A function of its own, which the verifier looks at once: otherwise it would look at
-/// all that follows once for each step.
+/// each step once for each way that leads here.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn walk6(entry: u32, upper: u64, lower: u64) -> u32 {

@@ -1,11 +1,11 @@
-//! Headers <-> one word: how [`crate::parse`] hands them over from a function of its own.
-//!
-//! The verifier looks at such a function once, and at what is done with its answer once for each shape
-//! that a branch tells apart, instead of once for every way in which headers can stand in a packet.
+//! Headers <-> one word, which the verifier is made to forget ([`crate::forget`]): it then looks at what is
+//! done with them once for each shape that a branch tells apart, instead of once for every way in which
+//! headers can stand in a packet.
 
-use portcullis_common::slot::Reason;
+use portcullis_common::slot::{Reason, Slot};
 
 use crate::{
+    forget::forget_long,
     header::{Headers, Kind, Part, Version},
     parse::{ETHERNET, TAG},
 };
@@ -35,9 +35,16 @@ impl Field {
     }
 }
 
+/// The same headers, of which the verifier has forgotten how they were found, or the slot of the reason why
+/// there are none.
+#[inline(always)]
+pub(crate) fn joined(headers: Result<Headers, Reason>) -> Result<Headers, Slot> {
+    unpack(forget_long(pack(headers)))
+}
+
 /// Headers or a reason as a word.
 #[inline(always)]
-pub(crate) fn pack(headers: Result<Headers, Reason>) -> u64 {
+fn pack(headers: Result<Headers, Reason>) -> u64 {
     match headers {
         Ok(Headers { index, version, network, transport, kind, part, fragment }) => {
             INDEX.with(index)
@@ -54,9 +61,9 @@ pub(crate) fn pack(headers: Result<Headers, Reason>) -> u64 {
 
 /// The headers in a word, or the slot of the reason why there are none.
 #[inline(always)]
-pub(crate) fn unpack(word: u64) -> Result<Headers, u16> {
+fn unpack(word: u64) -> Result<Headers, Slot> {
     if IS_REASON.of(word) != 0 {
-        return Err(INDEX.of(word) as u16);
+        return Err(INDEX.of(word) as Slot);
     }
     let kind = match KIND.of(word) {
         SYN => Kind::Syn,

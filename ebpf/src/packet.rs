@@ -12,17 +12,14 @@ const MAX_OFFSET: usize = 0xfff;
 /// What the egress program is called with: the start of `struct __sk_buff` (include/uapi/linux/bpf.h).
 ///
 /// aya's own type points to structures of which BTF then holds forward declarations, and bpf-linker
-/// 0.13 writes those in an order that differs from run to run: the object would not be reproducible. The
-/// name is that by which the verifier knows a context that is handed to a function.
+/// 0.13 writes those in an order that differs from run to run: the object would not be reproducible.
 #[repr(C)]
-pub(crate) struct __sk_buff {
+pub(crate) struct SkBuff {
     len: u32,
     _before_data: [u32; 18],
     data: u32,
     data_end: u32,
 }
-
-pub(crate) use __sk_buff as SkBuff;
 
 impl SkBuff {
     /// Bytes of the whole packet; of one that the hardware will cut into several, of all of them.
@@ -60,6 +57,17 @@ impl Packet {
     #[inline(always)]
     pub(crate) fn leaving(buffer: &SkBuff) -> Self {
         Self { start: buffer.data as usize, end: buffer.data_end as usize }
+    }
+
+    /// The same, without anything that the verifier or the compiler knows of it already.
+    #[inline(always)]
+    pub(crate) fn leaving_again(buffer: &SkBuff) -> Self {
+        // SAFETY: the context is the kernel's and lives as long as the program runs; volatile, so that it
+        // is read again.
+        let (start, end) = unsafe {
+            ((&raw const buffer.data).read_volatile(), (&raw const buffer.data_end).read_volatile())
+        };
+        Self { start: start as usize, end: end as usize }
     }
 
     /// Number of bytes in the linear part.

@@ -1,19 +1,14 @@
 //! Packet -> headers, or the reason why it cannot be judged by what it is addressed to.
 //!
-//! [`arriving`] and [`leaving`] are the whole truth: Ethernet, up to two VLAN tags, IPv4 with options, IPv6 with
-//! extension headers; each is a function for the verifier as well ([`crate::pack`]). [`common`] recognises the shapes that nearly all traffic has with one bounds
+//! [`headers`] is the whole truth: Ethernet, up to two VLAN tags, IPv4 with options, IPv6 with
+//! extension headers. [`common`] recognises the shapes that nearly all traffic has with one bounds
 //! check and a few masked words, and says nothing about any other packet.
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
-use portcullis_common::{
-    class,
-    slot::{Reason, Slot},
-};
+use portcullis_common::{class, slot::Reason};
 
 use crate::{
     header::{ACK, Headers, Kind, Part, SYN, Version, protocol, tcp_index, udp_index},
-    pack::{pack, unpack},
-    packet::{Packet, SkBuff},
+    packet::Packet,
 };
 
 /// Length of an Ethernet header without tags.
@@ -72,14 +67,17 @@ impl Common {
     }
 }
 
-/// Recognises the shapes that carry nearly all traffic: at most one VLAN tag, IPv4 without options
+/// Recognises the shapes that carry nearly all traffic: at most two VLAN tags, IPv4 without options
 /// and not a fragment or IPv6 without extension headers, TCP or UDP. `None` says nothing but that
-/// [`arriving`] must look.
+/// [`headers`] must look.
 #[inline(always)]
 pub(crate) fn common(packet: &Packet) -> Option<Common> {
     let frame = packet.window::<54>(0)?;
     match frame.half::<12>() {
-        ether::VLAN | ether::SERVICE_VLAN => common_at::<TAG>(packet),
+        ether::VLAN | ether::SERVICE_VLAN => match frame.half::<16>() {
+            ether::VLAN | ether::SERVICE_VLAN => common_at::<{ 2 * TAG }>(packet),
+            _ => common_at::<TAG>(packet),
+        },
         _ => common_at::<0>(packet),
     }
 }
@@ -136,34 +134,9 @@ fn not_syn(flags: u8) -> u32 {
     (flags & (SYN | ACK) ^ SYN).into()
 }
 
-/// Headers of any packet that arrives, or the slot that says why it has none to judge it by.
-#[inline(always)]
-pub(crate) fn arriving(ctx: &XdpContext) -> Result<Headers, Slot> {
-    unpack(headers_of_arriving(ctx.ctx))
-}
-
-/// Headers of any packet that leaves, or the slot that says why it has none to judge it by: that of a packet
-/// that arrives.
-#[inline(always)]
-pub(crate) fn leaving(buffer: &SkBuff) -> Result<Headers, Slot> {
-    unpack(headers_of_leaving(buffer))
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn headers_of_arriving(ctx: *mut xdp_md) -> u64 {
-    pack(headers(&Packet::arriving(&XdpContext::new(ctx))))
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn headers_of_leaving(buffer: &SkBuff) -> u64 {
-    pack(headers(&Packet::leaving(buffer)))
-}
-
 /// Headers of any packet, or the reason why it has none to judge it by.
 #[inline(always)]
-fn headers(packet: &Packet) -> Result<Headers, Reason> {
+pub(crate) fn headers(packet: &Packet) -> Result<Headers, Reason> {
     let mut network = ETHERNET;
     let mut ether_type = packet.window::<ETHERNET>(0).ok_or(Reason::Truncated)?.half::<12>();
     for _ in 0..2 {

@@ -7,13 +7,15 @@ use portcullis_common::{
     abi,
     counter::Counter,
     second::{Difference, Example},
-    slot::{Reason, Slot, accepts},
+    slot::{Slot, accepts},
 };
 
 use crate::{
     classify,
     config::{self, SECOND_SET},
+    forget::forget,
     header::{Headers, Kind, Part, Version},
+    pack::joined,
     packet::{Packet, Window},
     parse,
 };
@@ -28,39 +30,28 @@ pub(crate) fn decides() -> bool {
     config::second_is(abi::second::TRIAL) && now() >= config::deadline()
 }
 
-/// Where the verdict on the packet that this CPU looks at waits while the shadow is asked.
-#[map]
-static PARKED: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
-
 /// Counts a packet that a shadow would decide otherwise than by `slot`; gives the slot back.
-///
-/// The verifier follows every path that leads here. Behind a slot that was read from a map, and a packet
-/// that was looked at afresh, it sees that all paths are alike, and goes on with one of them: otherwise
-/// the paths of both sets would multiply.
 #[inline(always)]
 pub(crate) fn compare(ctx: &XdpContext, slot: Slot) -> Slot {
     if !config::second_is(abi::second::SHADOW) {
         return slot;
     }
-    let Some(parked) = PARKED.get_ptr_mut(0) else { return Reason::Internal.slot() };
-    // SAFETY: the map handed out this CPU's own element, and nothing preempts the program.
-    unsafe { parked.write_volatile(slot.into()) };
-    // SAFETY: as above.
-    let slot = unsafe { parked.read_volatile() } as Slot;
-    count_difference(ctx, &Packet::arriving_again(ctx), slot);
+    #[expect(clippy::cast_possible_truncation, reason = "a slot")]
+    let slot = forget(slot.into()) as Slot;
+    count_difference(ctx, slot);
     slot
 }
 
 /// A later fragment follows its first and is not compared.
 #[inline(always)]
-fn count_difference(ctx: &XdpContext, packet: &Packet, slot: Slot) {
+fn count_difference(ctx: &XdpContext, slot: Slot) {
+    let packet = &Packet::arriving_again(ctx);
     let headers = match parse::common(packet) {
-        Some(common) => common.headers(),
-        None => match parse::arriving(ctx) {
-            Ok(headers) => headers,
-            Err(_) => return,
-        },
+        Some(common) => Ok(common.headers()),
+        None => parse::headers(packet),
     };
+    let Ok(headers) = joined(headers) else { return };
+    let packet = &Packet::arriving_again(ctx);
     if headers.part == Part::Later {
         return;
     }

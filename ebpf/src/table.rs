@@ -13,7 +13,10 @@ use portcullis_common::flow::{
     Entry, FlowCounter, Key, Life, SPARE, Set, Settings, USUAL, WAYS, hash, origin,
 };
 
-use crate::{clock, config};
+use crate::{
+    clock, config,
+    forget::{forget, forget_long},
+};
 
 /// The flows. Egress begins them, both programs change their lives. Pinned: they outlive generations.
 #[map]
@@ -45,7 +48,7 @@ pub(crate) fn find(key: &Key) -> Option<Found> {
 
 #[inline(always)]
 fn find_in(set: *mut Entry, key: &Key) -> Option<Found> {
-    let way = flow_search(set.cast(), key) as usize;
+    let way = forget(search(set, key)) as usize;
     if way >= WAYS {
         return None;
     }
@@ -56,17 +59,9 @@ fn find_in(set: *mut Entry, key: &Key) -> Option<Found> {
     (holds(entry, key) && life.is_same_key(read_life(entry))).then_some(Found { entry, life })
 }
 
-// Functions for the verifier as well: it looks at each once, and what they answer is a number that it knows
-// nothing of, so that it does not follow each entry on its own.
-
 /// The number of the entry of a set that has a key, or [`WAYS`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn flow_search(set: *const Set, key: *const Key) -> u32 {
-    // SAFETY: the verifier takes pointers that are not null for those to a whole set and a whole key, and
-    // has the callers hand such over.
-    let (Some(_), Some(key)) = (unsafe { set.as_ref() }, unsafe { key.as_ref() }) else { return WAYS as u32 };
-    let set: *const Entry = set.cast();
+#[inline(always)]
+fn search(set: *const Entry, key: &Key) -> u32 {
     for way in 0..WAYS {
         // SAFETY: a set has `WAYS` entries. Ends that another CPU is writing are read again by the caller.
         let ends = unsafe { (&raw const (*set.add(way)).key.ends).read_volatile() };
@@ -80,14 +75,8 @@ extern "C" fn flow_search(set: *const Set, key: *const Key) -> u32 {
 
 /// What a set has to offer: from bit [`LIVING_BITS`] on [`WAYS`] times the ticks that the flow has left whose
 /// time ends first, plus the number of its entry; below, how many of its flows are not over.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn flow_survey(set: *const Set, now: u64) -> u64 {
-    // SAFETY: as in `flow_search`.
-    if unsafe { set.as_ref() }.is_none() {
-        return u64::MAX;
-    }
-    let set: *const Entry = set.cast();
+#[inline(always)]
+fn survey(set: *const Entry, now: u64) -> u64 {
     let (mut best, mut living) = (u64::MAX, 0);
     for way in 0..WAYS {
         // SAFETY: a set has `WAYS` entries. Should another CPU be replacing the key, only the choice of an
@@ -103,10 +92,10 @@ extern "C" fn flow_survey(set: *const Set, now: u64) -> u64 {
         }
         best = best.min(left * WAYS as u64 + way as u64);
     }
-    best << LIVING_BITS | living
+    forget_long(best << LIVING_BITS | living)
 }
 
-/// Bits for the number of living flows in what [`flow_survey`] answers.
+/// Bits for the number of living flows in what [`survey`] answers.
 const LIVING_BITS: u32 = 3;
 
 /// Gives a flow another state and the present as the time when it was seen. Where another CPU was
@@ -125,7 +114,7 @@ pub(crate) fn begin(key: &Key) {
     let counter = unsafe { &mut *counter };
     let Some([first, second]) = sets(key) else { return };
     let now = clock::now();
-    let (one, other) = (flow_survey(first.cast(), now), flow_survey(second.cast(), now));
+    let (one, other) = (survey(first, now), survey(second, now));
     let (set, chosen) = if crowding(other) < crowding(one) { (second, other) } else { (first, one) };
     let best = chosen >> LIVING_BITS;
     if best / WAYS as u64 >= OWN && !is_own(key.ends) {

@@ -138,6 +138,7 @@ fn secret() -> Result<[u64; SECRETS], DatapathError> {
     Ok(bytes.map(u64::from_ne_bytes))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
 fn failed(error: aya::maps::MapError) -> DatapathError {
     DatapathError::bpf("prepare the flow table", &error)
 }

@@ -197,7 +197,7 @@ impl<'a> Agent<'a> {
         let options = ApplyOptions { learn, log_level, ..ApplyOptions::default() };
         let prepared = prepare(self.roots, lock, here, &source.text, &source.catalog, options)?;
         let (applied, error) = prepared.commit();
-        for mut generation in applied {
+        for generation in applied {
             match generation.programs.keep(generation.manifest.xdp) {
                 Ok(kept) => drop(self.kept.insert(generation.manifest.interface.clone(), kept)),
                 // Then they are loaded once more.
@@ -209,7 +209,8 @@ impl<'a> Agent<'a> {
             emit(&Event::applied(manifest))?;
             self.is_protected(&generation.manifest.interface, present);
             if self.settings.kernel_log_level > 0 {
-                self.kernel_log.follow(generation);
+                let attachment = self.roots.attachment(name);
+                self.kernel_log.follow(generation, attachment.pins());
             }
         }
         error.map_or(Ok(()), |error| Err(error.into()))

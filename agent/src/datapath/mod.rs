@@ -6,15 +6,18 @@
 mod attach;
 mod clsact;
 mod counters;
+mod diagnostics;
 mod error;
 mod fill;
 mod held;
 mod keep;
 mod link;
+mod load;
 mod object;
 mod permission;
 mod pins;
 mod second;
+mod sys;
 
 pub use attach::{Attached, Attachment, Begun, Mode, Standing, interfaces};
 pub use counters::Totals;
@@ -22,6 +25,7 @@ pub use error::DatapathError;
 pub(crate) use error::chain;
 pub use held::Held;
 pub use keep::Kept;
+pub use load::Loaded;
 pub use object::{Action, Flows, LoadOptions, Programs};
 pub use permission::ensure_permission;
 pub(crate) use pins::is_bpffs;

@@ -127,7 +127,7 @@ fn write_manifests(roots: &Roots, entering: &mut [Entering]) -> Result<(), Apply
     for Entering { generation, .. } in entering {
         if generation.was_lost() {
             // The manifest before this one was lost, and with it how XDP is attached.
-            let mode = generation.attachment.mode(&mut generation.programs);
+            let mode = generation.attachment.mode(&generation.programs);
             generation.manifest.xdp =
                 mode.map_err(|source| ApplyError::at(&generation.manifest.interface, source))?;
         }

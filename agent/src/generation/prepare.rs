@@ -167,7 +167,7 @@ fn generation(
     }
     let loaded = Programs::load(&candidate.tables, &candidate.load, Some(attachment.pins()));
     let (programs, program) = loaded
-        .and_then(|mut programs| programs.id().map(|id| (programs, id)))
+        .and_then(|programs| programs.id().map(|id| (programs, id)))
         .map_err(|error| ApplyError::at(name, abandon(&attachment, error)))?;
     let manifest = Manifest {
         schema: SCHEMA,

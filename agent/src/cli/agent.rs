@@ -73,7 +73,10 @@ impl Agent {
             .context("cannot start the asynchronous runtime")?;
         // An agent must not end as if all were well because nobody reads its events any more: the error is
         // passed on without its cause, by which other commands know that their reader has seen enough.
-        runtime.block_on(daemon::run(roots, &settings)).map_err(|error| anyhow!(chain(error.as_ref())))?;
+        let ran = runtime.block_on(daemon::run(roots, &settings));
+        // Work that did not end in time is not waited for.
+        runtime.shutdown_background();
+        ran.map_err(|error| anyhow!(chain(error.as_ref())))?;
         Ok(Outcome::Done)
     }
 }

@@ -179,7 +179,7 @@ fn left(manifest: &Manifest) -> Option<std::time::Duration> {
 
 /// What the agent does, and what it could not do.
 fn describe(out: &mut impl std::io::Write, agent: &daemon::Status) -> std::io::Result<()> {
-    let daemon::Status { pid, uptime, policy, refused, interfaces } = agent;
+    let daemon::Status { pid, uptime, policy, busy, refused, interfaces } = agent;
     let uptime = match uptime {
         0..60 => format!("{uptime} s"),
         60..3600 => format!("{} min", uptime / 60),
@@ -187,6 +187,9 @@ fn describe(out: &mut impl std::io::Write, agent: &daemon::Status) -> std::io::R
         _ => format!("{} days", uptime / 86400),
     };
     writeln!(out, "agent: process {pid} follows {policy}, running for {uptime}")?;
+    if let Some(daemon::Busy { with, seconds }) = busy {
+        writeln!(out, "agent: it has been {with} for {seconds:.1} s; what it tells is from before")?;
+    }
     for watched in interfaces {
         let name = &watched.interface;
         match watched.standing {

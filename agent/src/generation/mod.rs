@@ -17,12 +17,12 @@ mod slots;
 mod store;
 mod wanted;
 
-pub use beside::{Back, Pending, Stage, settle};
+pub use beside::{Back, Carried, Pending, Settled, Stage, carried, now as coarse_now, settle};
 pub use candidate::Candidate;
 pub use commit::{Applied, detach, detach_others, detach_unnamed};
 pub use error::ApplyError;
 pub use manifest::{Beside, Manifest, SlotMeaning, Slotted};
-pub use prepare::{ApplyOptions, ApplyStage, Prepared, prepare, prepare_wanted};
+pub use prepare::{ApplyOptions, ApplyStage, Prepared, Spent, prepare, prepare_wanted};
 pub use revision::{KEPT, Revision};
 pub use slots::{SlotError, assign};
 pub use store::{Known, Lock, Roots, StoreError, active, known};

@@ -7,10 +7,12 @@
 //! ```
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -39,6 +41,27 @@ pub struct Roots {
     pub lasting: PathBuf,
     /// Where the BPF file system is mounted.
     pub bpffs: PathBuf,
+    /// The manifests that were read: one of ten thousand rules takes longer to read than to enforce, and a
+    /// command asks for it several times.
+    read: Arc<Mutex<BTreeMap<Stamp, Arc<Manifest>>>>,
+}
+
+/// A file apart from all others, also from those that had its name before: manifests are written beside
+/// their place, and never changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    modified: (i64, i64),
+    bytes: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let data = fs::metadata(path).ok()?;
+        let modified = (data.mtime(), data.mtime_nsec());
+        Some(Self { device: data.dev(), inode: data.ino(), modified, bytes: data.len() })
+    }
 }
 
 /// A file of the state folder that cannot be read or written.
@@ -83,6 +106,34 @@ pub struct Lock(#[allow(dead_code, reason = "held, not read")] Flock<File>);
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Roots {
+    /// These folders.
+    #[must_use]
+    pub fn new(state: PathBuf, lasting: PathBuf, bpffs: PathBuf) -> Self {
+        Self { state, lasting, bpffs, read: Arc::default() }
+    }
+
+    /// Gives the memory back that manifests take which were read.
+    pub fn forget_read(&self) {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The manifest in a file; `None` where there is none.
+    pub(super) fn read_manifest(&self, path: &Path) -> Result<Option<Arc<Manifest>>, StoreError> {
+        let stamp = Stamp::of(path);
+        let known =
+            |stamp: Stamp| self.read.lock().unwrap_or_else(PoisonError::into_inner).get(&stamp).cloned();
+        if let Some(known) = stamp.and_then(known) {
+            return Ok(Some(known));
+        }
+        let Some(manifest) = read_manifest(path)?.map(Arc::new) else { return Ok(None) };
+        // Another file may have taken its place while it was read.
+        if let Some(stamp) = stamp.filter(|stamp| Stamp::of(path) == Some(*stamp)) {
+            let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+            read.insert(stamp, Arc::clone(&manifest));
+        }
+        Ok(Some(manifest))
+    }
+
     /// Makes the state folder where it is missing.
     ///
     /// # Errors
@@ -137,7 +188,7 @@ impl Roots {
         self.state.join("interfaces").join(interface)
     }
 
-    fn manifest(&self, interface: &str, program: u32) -> PathBuf {
+    pub(super) fn manifest(&self, interface: &str, program: u32) -> PathBuf {
         self.folder(interface).join(format!("{program}.json"))
     }
 
@@ -146,7 +197,7 @@ impl Roots {
     pub(super) fn write(&self, program: u32, manifest: &Manifest) -> Result<(), StoreError> {
         make_private(&self.folder(&manifest.interface))?;
         let path = self.manifest(&manifest.interface, program);
-        let mut text = serde_json::to_vec_pretty(manifest)
+        let mut text = serde_json::to_vec(manifest)
             .map_err(|error| StoreError::Manifest { path: path.clone(), reason: error.to_string() })?;
         text.push(b'\n');
         write_whole(&path, &text)?;
@@ -250,27 +301,44 @@ impl Known {
 ///
 /// Where the kernel or the state folder cannot be read.
 pub fn known(roots: &Roots, interface: &str) -> Result<Known, StoreError> {
+    Ok(match found(roots, interface)? {
+        Found::Nothing => Known::Nothing,
+        Found::Active(manifest) => Known::Active(Box::new(Arc::unwrap_or_clone(manifest).at(now()?))),
+        Found::Lost(why) => Known::Lost(why),
+        Found::Astray => Known::Astray,
+    })
+}
+
+/// As [`Known`], with the manifest as it was written: whether its trial has ended is another question.
+pub(super) enum Found {
+    Nothing,
+    Active(Arc<Manifest>),
+    Lost(String),
+    Astray,
+}
+
+pub(super) fn found(roots: &Roots, interface: &str) -> Result<Found, StoreError> {
     let attachment = roots.attachment(interface);
     let mut standing = attachment.standing()?;
     loop {
         let program = match standing {
-            Standing::Absent => return Ok(Known::Nothing),
-            Standing::Astray(_) => return Ok(Known::Astray),
+            Standing::Absent => return Ok(Found::Nothing),
+            Standing::Astray(_) => return Ok(Found::Astray),
             Standing::Attached(program) => program,
         };
-        match read_manifest(&roots.manifest(interface, program)) {
-            Ok(Some(manifest)) => return Ok(Known::Active(Box::new(manifest.at(now()?)))),
+        match roots.read_manifest(&roots.manifest(interface, program)) {
+            Ok(Some(manifest)) => return Ok(Found::Active(manifest)),
             Ok(None) => {
                 // Another command may have swapped programs and cleared this manifest meanwhile.
                 let then = attachment.standing()?;
                 if then == standing {
                     let path = roots.manifest(interface, program);
-                    return Ok(Known::Lost(format!("its state {} is lost", path.display())));
+                    return Ok(Found::Lost(format!("its state {} is lost", path.display())));
                 }
                 standing = then;
             }
             Err(StoreError::Manifest { path, reason }) => {
-                return Ok(Known::Lost(format!("its state {} cannot be read ({reason})", path.display())));
+                return Ok(Found::Lost(format!("its state {} cannot be read ({reason})", path.display())));
             }
             Err(error) => return Err(error),
         }
@@ -298,17 +366,16 @@ pub fn active(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreE
 /// As [`known`].
 pub(super) fn last(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreError> {
     match roots.attachment(interface).standing()? {
-        Standing::Astray(program) => match read_manifest(&roots.manifest(interface, program)) {
+        Standing::Astray(program) => match roots.read_manifest(&roots.manifest(interface, program)) {
             // Then nobody knows what its counters stood for.
             Err(StoreError::Manifest { .. }) => Ok(None),
-            other => other,
+            other => Ok(other?.map(Arc::unwrap_or_clone)),
         },
         Standing::Absent | Standing::Attached(_) => active(roots, interface),
     }
 }
 
-/// The manifest in a file; `None` where there is none.
-pub(super) fn read_manifest(path: &Path) -> Result<Option<Manifest>, StoreError> {
+fn read_manifest(path: &Path) -> Result<Option<Manifest>, StoreError> {
     /// What every form has; only this is read of one that may be foreign.
     #[derive(Deserialize)]
     struct Form {
@@ -324,11 +391,15 @@ pub(super) fn read_manifest(path: &Path) -> Result<Option<Manifest>, StoreError>
         Err(error) => return Err(unreadable(error.to_string())),
     };
     let damaged = |error: serde_json::Error| unreadable(error.to_string());
-    let Form { schema } = serde_json::from_slice(&text).map_err(damaged)?;
+    let read: Result<Manifest, _> = serde_json::from_slice(&text);
+    let schema = match &read {
+        Ok(manifest) => manifest.schema,
+        Err(_) => serde_json::from_slice::<Form>(&text).map_err(damaged)?.schema,
+    };
     if schema != SCHEMA {
         return Err(unreadable(format!("it has form {schema}, this build reads form {SCHEMA}")));
     }
-    serde_json::from_slice(&text).map(Some).map_err(damaged)
+    read.map(Some).map_err(damaged)
 }
 
 /// Writes a file whole or not at all: beside its place first, then in it.

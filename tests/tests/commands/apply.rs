@@ -224,7 +224,7 @@ fn while_another_command_holds_the_lock_nothing_changes() -> Result<()> {
     let edge = Edge::new(lab)?;
     applied(&edge.operator, &web());
     let before = enforced(&edge.operator);
-    let roots = Roots { state: Operator::state(), lasting: Operator::lasting(), bpffs: Lab::bpffs() };
+    let roots = Roots::new(Operator::state(), Operator::lasting(), Lab::bpffs());
     let lock = roots.lock()?;
     let sentence = "another portcullis command is changing the policy";
     edge.operator.apply(&policy(&[interface("edge0", &[])])).exits(1).complains(sentence);

@@ -107,7 +107,7 @@ fn a_swap_that_fails_on_the_second_interface_is_undone_on_the_first() -> Result<
     applied(&edge.operator, &both);
     let before = enforced(&edge.operator);
 
-    let roots = Roots { state: Operator::state(), lasting: Operator::lasting(), bpffs: Lab::bpffs() };
+    let roots = Roots::new(Operator::state(), Operator::lasting(), Lab::bpffs());
     let text = policy(&[interface("edge0", &[]), interface("edge1", &[])]);
     let catalog = Catalog::builtin();
     let other = Policy::parse(&text, "policy.toml", &catalog).expect("a valid policy");

@@ -4,17 +4,18 @@
 //! for the tables of the CLI and for JSON. Every packet that was judged is in exactly one row.
 
 use portcullis_common::{counter::Counter, slot};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     datapath::Totals,
     generation::{Manifest, SlotMeaning},
+    hits::{Hit, Hits, Window},
     policy::Enforcement,
     ruleset::{Opening, Told},
 };
 
 /// Counters of one interface.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     /// Interface.
     pub interface: String,
@@ -35,7 +36,7 @@ pub struct Report {
 }
 
 /// Packets and bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// Packets.
     pub packets: u64,
@@ -44,19 +45,19 @@ pub struct Count {
 }
 
 /// What a rule has accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuleCount {
     /// Identity of the rule.
     pub rule: String,
     /// `system/role`; `None` for an allow of the policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     /// Text of the service cell, or the name of the allow.
     pub service: String,
     /// What the rule opens.
     pub opens: Vec<String>,
     /// The local address that it is limited to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// The document, or the policy file.
     pub document: String,
@@ -69,10 +70,16 @@ pub struct RuleCount {
     /// What it has accepted.
     #[serde(flatten)]
     pub count: Count,
+    /// Between which readings of the counters it first counted; `None` where it has not.
+    #[serde(default)]
+    pub first_hit: Option<Window>,
+    /// Between which it last did.
+    #[serde(default)]
+    pub last_hit: Option<Window>,
 }
 
 /// What was decided for a fixed reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReasonCount {
     /// Name of the reason.
     pub reason: &'static str,
@@ -83,12 +90,16 @@ pub struct ReasonCount {
     /// How much.
     #[serde(flatten)]
     pub count: Count,
+    /// Between which readings of the counters it was first counted; `None` where it was not.
+    pub first_hit: Option<Window>,
+    /// Between which it last was.
+    pub last_hit: Option<Window>,
 }
 
 impl Report {
-    /// Tells the totals in the words of the manifest.
+    /// Tells the totals in the words of the manifest; `hits` is when they were counted.
     #[must_use]
-    pub fn new(manifest: &Manifest, totals: &Totals) -> Self {
+    pub fn new(manifest: &Manifest, totals: &Totals, hits: &Hits) -> Self {
         let mut report = Self {
             interface: manifest.interface.clone(),
             mode: manifest.mode,
@@ -104,14 +115,17 @@ impl Report {
             let sum = if slot::accepts(slot) { &mut report.accepted } else { &mut report.dropped };
             sum.packets += counter.packets;
             sum.bytes += counter.bytes;
+            let hit = hits.of(&meaning.name()).copied();
             match meaning {
-                SlotMeaning::Rule(rule) => report.rules.push(RuleCount::new(rule, counter, false)),
-                SlotMeaning::Retired(rule) => report.rules.push(RuleCount::new(rule, counter, true)),
+                SlotMeaning::Rule(rule) => report.rules.push(RuleCount::new(rule, counter, hit, false)),
+                SlotMeaning::Retired(rule) => report.rules.push(RuleCount::new(rule, counter, hit, true)),
                 SlotMeaning::Reason(reason) => report.reasons.push(ReasonCount {
                     reason: reason.name(),
                     text: reason.text(),
                     verdict: if reason.accepts() { "accept" } else { "drop" },
                     count: counter.into(),
+                    first_hit: hit.map(|hit| hit.first),
+                    last_hit: hit.map(|hit| hit.last),
                 }),
             }
         }
@@ -119,8 +133,18 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Between which readings something was last counted on the interface.
+    #[must_use]
+    pub fn last_hit(&self) -> Option<Window> {
+        let rules = self.rules.iter().filter_map(|rule| rule.last_hit);
+        let reasons = self.reasons.iter().filter_map(|reason| reason.last_hit);
+        rules.chain(reasons).max_by(|one, other| one.before.total_cmp(&other.before))
+    }
+}
+
 impl RuleCount {
-    fn new(slotted: &crate::generation::Slotted, counter: Counter, retired: bool) -> Self {
+    fn new(slotted: &crate::generation::Slotted, counter: Counter, hit: Option<Hit>, retired: bool) -> Self {
         let rule = &slotted.rule;
         let Told { role, service, document, line } = rule.origin.told();
         Self {
@@ -134,6 +158,8 @@ impl RuleCount {
             retired,
             shadowed: !slotted.reachable,
             count: counter.into(),
+            first_hit: hit.map(|hit| hit.first),
+            last_hit: hit.map(|hit| hit.last),
         }
     }
 }

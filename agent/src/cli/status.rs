@@ -48,7 +48,7 @@ impl Status {
             };
             let Some(program) = attachment.program()? else { continue };
             let Some(totals) = attachment.totals(manifest.slots())? else { continue };
-            let report = Report::new(&manifest, &totals);
+            let report = Report::new(&manifest, &totals, &roots.note_reading(&manifest, &totals));
             rows.push((program, manifest, report));
         }
         // Enforcement needs no agent, and neither does this command.
@@ -71,6 +71,7 @@ impl Status {
                         "policy_sha256": manifest.policy_sha256, "applied": manifest.applied,
                         "rules": manifest.rules.len(), "revision": manifest.revision,
                         "pending": pending_json(manifest),
+                        "last_hit": report.last_hit(),
                         "accepted": report.accepted, "dropped": report.dropped, "total": report.total,
                     })
                 })

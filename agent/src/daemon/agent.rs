@@ -23,7 +23,7 @@ use super::{
 use crate::{
     cli::{Reading, Source, read_policy_text, resolve_policy},
     datapath::{DatapathError, Kept, chain},
-    generation::{Applied, ApplyError, ApplyOptions, Carried, Lock, Roots, StoreError, detach, prepare},
+    generation::{Applied, ApplyError, ApplyOptions, Carried, Lock, Roots, StoreError, prepare, retire},
     last_good::LastGood,
     policy::{Policy, Problems},
 };
@@ -182,7 +182,7 @@ impl Agent {
             let kept = policy.covering(&interface).is_some_and(|entry| {
                 !entry.is_pattern() || present.contains_key(&interface) || self.gone.contains(&interface)
             });
-            if !kept && detach(&self.roots, &lock, &interface)? {
+            if !kept && retire(&self.roots, &lock, &interface)? {
                 log::info!("{interface}: detached, as the policy does not name it any more");
                 emit(&Event::Detached { interface: &interface })?;
             }

@@ -82,6 +82,16 @@ impl Agent {
         text
     }
 
+    /// Reads the counters of every interface, so that it is known when they counted.
+    pub(super) fn sample(&self) -> Result<()> {
+        for interface in self.roots.interfaces().unwrap_or_default() {
+            if let Err(error) = self.report(&interface) {
+                log::debug!("{interface}: {}", chain(error.as_ref()));
+            }
+        }
+        Ok(())
+    }
+
     /// Prints the counters of every interface. What cannot be read now, as while another command
     /// detaches, may be read at the next tick.
     pub(super) fn stream(&self) -> Result<()> {
@@ -102,6 +112,6 @@ impl Agent {
     fn report(&self, interface: &str) -> Result<Option<Report>> {
         let Some(manifest) = active(&self.roots, interface)? else { return Ok(None) };
         let totals = self.roots.attachment(interface).totals(manifest.slots())?;
-        Ok(totals.map(|totals| Report::new(&manifest, &totals)))
+        Ok(totals.map(|totals| Report::new(&manifest, &totals, &self.roots.note_reading(&manifest, &totals))))
     }
 }

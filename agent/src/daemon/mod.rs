@@ -58,6 +58,8 @@ pub struct Settings {
     pub policy: PathBuf,
     /// How often counters are streamed.
     pub stream: Option<Duration>,
+    /// How often they are read, so that it is known when rules counted.
+    pub sample: Duration,
     /// Level of the kernel program's diagnostics; 0 is off.
     pub kernel_log_level: u8,
 }
@@ -82,6 +84,7 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
     let links = Arc::new(LinkWatch::new()?);
     let mut tick = settings.stream.map(ticker);
     let mut trials = ticker(TRIALS);
+    let mut sample = ticker(settings.sample);
 
     ensure_bpffs(&roots.bpffs)?;
     roots.create_state()?;
@@ -138,6 +141,7 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
             },
             () = next(&mut watchdog) => if worker.is_well() { service::alive() },
             () = next(&mut tick), if idle => worker.begin("streaming counters", |agent| agent.stream()),
+            _ = sample.tick(), if idle => worker.begin("reading the counters", |agent| agent.sample()),
             _ = trials.tick(), if idle => {
                 match worker.idle().map_or(Due::Nothing, Agent::due) {
                     Due::Nothing => {}

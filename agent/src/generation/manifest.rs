@@ -1,5 +1,7 @@
 //! Manifest: what the slots of one generation stand for.
 
+use std::borrow::Cow;
+
 use portcullis_common::slot::{FIRST_RULE, Reason, Slot};
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +100,17 @@ pub enum SlotMeaning<'a> {
     Retired(&'a Slotted),
     /// A fixed reason of the datapath.
     Reason(Reason),
+}
+
+impl<'a> SlotMeaning<'a> {
+    /// What its counter is known by: a rule's identity, or a reason's name behind `reason/`.
+    #[must_use]
+    pub fn name(self) -> Cow<'a, str> {
+        match self {
+            Self::Rule(slotted) | Self::Retired(slotted) => Cow::Borrowed(&slotted.rule.identity.0),
+            Self::Reason(reason) => Cow::Owned(format!("reason/{}", reason.name())),
+        }
+    }
 }
 
 impl Manifest {

@@ -176,6 +176,10 @@ fn generation(
     let attachment = roots.attachment(name);
     let held = attachment.held().map_err(|source| ApplyError::at(name, source))?;
     attachment.prepare(previous.is_some()).map_err(|source| ApplyError::at(name, source))?;
+    if previous.is_none() {
+        // Counters begin anew.
+        roots.forget_hits(name)?;
+    }
     if options.stage == ApplyStage::Shadow {
         // No shadow is active: what is there was left by one that was interrupted.
         attachment.forget_shadow().map_err(|source| ApplyError::at(name, source))?;

@@ -4,6 +4,7 @@
 //! <state>/lock                              held while something changes
 //! <state>/interfaces/<interface>/<program id>.json   the manifest of the generation with that program
 //! <state>/revisions/                        earlier policies, see [`super::revision`]
+//! <state>/hits/, <state>/archive/           what is kept of counters, see [`super::past`]
 //! ```
 
 use std::{
@@ -235,6 +236,7 @@ impl Roots {
     pub fn rename(&self, _lock: &Lock, from: &str, to: &str) -> Result<(), StoreError> {
         self.forget(to)?;
         self.attachment(from).rename(to)?;
+        self.rename_past(from, to)?;
         let (from, to) = (self.folder(from), self.folder(to));
         fs::rename(&from, to).map_err(|source| StoreError::File { what: "rename", path: from, source })
     }
@@ -257,6 +259,7 @@ impl Roots {
 
     /// Forgets an interface.
     pub(super) fn forget(&self, interface: &str) -> Result<(), StoreError> {
+        self.forget_hits(interface)?;
         let path = self.folder(interface);
         match fs::remove_dir_all(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {

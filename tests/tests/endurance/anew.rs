@@ -30,8 +30,7 @@ fn an_interface_that_is_made_anew_again_and_again_is_protected_each_time() -> Re
     let neighbour = lab.neighbour("edge0", "far0")?;
     let operator = Operator::new(&lab)?;
     let file = operator.policy(&policy(&[interface("edge0", &[])]))?;
-    let mut agent = Running::start(operator.command(&["agent", "--policy", file.to_str().context("text")?]));
-    agent.event("applied");
+    let agent = operator.command(&["agent", "--policy", file.to_str().context("text")?]);
 
     let over = AtomicBool::new(false);
     let passed = Passed::default();
@@ -41,6 +40,9 @@ fn an_interface_that_is_made_anew_again_and_again_is_protected_each_time() -> Re
     let measured = thread::scope(|scope| {
         scope.spawn(|| neighbour.within(|| send(&over)));
         scope.spawn(|| receive(&receiver, &passed, &over));
+        soon("a datagram that gets in while nothing is enforced", || passed.count.load(SeqCst) > 0);
+        let mut agent = Running::start(agent);
+        agent.event("applied");
         let measured: Result<Vec<Cycle>> =
             (0..cycles).map(|_| cycle(&lab, &neighbour, &operator, &mut agent, &passed)).collect();
         over.store(true, SeqCst);

@@ -157,7 +157,7 @@ fn occupy(interface: &str) -> Result<Attachment> {
         let thread = std::thread::Builder::new().stack_size(16 << 20).spawn_scoped(scope, load)?;
         anyhow::Ok(thread.join().expect("loading does not panic")?)
     });
-    attachment.attach(&mut loaded?)?;
+    attachment.attach(&loaded?)?;
     Ok(attachment)
 }
 

@@ -73,9 +73,9 @@ fn swaps(lab: &Lab, count: u16) -> Result<Change> {
     let tables = compile::compile(&rules, &judge::slots(&rules))?.tables;
     let mut all = Vec::new();
     for n in 0..=CHANGES {
-        let mut programs = Programs::load(&tables, &LoadOptions::default(), Some(&pins))?;
+        let programs = Programs::load(&tables, &LoadOptions::default(), Some(&pins))?;
         let begun = Instant::now();
-        attachment.attach(&mut programs)?;
+        attachment.attach(&programs)?;
         // The first one is no swap.
         if n > 0 {
             all.push(begun.elapsed());

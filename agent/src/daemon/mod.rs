@@ -164,10 +164,7 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
     {
         Ok(Err(error)) => log::warn!("{}", chain(error.as_ref())),
         Ok(Ok(())) => {}
-        Err(_) => log::warn!(
-            "stopped in the middle of {}",
-            worker.busy().map_or_else(String::new, |busy| busy.with)
-        ),
+        Err(_) => log::warn!("stopped in the middle of {}", worker.what()),
     }
     log::info!("stopped; enforcement stays in place (`portcullis detach` ends it)");
     emit(&Event::Stopped)

@@ -14,6 +14,9 @@ use super::agent::Agent;
 /// that the agent is well.
 const LONGEST: Duration = Duration::from_secs(120);
 
+/// Work that is shorter is not worth telling.
+const SHORT: Duration = Duration::from_millis(500);
+
 /// What the agent is busy with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Busy {
@@ -83,10 +86,19 @@ impl Worker {
         done
     }
 
-    /// What it is busy with; `None` where with nothing.
+    /// What it is busy with; `None` where with nothing that takes long.
     pub(super) fn busy(&self) -> Option<Busy> {
         let Self::Busy(Work { what, begun, .. }) = self else { return None };
-        Some(Busy { with: (*what).to_owned(), seconds: begun.elapsed().as_secs_f64() })
+        (begun.elapsed() >= SHORT)
+            .then(|| Busy { with: (*what).to_owned(), seconds: begun.elapsed().as_secs_f64() })
+    }
+
+    /// What it does.
+    pub(super) fn what(&self) -> &'static str {
+        match self {
+            Self::Busy(work) => work.what,
+            Self::Idle(_) | Self::Lost => "nothing",
+        }
     }
 
     /// Whether nothing hangs.

@@ -6,8 +6,9 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::{
     commit::Applied,
+    known::{Found, found},
     manifest::{Beside, Manifest},
-    store::{Found, Lock, Roots, StoreError, found},
+    store::{Lock, Roots, StoreError},
     wanted::{Wanted, WantedInterface},
 };
 

@@ -4,9 +4,10 @@ use super::{
     ApplyError,
     adopt::{Listening, adopt},
     beside::now,
+    known::last,
     manifest::{Beside, Manifest, Slotted},
     prepare::{ApplyStage, Generation, Prepared},
-    store::{Lock, Roots, last},
+    store::{Lock, Roots},
     wanted::Wanted,
 };
 use crate::{

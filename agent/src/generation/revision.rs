@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     beside::now,
+    known::{Found, found},
     manifest::Manifest,
-    store::{Found, Roots, StoreError, found, make_private, write_whole},
+    store::{Roots, StoreError, make_private, write_whole},
     wanted::{Wanted, WantedInterface},
 };
 

@@ -110,7 +110,6 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
             done = worker.done() => {
                 done?;
                 if let Some(agent) = worker.idle() {
-                    agent.roots.forget_read();
                     for generation in agent.followed.drain(..) {
                         kernel_log.follow(roots, generation);
                     }

@@ -17,6 +17,16 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// Work that is shorter is not worth telling.
 const SHORT: Duration = Duration::from_millis(500);
 
+/// Gives the memory back that work has freed: a policy of ten thousand rules takes forty megabytes while it
+/// is read and compiled, and five when it is in place.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it touches nothing but memory that is free (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// What the agent is busy with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Busy {
@@ -66,6 +76,8 @@ impl Worker {
             Self::Idle(mut agent) => {
                 let thread = spawn_blocking(move || {
                     let done = work(&mut agent);
+                    agent.roots.forget_read();
+                    give_memory_back();
                     (agent, done)
                 });
                 Self::Busy(Work { what, begun: Instant::now(), thread })

@@ -7,17 +7,18 @@ use portcullis_common::{
     counter::Counter,
     slot::{self, Slot},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     datapath::Totals,
     generation::{Manifest, SlotMeaning},
+    hits::{Hit, Hits, Window},
     policy::Enforcement,
     ruleset::{Opening, Told, Way},
 };
 
 /// Counters of one interface.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     /// Interface.
     pub interface: String,
@@ -54,7 +55,7 @@ pub struct Outbound {
 }
 
 /// Packets and bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// Packets.
     pub packets: u64,
@@ -63,21 +64,22 @@ pub struct Count {
 }
 
 /// What a rule has accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuleCount {
     /// Identity of the rule.
     pub rule: String,
     /// `system/role`; `None` for an allow of the policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     /// Text of the service cell, or the name of the allow.
     pub service: String,
     /// `in`, or `out` for packets that leave.
-    pub direction: &'static str,
+    #[serde(default)]
+    pub direction: Way,
     /// What the rule opens.
     pub opens: Vec<String>,
     /// The local address that it is limited to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// The document, or the policy file.
     pub document: String,
@@ -90,10 +92,16 @@ pub struct RuleCount {
     /// What it has accepted.
     #[serde(flatten)]
     pub count: Count,
+    /// Between which readings of the counters it first counted; `None` where it has not.
+    #[serde(default)]
+    pub first_hit: Option<Window>,
+    /// Between which it last did.
+    #[serde(default)]
+    pub last_hit: Option<Window>,
 }
 
 /// What was decided for a fixed reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReasonCount {
     /// Name of the reason.
     pub reason: &'static str,
@@ -102,16 +110,20 @@ pub struct ReasonCount {
     /// `accept` or `drop`.
     pub verdict: &'static str,
     /// `in`, or `out` for packets that leave.
-    pub direction: &'static str,
+    pub direction: Way,
     /// How much.
     #[serde(flatten)]
     pub count: Count,
+    /// Between which readings of the counters it was first counted; `None` where it was not.
+    pub first_hit: Option<Window>,
+    /// Between which it last was.
+    pub last_hit: Option<Window>,
 }
 
 impl Report {
-    /// Tells the totals in the words of the manifest.
+    /// Tells the totals in the words of the manifest; `hits` is when they were counted.
     #[must_use]
-    pub fn new(manifest: &Manifest, totals: &Totals) -> Self {
+    pub fn new(manifest: &Manifest, totals: &Totals, hits: &Hits) -> Self {
         let mut report = Self {
             interface: manifest.interface.clone(),
             mode: manifest.settings.mode,
@@ -138,15 +150,18 @@ impl Report {
             };
             accepted_or(accepted, dropped, slot).add(counter);
             total.add(counter);
+            let hit = hits.of(&meaning.name()).copied();
             match meaning {
-                SlotMeaning::Rule(rule) => report.rules.push(RuleCount::new(rule, counter, false)),
-                SlotMeaning::Retired(rule) => report.rules.push(RuleCount::new(rule, counter, true)),
+                SlotMeaning::Rule(rule) => report.rules.push(RuleCount::new(rule, counter, hit, false)),
+                SlotMeaning::Retired(rule) => report.rules.push(RuleCount::new(rule, counter, hit, true)),
                 SlotMeaning::Reason(reason) => report.reasons.push(ReasonCount {
                     reason: reason.name(),
                     text: reason.text(),
                     verdict: if reason.accepts() { "accept" } else { "drop" },
-                    direction: meaning.way().direction(),
+                    direction: meaning.way(),
                     count: counter.into(),
+                    first_hit: hit.map(|hit| hit.first),
+                    last_hit: hit.map(|hit| hit.last),
                 }),
             }
         }
@@ -169,15 +184,25 @@ impl Count {
     }
 }
 
+impl Report {
+    /// Between which readings something was last counted on the interface.
+    #[must_use]
+    pub fn last_hit(&self) -> Option<Window> {
+        let rules = self.rules.iter().filter_map(|rule| rule.last_hit);
+        let reasons = self.reasons.iter().filter_map(|reason| reason.last_hit);
+        rules.chain(reasons).max_by(|one, other| one.before.total_cmp(&other.before))
+    }
+}
+
 impl RuleCount {
-    fn new(slotted: &crate::generation::Slotted, counter: Counter, retired: bool) -> Self {
+    fn new(slotted: &crate::generation::Slotted, counter: Counter, hit: Option<Hit>, retired: bool) -> Self {
         let rule = &slotted.rule;
         let Told { role, service, document, line } = rule.origin.told();
         Self {
             rule: rule.identity.to_string(),
             role,
             service: service.to_owned(),
-            direction: rule.way.direction(),
+            direction: rule.way,
             opens: rule.openings.iter().map(Opening::to_string).collect(),
             address: rule.address.map(|address| address.to_string()),
             document: document.to_owned(),
@@ -185,6 +210,8 @@ impl RuleCount {
             retired,
             shadowed: !slotted.reachable,
             count: counter.into(),
+            first_hit: hit.map(|hit| hit.first),
+            last_hit: hit.map(|hit| hit.last),
         }
     }
 }

@@ -29,6 +29,7 @@ pub mod probe;
 pub mod counters;
 pub mod doctor;
 pub mod findings;
+pub mod hits;
 pub mod shadow;
 
 mod netlink;

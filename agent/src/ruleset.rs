@@ -48,25 +48,17 @@ pub struct Rule {
 
 /// Whether a packet arrives at an interface or leaves it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub enum Way {
     /// It arrives.
     #[default]
+    #[serde(rename = "in")]
     Arriving,
     /// It leaves.
+    #[serde(rename = "out")]
     Leaving,
 }
 
 impl Way {
-    /// As reports name it: `in`, or `out` for packets that leave.
-    #[must_use]
-    pub const fn direction(self) -> &'static str {
-        match self {
-            Self::Arriving => "in",
-            Self::Leaving => "out",
-        }
-    }
-
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
     const fn is_arriving(&self) -> bool {
         matches!(self, Self::Arriving)

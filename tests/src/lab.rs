@@ -151,6 +151,29 @@ impl Lab {
         Ok(peer)
     }
 
+    /// Makes the veth pair to a neighbour anew after one of its ends was removed, as quickly as iproute2
+    /// can: usable at once by IPv4, without a question for the other end's link-layer address.
+    ///
+    /// # Errors
+    ///
+    /// Where iproute2 refuses.
+    pub fn make_anew(&self, here: &str, there: &str, neighbour: &Namespace) -> Result<()> {
+        let ends = [(&self.host, here, 1, 2), (neighbour, there, 2, 1)];
+        let mac = |n: i32| format!("02:00:00:00:00:0{n}");
+        let namespace = neighbour.path();
+        let (near, far) = (mac(1), mac(2));
+        let pair = ["link", "add", here, "address", &near, "type", "veth"];
+        let peer = ["peer", "name", there, "address", &far, "netns", &namespace];
+        self.host.run("ip", &[&pair[..], &peer].concat())?;
+        for (end, name, own, other) in ends {
+            end.run("ip", &["link", "set", name, "up"])?;
+            end.run("ip", &["address", "add", &format!("203.0.113.{own}/24"), "dev", name])?;
+            let (address, mac) = (format!("203.0.113.{other}"), mac(other));
+            end.run("ip", &["neighbour", "replace", &address, "lladdr", &mac, "dev", name])?;
+        }
+        Ok(())
+    }
+
     fn address_in(&self, here: &str, there: &str, peer: &Namespace, v4: &str, v6: &str) -> Result<()> {
         for (namespace, name, n) in [(&self.host, here, 1), (peer, there, 2)] {
             namespace.address(name, &format!("{v4}{n}/24"))?;
@@ -240,15 +263,13 @@ impl Namespace {
 
     /// Moves an interface of the calling thread's namespace into this one.
     fn take(&self, interface: &str) -> Result<()> {
-        // iproute2 names a namespace by a process or by a file below /run/netns; a file descriptor of
-        // this process serves as well.
-        let mut command = Command::new("ip");
-        command.args(["link", "set", interface, "netns"]).arg(format!(
-            "/proc/{}/fd/{}",
-            std::process::id(),
-            self.raw()
-        ));
-        output(command).map(drop)
+        run("ip", &["link", "set", interface, "netns", &self.path()]).map(drop)
+    }
+
+    /// What iproute2 calls it: it names a namespace by a process or by a file below /run/netns; a file
+    /// descriptor of this process serves as well.
+    fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.raw())
     }
 
     fn raw(&self) -> i32 {

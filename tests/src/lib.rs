@@ -6,6 +6,7 @@ pub mod assembly;
 pub mod denied;
 pub mod differential;
 pub mod draft;
+pub mod edge;
 pub mod judge;
 pub mod lab;
 pub mod operator;

@@ -209,7 +209,7 @@ pub fn enforced(operator: &Operator) -> Vec<Value> {
     let mut status = operator.run(&["status", "--json"]).exits(0).json();
     let mut interfaces = std::mem::take(status["interfaces"].as_array_mut().expect("a list of interfaces"));
     for interface in &mut interfaces {
-        for counted in ["accepted", "dropped", "total"] {
+        for counted in ["accepted", "dropped", "total", "last_hit"] {
             interface.as_object_mut().expect("an object").remove(counted).expect("counted");
         }
     }

@@ -29,6 +29,9 @@ pub(super) struct Agent {
     /// Print the counters as a JSON line every so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     stream: Option<u64>,
+    /// Read the counters every so many seconds, to know when each rule last counted
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    sample: u64,
     /// Log what the kernel program says of each packet; debug costs speed
     #[arg(long, value_enum, default_value_t = KernelLog::Off, value_name = "LEVEL")]
     kernel_log: KernelLog,
@@ -62,6 +65,7 @@ impl Agent {
         let settings = Settings {
             policy: self.policy,
             stream: self.stream.map(Duration::from_secs),
+            sample: Duration::from_secs(self.sample),
             kernel_log_level: match self.kernel_log {
                 KernelLog::Off => 0,
                 KernelLog::Debug => log::Level::Debug as u8,
@@ -73,7 +77,10 @@ impl Agent {
             .context("cannot start the asynchronous runtime")?;
         // An agent must not end as if all were well because nobody reads its events any more: the error is
         // passed on without its cause, by which other commands know that their reader has seen enough.
-        runtime.block_on(daemon::run(roots, &settings)).map_err(|error| anyhow!(chain(error.as_ref())))?;
+        let ran = runtime.block_on(daemon::run(roots, &settings));
+        // Work that did not end in time is not waited for.
+        runtime.shutdown_background();
+        ran.map_err(|error| anyhow!(chain(error.as_ref())))?;
         Ok(Outcome::Done)
     }
 }

@@ -1,6 +1,9 @@
 //! `portcullis apply`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use clap::Args;
@@ -79,6 +82,7 @@ fn trial(text: &str) -> Result<Duration, String> {
 
 impl Apply {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
+        let begun = Instant::now();
         ensure_permission("applying a policy")?;
         let Some(source) = policy::read(&self.policy, policy::Reading::Trusted) else {
             return Ok(Outcome::BadInput);
@@ -93,7 +97,7 @@ impl Apply {
         let wanted = Wanted::of(&source.policy.on(&interfaces()), &source.text, &source.catalog);
         let good = (stage == ApplyStage::Enforce && !self.observe)
             .then(|| LastGood::now(&source.policy.file, &source.text, &source.files));
-        let outcome = Enforcing { roots, options, guard: Guard::forced(self.force) }.run(|_| {
+        let outcome = Enforcing { roots, options, guard: Guard::forced(self.force), begun }.run(|_| {
             match Pending::now(roots)?.stage()? {
                 Some(Stage::Shadow) => return Err(ApplyError::Pending("a shadow").into()),
                 Some(_) => return Err(ApplyError::Pending("a trial").into()),

@@ -1,5 +1,7 @@
 //! `portcullis confirm`.
 
+use std::time::Instant;
+
 use anyhow::{Result, bail};
 use clap::Args;
 
@@ -27,11 +29,12 @@ pub(super) struct Confirm {
 
 impl Confirm {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
+        let begun = Instant::now();
         ensure_permission("confirming a policy")?;
         let stage = Pending::now(roots)?.stage()?;
         // Whoever confirms a trial has seen what it cuts; a shadow has not cut anything yet.
         let guard = if stage == Some(Stage::Shadow) { Guard::forced(self.force) } else { Guard::Sleeps };
-        Enforcing { roots, options: ApplyOptions::default(), guard }.run(|settled| {
+        Enforcing { roots, options: ApplyOptions::default(), guard, begun }.run(|settled| {
             let pending = Pending::now(roots)?;
             let not_after = match pending.stage()? {
                 Some(Stage::Trial { deadline, .. }) => Some(deadline),

@@ -1,9 +1,11 @@
 //! `portcullis counters`.
 
+mod archive;
+
 use std::{
     collections::BTreeMap,
     io::{IsTerminal as _, Write, stdout},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Result, bail};
@@ -16,11 +18,21 @@ use super::{
 use crate::{
     counters::{Count, Report, RuleCount},
     generation::{Known, Roots, known},
+    hits::Window,
     policy::Enforcement,
 };
 
 /// Arguments of `counters`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+When a rule last counted is known as well as the counters are read: by the running agent every ten seconds \
+(`agent --sample`), and by each `counters` and `status`. `5-15 s ago` means that a reading 5 seconds ago found \
+more packets than the one 15 seconds ago; `before 5 s ago`, that nobody had read them earlier.
+
+A rule that is removed keeps its counter in the kernel until another rule needs it. With --archived, removed \
+rules are shown, those first whose counters were given away since.
+
+Exit codes: 0 done, 1 nothing is enforced, or the counters cannot be read.")]
 pub(super) struct Counters {
     /// Only this interface
     #[arg(long, value_name = "NAME")]
@@ -31,6 +43,9 @@ pub(super) struct Counters {
     /// Show rules that have not counted anything, too
     #[arg(long)]
     all: bool,
+    /// Show what rules had counted that were removed
+    #[arg(long, conflicts_with_all = ["by", "all", "watch"])]
+    archived: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -54,6 +69,9 @@ enum By {
 
 impl Counters {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
+        if self.archived {
+            return archive::run(roots, self.interface.as_deref(), self.json);
+        }
         loop {
             let reports = self.reports(roots)?;
             let mut text = Vec::new();
@@ -87,7 +105,8 @@ impl Counters {
             }
             let Known::Active(manifest) = known else { continue };
             if wanted && let Some(totals) = roots.attachment(&interface).totals(manifest.slots())? {
-                reports.push(Report::new(&manifest, &totals));
+                let hits = roots.note_reading(&manifest, &totals);
+                reports.push(Report::new(&manifest, &totals, &hits));
             }
             enforced.push(interface);
         }
@@ -133,7 +152,8 @@ impl Counters {
     }
 
     fn by_rule(&self, out: &mut Vec<u8>, report: &Report) -> Result<()> {
-        let mut table = table(&["PACKETS", "BYTES", "OPENS", "ROLE", "SERVICE", "DOCUMENT:LINE"], &[0, 1]);
+        let mut table =
+            table(&["PACKETS", "BYTES", "LAST HIT", "OPENS", "ROLE", "SERVICE", "DOCUMENT:LINE"], &[0, 1]);
         let (mut silent, mut shown) = (0, 0);
         for rule in &report.rules {
             if rule.count.packets == 0 && (!self.all || rule.retired) {
@@ -151,6 +171,7 @@ impl Counters {
             table.add_row([
                 rule.count.packets.to_string(),
                 bytes(rule.count.bytes),
+                ago(rule.last_hit, now()),
                 format!("{}{address}", opens(&rule.opens)),
                 role(rule),
                 rule.service.clone(),
@@ -197,13 +218,14 @@ impl Counters {
     }
 
     fn reasons(&self, out: &mut Vec<u8>, report: &Report) -> Result<()> {
-        let mut table = table(&["PACKETS", "BYTES", "VERDICT", "REASON", ""], &[0, 1]);
+        let mut table = table(&["PACKETS", "BYTES", "LAST HIT", "VERDICT", "REASON", ""], &[0, 1]);
         let mut shown = 0;
         for reason in report.reasons.iter().filter(|reason| self.all || reason.count.packets > 0) {
             shown += 1;
             table.add_row([
                 reason.count.packets.to_string(),
                 bytes(reason.count.bytes),
+                ago(reason.last_hit, now()),
                 reason.verdict.to_owned(),
                 reason.reason.to_owned(),
                 reason.text.to_owned(),
@@ -215,6 +237,30 @@ impl Counters {
         }
         Ok(())
     }
+}
+
+/// Seconds since 1970 UTC.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// How long ago something was counted, as far as that is known: `5-15 s ago`, `before 3 min ago`.
+fn ago(window: Option<Window>, now: f64) -> String {
+    let Some(Window { after, before }) = window else { return String::new() };
+    let unit = |seconds: f64| match seconds {
+        ..120.0 => (1.0, "s"),
+        ..7200.0 => (60.0, "min"),
+        ..172_800.0 => (3600.0, "h"),
+        _ => (86_400.0, "days"),
+    };
+    let since = |time: f64| (now - time).max(0.0);
+    let Some(after) = after else {
+        let (size, name) = unit(since(before));
+        return format!("before {:.0} {name} ago", (since(before) / size).floor());
+    };
+    let (size, name) = unit(since(after));
+    let (least, most) = ((since(before) / size).floor(), (since(after) / size).ceil());
+    format!("{least:.0}-{most:.0} {name} ago")
 }
 
 /// How many things were left out of a table because they have not counted anything.
@@ -266,7 +312,22 @@ fn role(rule: &RuleCount) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::opens;
+    use super::{Window, ago, opens};
+
+    #[test]
+    fn how_long_ago_is_told_as_well_as_it_is_known() {
+        let window = |after, before| Some(Window { after, before });
+        for (window, told) in [
+            (None, ""),
+            (window(Some(985.5), 995.2), "4-15 s ago"),
+            (window(Some(999.0), 1003.0), "0-1 s ago"),
+            (window(Some(-200.0), 900.0), "1-20 min ago"),
+            (window(None, 940.0), "before 60 s ago"),
+            (window(None, -100_000.0), "before 28 h ago"),
+        ] {
+            assert_eq!(ago(window, 1000.0), told, "{window:?}");
+        }
+    }
 
     #[test]
     fn what_a_rule_opens_fits_into_a_column() {

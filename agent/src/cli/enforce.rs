@@ -1,9 +1,10 @@
 //! What `apply` and `rollback` have in common: the guard, the swap, and what is said of it.
 
 use std::{
+    fmt,
     io::{self, Write, stdout},
     path::Path,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     datapath::{Mode, ensure_bpffs},
     generation::{
-        Applied, ApplyOptions, ApplyStage, Beside, Prepared, Roots, Wanted, detach, detach_others,
+        Applied, ApplyOptions, ApplyStage, Beside, Prepared, Roots, Spent, Wanted, detach, detach_others,
         prepare_wanted, settle,
     },
     guard::{Cut, Seen, cuts},
@@ -29,6 +30,39 @@ pub(super) struct Enforcing<'a> {
     pub(super) roots: &'a Roots,
     pub(super) options: ApplyOptions,
     pub(super) guard: Guard,
+    /// When the command began.
+    pub(super) begun: Instant,
+}
+
+/// How long each part of a command took.
+struct Phases {
+    last: Instant,
+    all: Vec<(&'static str, Duration)>,
+}
+
+impl Phases {
+    /// What went on since the last one.
+    fn end(&mut self, what: &'static str) {
+        let now = Instant::now();
+        self.all.push((what, now - self.last));
+        self.last = now;
+    }
+
+    /// Takes a part out of the phase that is to be ended next.
+    fn part(&mut self, what: &'static str, time: Duration) {
+        self.all.push((what, time));
+        self.last += time;
+    }
+}
+
+impl fmt::Display for Phases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (what, time)) in self.all.iter().enumerate() {
+            let comma = if n > 0 { ", " } else { "" };
+            write!(f, "{comma}{} {what}", time.as_millis())?;
+        }
+        Ok(())
+    }
 }
 
 /// What the guard may do.
@@ -78,12 +112,13 @@ impl Enforcing<'_> {
     /// Does what `step` says under the lock, and tells. It is told whether a trial that had ended was
     /// tidied up first; nothing is left to do where it gives nothing.
     pub(super) fn run(&self, step: impl FnOnce(bool) -> Result<Option<Step>>) -> Result<Outcome> {
-        let start = Instant::now();
+        let mut phases = Phases { last: self.begun, all: Vec::new() };
+        phases.end("reading");
         // Said when everything is done: a reader who is gone must not stop it halfway.
         let mut said = Vec::new();
-        let outcome = self.enforce(step, &mut said);
+        let outcome = self.enforce(step, &mut said, &mut phases);
         if matches!(outcome, Ok(Outcome::Done)) {
-            writeln!(said, "done in {} ms", start.elapsed().as_millis())?;
+            writeln!(said, "done in {} ms: {phases}", self.begun.elapsed().as_millis())?;
         }
         let printed = stdout().lock().write_all(&said);
         let outcome = outcome?;
@@ -91,13 +126,18 @@ impl Enforcing<'_> {
         Ok(outcome)
     }
 
-    fn enforce(&self, step: impl FnOnce(bool) -> Result<Option<Step>>, out: &mut Vec<u8>) -> Result<Outcome> {
+    fn enforce(
+        &self,
+        step: impl FnOnce(bool) -> Result<Option<Step>>,
+        out: &mut Vec<u8>,
+        phases: &mut Phases,
+    ) -> Result<Outcome> {
         let Self { roots, mut options, .. } = *self;
         if ensure_bpffs(&roots.bpffs)? {
             writeln!(out, "mounted a BPF file system at {}", roots.bpffs.display())?;
         }
         let lock = roots.lock()?;
-        let settled = settle(roots, &lock)?;
+        let settled = settle(roots, &lock)?.interfaces;
         for interface in &settled {
             writeln!(out, "{interface}: a trial had ended unconfirmed; what was before it is in place")?;
         }
@@ -107,11 +147,17 @@ impl Enforcing<'_> {
         options.not_after = not_after;
         roots.follow_renames(&lock, |name| wanted.names(name))?;
         let prepared = prepare_wanted(roots, &lock, wanted.clone(), options)?;
+        let Spent { compiling, loading } = prepared.spent;
+        phases.part("compiling", compiling);
+        phases.part("loading", loading);
+        phases.end("looking at what was before");
         if !self.may(&prepared)? {
             prepared.abandon();
             return Ok(Outcome::Failed);
         }
+        phases.end("asking the guard");
         let (applied, error) = prepared.commit();
+        phases.end("swapping");
         for generation in &applied {
             describe(out, generation, options.stage)?;
         }

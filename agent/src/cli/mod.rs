@@ -154,7 +154,7 @@ enum Outcome {
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { places, command } = Cli::parse();
-    let roots = Roots { state: places.state, lasting: places.lasting, bpffs: places.bpffs };
+    let roots = Roots::new(places.state, places.lasting, places.bpffs);
     let result = match command {
         Command::Import(args) => read_and_print(|out| import::run(&args, out)),
         Command::Catalog(args) => read_and_print(|out| catalog::run(&args, out)),

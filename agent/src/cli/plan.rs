@@ -21,6 +21,7 @@ use crate::{
     guard::{Cut, Seen, cuts},
     plan::{Change, ChangeKind, InterfacePlan, Terms, plan},
     policy::{Deployment, Enforcement},
+    ruleset::Way,
 };
 
 /// Arguments of `plan`.
@@ -187,14 +188,14 @@ fn row(change: &Change) -> [String; 7] {
     };
     let (sources, destinations) = (networks(change.sources.as_ref()), networks(change.destinations.as_ref()));
     let (from, to) = match (change.direction, &change.destinations) {
-        ("out", _) => (local, destinations),
+        (Way::Leaving, _) => (local, destinations),
         // What passes a gateway.
         (_, Some(_)) => (sources, destinations),
         _ => (sources, local),
     };
     let role = change.role.as_ref().and_then(|role| role.rsplit('/').next()).unwrap_or("(policy)");
     [
-        if change.direction == "out" { format!("{verb} out") } else { verb.to_owned() },
+        if change.direction == Way::Leaving { format!("{verb} out") } else { verb.to_owned() },
         change.what.clone(),
         from,
         to,

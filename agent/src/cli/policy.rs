@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     catalog::Catalog,
     files,
-    policy::{Policy, Problems},
+    policy::{Policy, Problems, Written},
 };
 
 /// Largest policy or catalog file that is read: far above any real one.
@@ -54,24 +54,29 @@ pub(super) fn read(path: &Path, reading: Reading) -> Option<Source> {
 pub(crate) fn resolve(text: &str, path: &Path, reading: Reading) -> Result<Source> {
     let name = path.display().to_string();
     let mut files = BTreeMap::new();
-    for file in Policy::catalog_files(text, &name)? {
-        let beside = path.parent().unwrap_or(Path::new("")).join(&file);
+    let written = Written::read(text, &name)?;
+    for file in written.catalog_files() {
+        let beside = path.parent().unwrap_or(Path::new("")).join(file);
         let failed = || format!("cannot read the catalog file {} that {name} names", beside.display());
-        files.insert(file, read_bounded(&beside, reading).with_context(failed)?);
+        files.insert(file.clone(), read_bounded(&beside, reading).with_context(failed)?);
     }
-    resolve_with(text, &name, files)
+    look_up(written, text, &name, files)
 }
 
 /// As [`resolve`], with the texts of the catalog files at hand.
 pub(crate) fn resolve_with(text: &str, name: &str, files: BTreeMap<String, String>) -> Result<Source> {
+    look_up(Written::read(text, name)?, text, name, files)
+}
+
+fn look_up(written: Written<'_>, text: &str, name: &str, files: BTreeMap<String, String>) -> Result<Source> {
     let mut catalog = Catalog::builtin();
     // In the order of the policy: a later system replaces an earlier one of its name.
-    for file in Policy::catalog_files(text, name)? {
-        let beside = Path::new(name).parent().unwrap_or(Path::new("")).join(&file);
-        let text = files.get(&file).with_context(|| format!("the catalog file {file} is missing"))?;
+    for file in written.catalog_files() {
+        let beside = Path::new(name).parent().unwrap_or(Path::new("")).join(file);
+        let text = files.get(file).with_context(|| format!("the catalog file {file} is missing"))?;
         catalog.add(Catalog::parse_system(text, &beside.to_string_lossy())?);
     }
-    let policy = Policy::parse(text, name, &catalog)?;
+    let policy = written.resolve(&catalog)?;
     Ok(Source { policy, text: text.to_owned(), catalog, files })
 }
 

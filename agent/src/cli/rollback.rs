@@ -1,6 +1,9 @@
 //! `portcullis rollback`.
 
-use std::io::{Write as _, stdout};
+use std::{
+    io::{Write as _, stdout},
+    time::Instant,
+};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -38,12 +41,13 @@ pub(super) struct Rollback {
 
 impl Rollback {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
+        let begun = Instant::now();
         if self.list {
             return self.list(roots);
         }
         ensure_permission("putting back a policy")?;
         let enforcing =
-            Enforcing { roots, options: ApplyOptions::default(), guard: Guard::forced(self.force) };
+            Enforcing { roots, options: ApplyOptions::default(), guard: Guard::forced(self.force), begun };
         enforcing.run(|settled| {
             // The trial that was to be ended had ended by itself.
             if settled {

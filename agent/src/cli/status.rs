@@ -51,7 +51,7 @@ impl Status {
             let Some(totals) = attachment.totals(manifest.slots())? else { continue };
             // They are those of all interfaces.
             flows = flow_totals(attachment.pins())?;
-            let report = Report::new(&manifest, &totals);
+            let report = Report::new(&manifest, &totals, &roots.note_reading(&manifest, &totals));
             rows.push((program, manifest, report));
         }
         // Enforcement needs no agent, and neither does this command.
@@ -74,6 +74,7 @@ impl Status {
                         "policy_sha256": manifest.policy_sha256, "applied": manifest.applied,
                         "rules": manifest.rules.len(), "revision": manifest.revision,
                         "pending": pending_json(manifest),
+                        "last_hit": report.last_hit(),
                         "accepted": report.accepted, "dropped": report.dropped, "total": report.total,
                     })
                 })
@@ -191,7 +192,7 @@ fn left(manifest: &Manifest) -> Option<std::time::Duration> {
 
 /// What the agent does, and what it could not do.
 fn describe(out: &mut impl std::io::Write, agent: &daemon::Status) -> std::io::Result<()> {
-    let daemon::Status { pid, uptime, policy, refused, interfaces } = agent;
+    let daemon::Status { pid, uptime, policy, busy, refused, interfaces } = agent;
     let uptime = match uptime {
         0..60 => format!("{uptime} s"),
         60..3600 => format!("{} min", uptime / 60),
@@ -199,6 +200,9 @@ fn describe(out: &mut impl std::io::Write, agent: &daemon::Status) -> std::io::R
         _ => format!("{} days", uptime / 86400),
     };
     writeln!(out, "agent: process {pid} follows {policy}, running for {uptime}")?;
+    if let Some(daemon::Busy { with, seconds }) = busy {
+        writeln!(out, "agent: it has been {with} for {seconds:.1} s; what it tells is from before")?;
+    }
     for watched in interfaces {
         let name = &watched.interface;
         match watched.standing {

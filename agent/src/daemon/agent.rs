@@ -3,6 +3,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,13 +18,12 @@ use super::{
     control::Answer,
     event::{Event, emit},
     follow::Unprotected,
-    kernel_log::KernelLog,
     links::{LinkWatch, Present},
 };
 use crate::{
     cli::{Reading, Source, read_policy_text, resolve_policy},
     datapath::{DatapathError, Kept, chain},
-    generation::{ApplyError, ApplyOptions, Lock, Roots, StoreError, detach, prepare},
+    generation::{Applied, ApplyError, ApplyOptions, Carried, Lock, Roots, StoreError, prepare, retire},
     last_good::LastGood,
     policy::{Policy, Problems},
 };
@@ -29,10 +32,13 @@ use crate::{
 /// often.
 const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(50);
-pub(super) struct Agent<'a> {
-    pub(super) roots: &'a Roots,
-    pub(super) settings: &'a Settings,
-    pub(super) links: &'a LinkWatch,
+
+pub(super) struct Agent {
+    pub(super) roots: Roots,
+    pub(super) settings: Settings,
+    pub(super) links: Arc<LinkWatch>,
+    /// Whether the agent is to stop: then nothing is waited for any more.
+    stopping: Arc<AtomicBool>,
     /// What was last read from the policy's file, whether it was applied or refused.
     pub(super) tried: Result<String, String>,
     pub(super) enforced: Option<Source>,
@@ -40,7 +46,6 @@ pub(super) struct Agent<'a> {
     pub(super) refused: Option<String>,
     /// Whoever waits to be told what came of a reload.
     pub(super) asking: Vec<oneshot::Sender<Answer>>,
-    pub(super) started: Instant,
     /// When a reload that something passing stopped is tried again, and when it is given up.
     pub(super) again: Option<(Instant, Instant)>,
     /// The interfaces that this agent has protected, as they were then.
@@ -50,26 +55,38 @@ pub(super) struct Agent<'a> {
     pub(super) kept: BTreeMap<String, Kept>,
     /// Interfaces that only a pattern covers and that are gone, the one that went first in front.
     pub(super) gone: VecDeque<String>,
-    pub(super) kernel_log: KernelLog,
+    /// Generations whose diagnostics are to be followed.
+    pub(super) followed: Vec<Applied>,
+    /// The programs that were last seen on each interface, and what they carry.
+    pub(super) trials: BTreeMap<String, (u32, Carried)>,
+    /// Whether the file waits for the end of a trial or a shadow.
+    pub(super) postponed: bool,
 }
 
-impl<'a> Agent<'a> {
-    pub(super) fn new(roots: &'a Roots, settings: &'a Settings, links: &'a LinkWatch) -> Self {
+impl Agent {
+    pub(super) fn new(
+        roots: Roots,
+        settings: Settings,
+        links: Arc<LinkWatch>,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             roots,
             settings,
             links,
+            stopping,
             tried: Ok(String::new()),
             enforced: None,
             refused: None,
             asking: Vec::new(),
-            started: Instant::now(),
             again: None,
             protected: Present::new(),
             unprotected: BTreeMap::new(),
             kept: BTreeMap::new(),
             gone: VecDeque::new(),
-            kernel_log: KernelLog::default(),
+            followed: Vec::new(),
+            trials: BTreeMap::new(),
+            postponed: false,
         }
     }
 
@@ -78,13 +95,24 @@ impl<'a> Agent<'a> {
         let text = read_policy_text(&self.settings.policy, Reading::Trusted)?;
         let deadline = Instant::now() + PATIENCE;
         while let Err(error) = self.apply(&text) {
-            if !passes(&error) || Instant::now() > deadline {
+            if is_postponed(&error) {
+                // Somebody tries a policy: that goes on, and the file has its turn afterwards.
+                self.tried = Ok(text);
+                return self.is_refused(chain(error.as_ref()), true);
+            }
+            if !passes(&error) || Instant::now() > deadline || self.stopping.load(Ordering::Relaxed) {
                 return Err(error);
             }
             std::thread::sleep(AGAIN);
         }
         self.tried = Ok(text);
         Ok(())
+    }
+
+    /// Applies the file for those who asked for it.
+    pub(super) fn reload_for(&mut self, asking: Vec<oneshot::Sender<Answer>>) -> Result<()> {
+        self.asking.extend(asking);
+        self.reload(true)
     }
 
     /// Applies the file where it changed, or in any case if `asked`.
@@ -94,8 +122,9 @@ impl<'a> Agent<'a> {
         if !asked && read == self.tried {
             return Ok(());
         }
+        let mut postponed = false;
         let outcome = match &read {
-            Ok(text) => match self.apply(text) {
+            Ok(text) => match self.apply(text).inspect_err(|error| postponed = is_postponed(error)) {
                 Err(error) if passes(&error) && self.waits_for_reload() => return Ok(()),
                 Err(error) => Err((error.is::<Problems>(), chain(error.as_ref()))),
                 Ok(()) => Ok(()),
@@ -105,11 +134,20 @@ impl<'a> Agent<'a> {
         self.again = None;
         self.tried = read;
         self.answer(&outcome);
-        self.refused = outcome.err().map(|(_, error)| error);
-        if let Some(error) = &self.refused {
-            log::error!("the policy was refused, the one before it goes on: {error}");
-            emit(&Event::Refused { error: error.clone() })?;
+        match outcome {
+            Ok(()) => {
+                (self.refused, self.postponed) = (None, false);
+                Ok(())
+            }
+            Err((_, error)) => self.is_refused(error, postponed),
         }
+    }
+
+    /// Notes and tells why the file is refused.
+    fn is_refused(&mut self, error: String, postponed: bool) -> Result<()> {
+        log::error!("the policy was refused, the one before it goes on: {error}");
+        emit(&Event::Refused { error: error.clone() })?;
+        (self.refused, self.postponed) = (Some(error), postponed);
         Ok(())
     }
 
@@ -144,7 +182,7 @@ impl<'a> Agent<'a> {
             let kept = policy.covering(&interface).is_some_and(|entry| {
                 !entry.is_pattern() || present.contains_key(&interface) || self.gone.contains(&interface)
             });
-            if !kept && detach(self.roots, &lock, &interface)? {
+            if !kept && retire(&self.roots, &lock, &interface)? {
                 log::info!("{interface}: detached, as the policy does not name it any more");
                 emit(&Event::Detached { interface: &interface })?;
             }
@@ -195,24 +233,32 @@ impl<'a> Agent<'a> {
     ) -> Result<()> {
         let log_level = self.settings.kernel_log_level;
         let options = ApplyOptions { learn, log_level, ..ApplyOptions::default() };
-        let prepared = prepare(self.roots, lock, here, &source.text, &source.catalog, options)?;
+        // Prepared generations know where they belong; what becomes of them is noted here.
+        let roots = self.roots.clone();
+        let prepared = prepare(&roots, lock, here, &source.text, &source.catalog, options)?;
         let (applied, error) = prepared.commit();
-        for mut generation in applied {
-            match generation.programs.keep(generation.manifest.xdp) {
-                Ok(kept) => drop(self.kept.insert(generation.manifest.interface.clone(), kept)),
-                // Then they are loaded once more.
-                Err(error) => log::debug!("{error}"),
-            }
-            let manifest = &generation.manifest;
-            let name = &manifest.interface;
-            log::info!("{name}: generation {} with {} rules", manifest.generation, manifest.rules.len());
-            emit(&Event::applied(manifest))?;
-            self.is_protected(&generation.manifest.interface, present);
-            if self.settings.kernel_log_level > 0 {
-                self.kernel_log.follow(generation);
-            }
+        for generation in applied {
+            self.is_applied(generation, present)?;
         }
         error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Notes and tells that a generation is in place.
+    pub(super) fn is_applied(&mut self, generation: Applied, present: &Present) -> Result<()> {
+        match generation.programs.keep(generation.manifest.xdp) {
+            Ok(kept) => drop(self.kept.insert(generation.manifest.interface.clone(), kept)),
+            // Then they are loaded once more.
+            Err(error) => log::debug!("{error}"),
+        }
+        let manifest = &generation.manifest;
+        let name = &manifest.interface;
+        log::info!("{name}: generation {} with {} rules", manifest.generation, manifest.rules.len());
+        emit(&Event::applied(manifest))?;
+        self.is_protected(&generation.manifest.interface, present);
+        if self.settings.kernel_log_level > 0 {
+            self.followed.push(generation);
+        }
+        Ok(())
     }
 
     pub(super) fn is_protected(&mut self, interface: &str, present: &Present) {
@@ -222,6 +268,11 @@ impl<'a> Agent<'a> {
         self.unprotected.remove(interface);
         self.gone.retain(|gone| gone != interface);
     }
+}
+
+/// Whether a trial or a shadow stands in the way.
+fn is_postponed(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ApplyError::Pending(_)))
 }
 
 /// Whether what failed may go well a moment later: another command held the lock, or an interface went

@@ -6,12 +6,12 @@ use anyhow::Result;
 
 use super::{
     agent::Agent,
-    control::{Answer, Asked, Request, Standing, Status, Watched},
+    control::{Answer, Standing, Status, Watched},
     event::{Event, emit},
 };
 use crate::{cli::counted, counters::Report, datapath::chain, generation::active};
 
-impl Agent<'_> {
+impl Agent {
     /// Answers whoever asked for a reload.
     pub(super) fn answer(&mut self, outcome: &Result<(), (bool, String)>) {
         if self.asking.is_empty() {
@@ -19,7 +19,7 @@ impl Agent<'_> {
         }
         let mut applied = Vec::new();
         for interface in self.protected.keys() {
-            if let Ok(Some(manifest)) = active(self.roots, interface) {
+            if let Ok(Some(manifest)) = active(&self.roots, interface) {
                 applied.push((interface.clone(), manifest.generation));
             }
         }
@@ -35,23 +35,8 @@ impl Agent<'_> {
         }
     }
 
-    /// Does what a command asks.
-    pub(super) fn asked(&mut self, (request, answer): Asked) -> Result<()> {
-        match request {
-            Request::Reload => {
-                self.asking.push(answer);
-                self.reload(true)
-            }
-            Request::Status => {
-                // Whoever asked may have lost patience.
-                let _ = answer.send(Answer::Status(self.status()?));
-                Ok(())
-            }
-        }
-    }
-
-    /// What is watched, and how it stands.
-    fn status(&self) -> Result<Status> {
+    /// What is watched, and how it stands. Since when, and what is done meanwhile, is not known here.
+    pub(super) fn status(&self) -> Result<Status> {
         let present = self.links.present()?;
         let mut interfaces = Vec::new();
         let policy = self.enforced.as_ref().map(|enforced| &enforced.policy);
@@ -70,7 +55,8 @@ impl Agent<'_> {
         }
         Ok(Status {
             pid: std::process::id(),
-            uptime: self.started.elapsed().as_secs(),
+            uptime: 0,
+            busy: None,
             policy: self.settings.policy.display().to_string(),
             refused: self.refused.clone(),
             interfaces,
@@ -96,6 +82,16 @@ impl Agent<'_> {
         text
     }
 
+    /// Reads the counters of every interface, so that it is known when they counted.
+    pub(super) fn sample(&self) -> Result<()> {
+        for interface in self.roots.interfaces().unwrap_or_default() {
+            if let Err(error) = self.report(&interface) {
+                log::debug!("{interface}: {}", chain(error.as_ref()));
+            }
+        }
+        Ok(())
+    }
+
     /// Prints the counters of every interface. What cannot be read now, as while another command
     /// detaches, may be read at the next tick.
     pub(super) fn stream(&self) -> Result<()> {
@@ -114,8 +110,8 @@ impl Agent<'_> {
     }
 
     fn report(&self, interface: &str) -> Result<Option<Report>> {
-        let Some(manifest) = active(self.roots, interface)? else { return Ok(None) };
+        let Some(manifest) = active(&self.roots, interface)? else { return Ok(None) };
         let totals = self.roots.attachment(interface).totals(manifest.slots())?;
-        Ok(totals.map(|totals| Report::new(&manifest, &totals)))
+        Ok(totals.map(|totals| Report::new(&manifest, &totals, &self.roots.note_reading(&manifest, &totals))))
     }
 }

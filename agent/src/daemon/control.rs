@@ -24,6 +24,8 @@ use tokio::{
     time::timeout,
 };
 
+use super::work::Busy;
+
 /// Longest request; the longest there is has twenty bytes.
 const MAX_REQUEST: u64 = 1024;
 /// Longest answer that a command reads: hundreds of bytes for each interface.
@@ -46,7 +48,7 @@ pub enum Request {
 }
 
 /// The answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "lowercase")]
 pub enum Answer {
     /// What came of a reload.
@@ -68,7 +70,7 @@ pub enum Answer {
 }
 
 /// What the agent watches.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Its process.
     pub pid: u32,
@@ -76,6 +78,9 @@ pub struct Status {
     pub uptime: u64,
     /// Its policy file.
     pub policy: String,
+    /// What it is doing right now; the rest is then as it was before.
+    #[serde(default)]
+    pub busy: Option<Busy>,
     /// Why that file, as it is now, is refused; the policy before it goes on.
     pub refused: Option<String>,
     /// Every interface of the policy.

@@ -36,6 +36,8 @@ pub(super) enum Event<'a> {
     Unprotected { interface: &'a str, error: &'a str },
     /// A policy was refused; the one before it goes on.
     Refused { error: String },
+    /// A trial has ended unconfirmed, and what was before it is in place.
+    Reverted { interface: &'a str },
     /// What is counted.
     Counters { counters: &'a Report },
     /// The agent stops; enforcement stays.

@@ -31,7 +31,7 @@ pub(super) struct Unprotected {
     next: Instant,
 }
 
-impl Agent<'_> {
+impl Agent {
     /// Protects what appeared, and notes what is gone or has another name. Only the interfaces
     /// concerned are touched.
     pub(super) fn follow_interfaces(&mut self) -> Result<()> {
@@ -96,7 +96,7 @@ impl Agent<'_> {
         {
             let forgotten = self.roots.lock().map_err(ApplyError::from);
             self.kept.remove(&oldest);
-            if let Err(error) = forgotten.and_then(|lock| detach(self.roots, &lock, &oldest)) {
+            if let Err(error) = forgotten.and_then(|lock| detach(&self.roots, &lock, &oldest)) {
                 log::warn!("{oldest}: its counters cannot be forgotten: {}", chain(&error));
             }
         }
@@ -140,7 +140,7 @@ impl Agent<'_> {
                 return Ok(false);
             }
         }
-        if let Ok(Some(manifest)) = active(self.roots, interface) {
+        if let Ok(Some(manifest)) = active(&self.roots, interface) {
             log::info!("{interface}: generation {} again", manifest.generation);
             emit(&Event::applied(&manifest))?;
         }

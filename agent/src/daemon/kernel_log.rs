@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::generation::Applied;
+use crate::generation::{Applied, Roots};
 
 /// The logs of the active generation of each interface.
 #[derive(Default)]
@@ -15,9 +15,14 @@ pub(super) struct KernelLog {
 
 impl KernelLog {
     /// Follows a generation in place of the one before it on its interface.
-    pub(super) fn follow(&mut self, mut applied: Applied) {
+    pub(super) fn follow(&mut self, roots: &Roots, mut applied: Applied) {
         let interface = applied.manifest.interface.clone();
-        let logger = EbpfLogger::init(applied.programs.object()).map_err(|error| error.to_string());
+        let object = applied
+            .programs
+            .diagnostics(roots.attachment(&interface).pins())
+            .map_err(|error| error.to_string());
+        let logger =
+            object.and_then(|mut object| EbpfLogger::init(&mut object).map_err(|error| error.to_string()));
         let followed = logger.and_then(|logger| {
             // SAFETY: the logger owns its map's file descriptor and gives the same one as long as it
             // lives, which is as long as the `AsyncFd` does.

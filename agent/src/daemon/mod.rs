@@ -12,10 +12,16 @@ mod follow;
 mod kernel_log;
 mod links;
 mod service;
+mod trials;
 mod watch;
+mod work;
 
 use std::{
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,12 +35,21 @@ use self::{
     agent::Agent,
     control::Control,
     event::{Event, emit},
+    kernel_log::KernelLog,
     links::LinkWatch,
+    trials::Due,
     watch::FileWatch,
+    work::Worker,
 };
-use crate::{datapath::ensure_bpffs, generation::Roots};
+use crate::{
+    datapath::{chain, ensure_bpffs},
+    generation::Roots,
+};
 
-pub use self::control::{Answer, Request, Standing, Status, Watched, ask};
+pub use self::{
+    control::{Answer, Request, Standing, Status, Watched, ask},
+    work::Busy,
+};
 
 /// What the agent is asked to do.
 #[derive(Clone, Debug)]
@@ -43,9 +58,16 @@ pub struct Settings {
     pub policy: PathBuf,
     /// How often counters are streamed.
     pub stream: Option<Duration>,
+    /// How often they are read, so that it is known when rules counted.
+    pub sample: Duration,
     /// Level of the kernel program's diagnostics; 0 is off.
     pub kernel_log_level: u8,
 }
+
+/// How often it is looked whether a trial has ended.
+const TRIALS: Duration = Duration::from_secs(1);
+/// How long work that was begun may take to end when the agent stops.
+const STOPPING: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -59,45 +81,137 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     // Before the first reading, so that no change falls between the two.
     let mut changes = FileWatch::new(&settings.policy)?;
-    let links = LinkWatch::new()?;
+    let links = Arc::new(LinkWatch::new()?);
     let mut tick = settings.stream.map(ticker);
+    let mut trials = ticker(TRIALS);
+    let mut sample = ticker(settings.sample);
 
     ensure_bpffs(&roots.bpffs)?;
     roots.create_state()?;
     let mut control = Control::new(&roots.state)?;
-    let mut agent = Agent::new(roots, settings, &links);
-    agent.begin()?;
-    let mut told = agent.summary();
-    service::ready(&told);
+    let stopping = Arc::new(AtomicBool::new(false));
+    let agent = Agent::new(roots.clone(), settings.clone(), Arc::clone(&links), Arc::clone(&stopping));
+    let mut told = Told::new(&agent);
+    let mut kernel_log = KernelLog::default();
+    let mut worker = Worker::Idle(Box::new(agent));
+    // Those who asked for a reload while something else was done.
+    let mut asking = Vec::new();
     let mut watchdog = service::watchdog().map(ticker);
+    worker.begin("applying the policy for the first time", Agent::begin);
 
     loop {
+        let (idle, retry) = (worker.is_idle(), worker.idle().and_then(|agent| agent.retry()));
+        if idle && !asking.is_empty() {
+            let asking = std::mem::take(&mut asking);
+            worker.begin("reloading the policy", move |agent| agent.reload_for(asking));
+            continue;
+        }
         tokio::select! {
-            () = links.changed() => agent.follow_interfaces()?,
-            () = until(agent.retry()) => agent.try_again()?,
-            () = changes.changed() => agent.reload(false)?,
-            _ = hangup.recv() => {
-                service::reloading();
-                agent.reload(true)?;
-                told = agent.summary();
-                service::ready(&told);
+            done = worker.done() => {
+                done?;
+                if let Some(agent) = worker.idle() {
+                    for generation in agent.followed.drain(..) {
+                        kernel_log.follow(roots, generation);
+                    }
+                    told.tell(agent);
+                }
             }
-            asked = control.asked() => agent.asked(asked)?,
-            () = next(&mut watchdog) => service::alive(),
-            () = next(&mut tick) => agent.stream()?,
-            () = agent.kernel_log.drain() => {}
+            () = links.changed(), if idle => {
+                worker.begin("following the interfaces", Agent::follow_interfaces);
+            }
+            () = until(retry), if idle => worker.begin("trying again", Agent::try_again),
+            () = changes.changed(), if idle => {
+                worker.begin("reloading the policy", |agent| agent.reload(false));
+            }
+            _ = hangup.recv(), if idle => {
+                service::reloading();
+                told.is_reloading();
+                worker.begin("reloading the policy", |agent| agent.reload(true));
+            }
+            (request, answer) = control.asked() => match request {
+                Request::Reload => asking.push(answer),
+                Request::Status => {
+                    if let Some(agent) = worker.idle() {
+                        told.look(agent);
+                    }
+                    // Whoever asked may have lost patience.
+                    let _ = answer.send(Answer::Status(told.status(worker.busy())));
+                }
+            },
+            () = next(&mut watchdog) => if worker.is_well() { service::alive() },
+            () = next(&mut tick), if idle => worker.begin("streaming counters", |agent| agent.stream()),
+            _ = sample.tick(), if idle => worker.begin("reading the counters", |agent| agent.sample()),
+            _ = trials.tick(), if idle => {
+                match worker.idle().map_or(Due::Nothing, Agent::due) {
+                    Due::Nothing => {}
+                    Due::TidyUp => worker.begin("tidying up a trial", Agent::tidy_up),
+                    Due::Reload => worker.begin("reloading the policy", |agent| agent.reload(true)),
+                }
+            }
+            () = kernel_log.drain() => {}
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
-        let now = agent.summary();
-        if now != told {
-            service::status(&now);
-            told = now;
-        }
     }
     service::stopping();
+    stopping.store(true, Ordering::Relaxed);
+    // What was begun is brought to its end; whatever does not end is as safe as if it were killed.
+    match tokio::time::timeout(STOPPING, async {
+        if worker.is_idle() { Ok(()) } else { worker.done().await }
+    })
+    .await
+    {
+        Ok(Err(error)) => log::warn!("{}", chain(error.as_ref())),
+        Ok(Ok(())) => {}
+        Err(_) => log::warn!("stopped in the middle of {}", worker.what()),
+    }
     log::info!("stopped; enforcement stays in place (`portcullis detach` ends it)");
     emit(&Event::Stopped)
+}
+
+/// What the agent was last known to be like, told while it is at work.
+struct Told {
+    started: Instant,
+    status: Status,
+    /// The line that the service manager knows; none before the first policy is in place, and while it
+    /// is reloaded on demand.
+    summary: Option<String>,
+}
+
+impl Told {
+    fn new(agent: &Agent) -> Self {
+        let policy = agent.settings.policy.display().to_string();
+        let status = Status { pid: std::process::id(), policy, ..Status::default() };
+        Self { started: Instant::now(), status, summary: None }
+    }
+
+    fn is_reloading(&mut self) {
+        self.summary = None;
+    }
+
+    /// After work: tells the service manager what changed.
+    fn tell(&mut self, agent: &Agent) {
+        let summary = agent.summary();
+        match &self.summary {
+            None => service::ready(&summary),
+            Some(told) if *told != summary => service::status(&summary),
+            Some(_) => {}
+        }
+        self.summary = Some(summary);
+        self.look(agent);
+    }
+
+    /// Looks how everything stands now.
+    fn look(&mut self, agent: &Agent) {
+        match agent.status() {
+            Ok(status) => self.status = status,
+            Err(error) => log::warn!("{}", chain(error.as_ref())),
+        }
+    }
+
+    fn status(&self, busy: Option<Busy>) -> Status {
+        Status { uptime: self.started.elapsed().as_secs(), busy, ..self.status.clone() }
+    }
 }
 
 fn ticker(period: Duration) -> Interval {

@@ -9,30 +9,20 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd as _, BorrowedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
 };
 
-use aya::{
-    maps::{Map, MapData},
-    programs::{
-        LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp,
-        links::{FdLink, LinkError},
-        tc::TcAttachOptions,
-        xdp::XdpMode,
-    },
-    sys::SyscallError,
-};
+use aya::maps::{Map, MapData};
 use nix::net::if_::{if_indextoname, if_nametoindex};
-use portcullis_common::abi::{self, map};
+use portcullis_common::abi::map;
 
 use super::{
     DatapathError,
     clsact::Filter,
     counters::{Counters, Totals},
-    error::chain,
-    link::Link,
-    object::{Programs, program},
+    link::{self, Link},
+    object::Programs,
     pins::Pins,
     second::{self, Differing},
 };
@@ -77,7 +67,7 @@ pub enum Standing {
 /// An egress program that is attached, and ends with this where it hangs on a link, unless
 /// [`Attachment::finish`] pins it.
 #[derive(Debug)]
-pub struct Begun(Option<FdLink>);
+pub struct Begun(Option<OwnedFd>);
 
 /// The links of one interface, as their pins describe them.
 pub struct Attachment {
@@ -130,7 +120,7 @@ impl Attachment {
     ///
     /// Where the interface is missing or taken, or the kernel refuses. Then nothing has changed: what
     /// was attached before still is.
-    pub fn attach(&self, programs: &mut Programs) -> Result<Attached, DatapathError> {
+    pub fn attach(&self, programs: &Programs) -> Result<Attached, DatapathError> {
         match self.held()? {
             Some(held) => self.replace(programs, &held).map(|()| Attached::Replaced),
             // One without the other is a first attachment that was interrupted; links that went
@@ -224,11 +214,10 @@ impl Attachment {
     /// # Errors
     ///
     /// Where the interface is missing.
-    pub fn mode(&self, programs: &mut Programs) -> Result<Mode, DatapathError> {
-        let ingress: &mut Xdp = program(&mut programs.ebpf, abi::INGRESS_PROGRAM)?;
-        match ingress.attach_to_if_index(self.index()?, XdpMode::Driver) {
-            Err(error) if is_errno(&error, libc::EBUSY) => Ok(Mode::Native),
-            // Dropped with `programs`, should it have been attached after all.
+    pub fn mode(&self, programs: &Programs) -> Result<Mode, DatapathError> {
+        match link::attach_ingress(programs.ingress()?, self.index()?, Mode::Native) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(Mode::Native),
+            // Dropped at once, should it have been attached after all.
             _ => Ok(Mode::Generic),
         }
     }
@@ -278,7 +267,7 @@ impl Attachment {
     /// # Errors
     ///
     /// Where the interface is missing, or the kernel refuses.
-    pub fn begin(&self, programs: &mut Programs) -> Result<Begun, DatapathError> {
+    pub fn begin(&self, programs: &Programs) -> Result<Begun, DatapathError> {
         let index = self.index()?;
         if let Some(astray) = self.link(&self.pins.ingress())?.filter(|link| link.interface != index) {
             self.remove_filter(astray.interface)?;
@@ -296,7 +285,7 @@ impl Attachment {
     /// # Errors
     ///
     /// Where the interface is taken, or the kernel refuses; then neither is attached.
-    pub fn finish(&self, programs: &mut Programs, Begun(egress): Begun) -> Result<Attached, DatapathError> {
+    pub fn finish(&self, programs: &Programs, Begun(egress): Begun) -> Result<Attached, DatapathError> {
         let index = self.index()?;
         // Not pinned yet, links end with this process: a failure from here on leaves none.
         match self.attach_ingress(programs, index).and_then(|attached| self.pin_both(egress, attached)) {
@@ -309,37 +298,32 @@ impl Attachment {
     }
 
     /// TCX where the kernel has it, clsact otherwise; gives the link that is to be pinned, if it needs to.
-    fn attach_egress(&self, programs: &mut Programs, index: u32) -> Result<Option<FdLink>, DatapathError> {
-        let failed = |error: &ProgramError| {
-            DatapathError::bpf(format!("attach the egress program to `{}`", self.interface), error)
-        };
-        let egress: &mut SchedClassifier = program(&mut programs.ebpf, abi::EGRESS_PROGRAM)?;
-        let order = TcAttachOptions::TcxOrder(LinkOrder::last());
-        match egress.attach_with_options(&self.interface, TcAttachType::Egress, order) {
-            Ok(id) => {
-                let link = egress.take_link(id).map_err(|error| failed(&error))?;
-                FdLink::try_from(link).map(Some).map_err(|error| self.not_pinnable(&error))
-            }
+    fn attach_egress(&self, programs: &Programs, index: u32) -> Result<Option<OwnedFd>, DatapathError> {
+        let egress = programs.egress()?;
+        match link::attach_egress(egress, index) {
+            Ok(link) => Ok(Some(link)),
             // The kernel knows no such link (`link_create` in kernel/bpf/syscall.c).
-            Err(error) if is_errno(&error, libc::EINVAL) => {
-                let loaded = egress.fd().map_err(|error| failed(&error))?;
-                self.put_filter(loaded.as_fd(), index)?;
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                self.put_filter(egress.as_fd(), index)?;
                 Ok(None)
             }
-            Err(error) => Err(failed(&error)),
+            Err(error) => {
+                let what = format!("attach the egress program to `{}`", self.interface);
+                Err(DatapathError::bpf(what, &error))
+            }
         }
     }
 
     fn pin_both(
         &self,
-        egress: Option<FdLink>,
-        (ingress, mode, fallback): (FdLink, Mode, Option<String>),
+        egress: Option<OwnedFd>,
+        (ingress, mode, fallback): (OwnedFd, Mode, Option<String>),
     ) -> Result<Attached, DatapathError> {
         let links = egress.is_some();
         if let Some(link) = egress {
-            pin(link, &self.pins.egress())?;
+            pin(&link, &self.pins.egress())?;
         }
-        if let Err(error) = pin(ingress, &self.pins.ingress()) {
+        if let Err(error) = pin(&ingress, &self.pins.ingress()) {
             if links {
                 remove(&self.pins.egress())?;
             }
@@ -351,28 +335,22 @@ impl Attachment {
     /// Native mode where the driver has it, generic mode otherwise.
     fn attach_ingress(
         &self,
-        programs: &mut Programs,
+        programs: &Programs,
         index: u32,
-    ) -> Result<(FdLink, Mode, Option<String>), DatapathError> {
-        let ingress: &mut Xdp = program(&mut programs.ebpf, abi::INGRESS_PROGRAM)?;
+    ) -> Result<(OwnedFd, Mode, Option<String>), DatapathError> {
+        let ingress = programs.ingress()?;
         let mut native = None;
-        for (mode, flag) in [(Mode::Native, XdpMode::Driver), (Mode::Generic, XdpMode::Skb)] {
-            match ingress.attach_to_if_index(index, flag) {
-                Ok(id) => {
-                    let link = ingress
-                        .take_link(id)
-                        .map_err(|error| DatapathError::bpf("take over the ingress link", &error))?;
-                    let link = FdLink::try_from(link).map_err(|error| self.not_pinnable(&error))?;
-                    return Ok((link, mode, native));
-                }
-                Err(error) if is_errno(&error, libc::EBUSY) => {
+        for mode in [Mode::Native, Mode::Generic] {
+            match link::attach_ingress(ingress, index, mode) {
+                Ok(link) => return Ok((link, mode, native)),
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                     return Err(DatapathError::Occupied { interface: self.interface.clone() });
                 }
-                Err(error) if mode == Mode::Native => native = Some(chain(&error)),
+                Err(error) if mode == Mode::Native => native = Some(error.to_string()),
                 Err(error) => {
                     let interface = self.interface.clone();
                     let native = native.unwrap_or_default();
-                    return Err(DatapathError::Attach { interface, native, generic: chain(&error) });
+                    return Err(DatapathError::Attach { interface, native, generic: error.to_string() });
                 }
             }
         }
@@ -407,10 +385,6 @@ impl Attachment {
         if_nametoindex(self.interface.as_str())
             .map_err(|_| DatapathError::NoInterface { name: self.interface.clone(), known: interfaces() })
     }
-
-    fn not_pinnable(&self, error: &LinkError) -> DatapathError {
-        DatapathError::bpf(format!("keep the program on `{}` after this command", self.interface), error)
-    }
 }
 
 /// The names of the interfaces in this network namespace, loopback left out.
@@ -424,9 +398,8 @@ pub fn interfaces() -> Vec<String> {
     names
 }
 
-fn pin(link: FdLink, path: &Path) -> Result<(), DatapathError> {
-    // Dropping the handle leaves the pin, and with it the attachment.
-    link.pin(path).map_err(|error| DatapathError::bpf(format!("pin {}", path.display()), &error))?;
+fn pin(link: &OwnedFd, path: &Path) -> Result<(), DatapathError> {
+    link::pin(link, path).map_err(|error| DatapathError::bpf(format!("pin {}", path.display()), &error))?;
     owned(path)
 }
 
@@ -449,8 +422,4 @@ fn exists(path: &Path) -> Result<bool, DatapathError> {
 
 pub(super) fn remove(path: &Path) -> Result<(), DatapathError> {
     fs::remove_file(path).map_err(|source| DatapathError::File { what: "remove", path: path.into(), source })
-}
-
-fn is_errno(error: &ProgramError, errno: i32) -> bool {
-    matches!(error, ProgramError::SyscallError(SyscallError { io_error, .. }) if io_error.raw_os_error() == Some(errno))
 }

@@ -1,7 +1,6 @@
 //! Reads what the slots have counted.
 
 use aya::{
-    Ebpf,
     maps::{MapData, PerCpuArray, PerCpuValues},
     util::nr_cpus,
 };
@@ -11,7 +10,7 @@ use portcullis_common::{
     slot::{self, Slot},
 };
 
-use super::DatapathError;
+use super::{DatapathError, load::Loaded};
 
 /// The counters map.
 pub(super) struct Counters {
@@ -26,10 +25,10 @@ pub struct Totals {
 
 impl Counters {
     /// The counters map of a loaded object.
-    pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
+    pub(super) fn of(loaded: &mut Loaded) -> Result<Self, DatapathError> {
         let missing =
             || DatapathError::Bpf { what: "find the counters".into(), reason: "not in the object".into() };
-        let map = ebpf.take_map(map::COUNTERS).ok_or_else(missing)?;
+        let map = loaded.take_map(map::COUNTERS).ok_or_else(missing)?;
         Self::open(map)
     }
 

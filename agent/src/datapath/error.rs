@@ -88,13 +88,6 @@ pub enum DatapathError {
         /// The kernel's answer, verifier log included.
         reason: String,
     },
-    /// The BPF library has tried a program of five instructions with one variable, which every kernel
-    /// that is new enough takes; it remembers the outcome as long as the process lives.
-    #[error(
-        "the kernel refuses even the smallest BPF program with data: it has no memory left for BPF, \
-         or a security module forbids it; when that is mended, run this again (a running agent must be restarted)"
-    )]
-    NoData,
     /// Any other failure of the BPF library.
     #[error("cannot {what}: {reason}")]
     Bpf {

@@ -5,7 +5,7 @@
 use std::{io, os::fd::AsFd as _, slice};
 
 use aya::{
-    Ebpf, Pod,
+    Pod,
     maps::{Array, Map, MapData, MapError},
 };
 use memmap2::MmapOptions;
@@ -14,7 +14,7 @@ use portcullis_common::{
     class::PAGE,
 };
 
-use super::{DatapathError, object::map_of};
+use super::{DatapathError, load::Loaded, object::map_of};
 use crate::tables::More;
 
 /// Entries of an array: the kernel wants at least one, used or not.
@@ -28,38 +28,38 @@ pub(super) fn packed(count: usize) -> u32 {
 }
 
 /// Fills the rows and what their look-up needs.
-pub(super) fn more(ebpf: &mut Ebpf, more: &More) -> Result<(), DatapathError> {
-    fill(ebpf, map::MORE_ROWS, &more.rows)?;
-    fill(ebpf, map::MORE_CELLS, &more.cells)?;
-    fill(ebpf, map::TRIE_ENTRIES, &more.tries.entries)?;
-    fill(ebpf, map::TRIE_NODES, &more.tries.nodes)
+pub(super) fn more(loaded: &mut Loaded, more: &More) -> Result<(), DatapathError> {
+    fill(loaded, map::MORE_ROWS, &more.rows)?;
+    fill(loaded, map::MORE_CELLS, &more.cells)?;
+    fill(loaded, map::TRIE_ENTRIES, &more.tries.entries)?;
+    fill(loaded, map::TRIE_NODES, &more.tries.nodes)
 }
 
 /// Fills the class table of a second set of rules.
-pub(super) fn second(ebpf: &mut Ebpf, classes: &[u16]) -> Result<(), DatapathError> {
-    fill(ebpf, map::SECOND_CLASSES, classes)
+pub(super) fn second(loaded: &mut Loaded, classes: &[u16]) -> Result<(), DatapathError> {
+    fill(loaded, map::SECOND_CLASSES, classes)
 }
 
 /// Fills the class table for leaving packets from a page on.
-pub(super) fn outbound(ebpf: &mut Ebpf, first: u32, classes: &[u16]) -> Result<(), DatapathError> {
-    fill_from(ebpf, map::OUTBOUND, first as usize * PAGE * size_of::<u16>(), classes)
+pub(super) fn outbound(loaded: &mut Loaded, first: u32, classes: &[u16]) -> Result<(), DatapathError> {
+    fill_from(loaded, map::OUTBOUND, first as usize * PAGE * size_of::<u16>(), classes)
 }
 
 /// Sets the moment from which on the second set decides.
-pub(super) fn deadline(ebpf: &mut Ebpf, deadline: u64) -> Result<(), DatapathError> {
+pub(super) fn deadline(loaded: &mut Loaded, deadline: u64) -> Result<(), DatapathError> {
     let failed = |error: MapError| DatapathError::bpf(format!("fill the map `{}`", map::DEADLINE), &error);
-    let mut array: Array<&mut MapData, u64> = map_of(ebpf, map::DEADLINE)?.try_into().map_err(failed)?;
+    let mut array: Array<&mut MapData, u64> = map_of(loaded, map::DEADLINE)?.try_into().map_err(failed)?;
     array.set(0, deadline, 0).map_err(failed)
 }
 
 /// Writes the first values of an array that the kernel lets userspace map (`BPF_F_MMAPABLE`).
-fn fill<T: Pod>(ebpf: &mut Ebpf, name: &'static str, values: &[T]) -> Result<(), DatapathError> {
-    fill_from(ebpf, name, 0, values)
+fn fill<T: Pod>(loaded: &mut Loaded, name: &'static str, values: &[T]) -> Result<(), DatapathError> {
+    fill_from(loaded, name, 0, values)
 }
 
 /// The same, from a byte on.
 fn fill_from<T: Pod>(
-    ebpf: &mut Ebpf,
+    loaded: &mut Loaded,
     name: &'static str,
     first: usize,
     values: &[T],
@@ -67,7 +67,7 @@ fn fill_from<T: Pod>(
     if values.is_empty() {
         return Ok(());
     }
-    let Map::Array(data) = map_of(ebpf, name)? else {
+    let Map::Array(data) = map_of(loaded, name)? else {
         return Err(DatapathError::Bpf {
             what: format!("fill the map `{name}`"),
             reason: "it is no array".into(),

@@ -3,10 +3,7 @@
 
 use std::{fs::File, io::Read as _, path::Path};
 
-use aya::{
-    Ebpf,
-    maps::{Array, Map, MapData, MapInfo, PerCpuArray},
-};
+use aya::maps::{Array, Map, MapData, MapInfo, PerCpuArray};
 use portcullis_common::{
     abi::map,
     class::{self, port_index},
@@ -16,7 +13,7 @@ use portcullis_common::{
 };
 use serde::Serialize;
 
-use super::{DatapathError, clock::Tick, object::map_of, pins::Pins};
+use super::{DatapathError, clock::Tick, load::Loaded, object::map_of, pins::Pins};
 use crate::policy::Flows;
 
 /// The local ports of DHCP and DHCPv6 clients (RFC 2131 section 4.1, RFC 8415 section 7.2). They count
@@ -46,9 +43,9 @@ pub struct FlowTotals {
 
 /// Writes what must stay the same as long as the flows do, unless an earlier generation has. `sets` is the
 /// size of the table if it is a new one.
-pub(super) fn prepare(ebpf: &mut Ebpf, sets: u32, pins: Option<&Pins>) -> Result<(), DatapathError> {
+pub(super) fn prepare(loaded: &mut Loaded, sets: u32, pins: Option<&Pins>) -> Result<(), DatapathError> {
     let mut settings: Array<&mut MapData, Settings> =
-        map_of(ebpf, map::FLOW_SETTINGS)?.try_into().map_err(failed)?;
+        map_of(loaded, map::FLOW_SETTINGS)?.try_into().map_err(failed)?;
     if settings.get(&0, 0).map_err(failed)? != Settings::default() {
         return Ok(());
     }
@@ -65,7 +62,7 @@ pub(super) fn prepare(ebpf: &mut Ebpf, sets: u32, pins: Option<&Pins>) -> Result
         marks[class::UDP + port_index(port)] = 1;
     }
     let mut ports: Array<&mut MapData, [u8; PORTS]> =
-        map_of(ebpf, map::FLOW_PORTS)?.try_into().map_err(failed)?;
+        map_of(loaded, map::FLOW_PORTS)?.try_into().map_err(failed)?;
     ports.set(0, marks, 0).map_err(failed)
 }
 
@@ -104,13 +101,13 @@ pub fn flow_totals(pins: &Pins) -> Result<Option<FlowTotals>, DatapathError> {
 }
 
 /// Reads the counters of a loaded object.
-pub(super) fn totals(ebpf: &mut Ebpf) -> Result<FlowTotals, DatapathError> {
+pub(super) fn totals(loaded: &mut Loaded) -> Result<FlowTotals, DatapathError> {
     let settings: Array<&mut MapData, Settings> =
-        map_of(ebpf, map::FLOW_SETTINGS)?.try_into().map_err(failed)?;
+        map_of(loaded, map::FLOW_SETTINGS)?.try_into().map_err(failed)?;
     let mask = settings.get(&0, 0).map_err(failed)?.mask;
     let entries = u32::try_from(mask + 1).unwrap_or(u32::MAX).saturating_mul(PER_SET);
     let counters: PerCpuArray<&mut MapData, FlowCounter> =
-        map_of(ebpf, map::FLOW_COUNTERS)?.try_into().map_err(failed)?;
+        map_of(loaded, map::FLOW_COUNTERS)?.try_into().map_err(failed)?;
     Ok(sum(&counters.get(&0, 0).map_err(failed)?, entries))
 }
 

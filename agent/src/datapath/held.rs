@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use aya::programs::ProgramError;
 use portcullis_common::abi;
 
 use super::{
@@ -59,7 +58,7 @@ impl Attachment {
     ///
     /// Then, or where the kernel refuses; what was attached before still is.
     pub fn replace(&self, programs: &Programs, held: &Held) -> Result<(), DatapathError> {
-        let (ingress, egress) = descriptors(programs)?;
+        let (ingress, egress) = (programs.ingress()?.as_fd(), programs.egress()?.as_fd());
         self.swap(Which::Ingress, ingress, Some(&held.ingress))?;
         if let Err(error) = self.swap(Which::Egress, egress, Some(&held.egress)) {
             if let Some(fd) = &held.ingress.fd {
@@ -143,18 +142,4 @@ impl Hook {
             Self::Filter(program) => *program,
         }
     }
-}
-
-/// Both programs, as the kernel knows them.
-fn descriptors(programs: &Programs) -> Result<(BorrowedFd<'_>, BorrowedFd<'_>), DatapathError> {
-    let failed = |error: &ProgramError| DatapathError::bpf("use the loaded programs", error);
-    let missing = |name| DatapathError::Bpf {
-        what: format!("find the program `{name}`"),
-        reason: "not in the object".into(),
-    };
-    let fd = |name| {
-        let program = programs.ebpf.program(name).ok_or_else(|| missing(name))?;
-        program.fd().map(|fd| fd.as_fd()).map_err(|error| failed(&error))
-    };
-    Ok((fd(abi::INGRESS_PROGRAM)?, fd(abi::EGRESS_PROGRAM)?))
 }

@@ -3,14 +3,12 @@
 //! Loading takes tens of milliseconds, attaching about one. An interface that is removed and made again,
 //! as a connection that is dialled anew, is open for that much shorter where its programs were kept.
 
-use aya::programs::{ProgramFd, SchedClassifier, Xdp};
-use portcullis_common::abi;
+use std::os::fd::OwnedFd;
 
 use super::{
     Attachment, DatapathError, Mode, Programs, Standing,
     attach::{owned, remove},
     link,
-    object::program,
 };
 
 /// The programs of a generation, which the kernel keeps as long as this lives.
@@ -18,8 +16,8 @@ pub struct Kept {
     /// Kernel identifier of the ingress program.
     program: u32,
     mode: Mode,
-    ingress: ProgramFd,
-    egress: ProgramFd,
+    ingress: OwnedFd,
+    egress: OwnedFd,
 }
 
 impl Programs {
@@ -28,20 +26,12 @@ impl Programs {
     /// # Errors
     ///
     /// Where no more files can be opened.
-    pub fn keep(&mut self, mode: Mode) -> Result<Kept, DatapathError> {
-        let failed =
-            |error: &(dyn std::error::Error + 'static)| DatapathError::bpf("keep the programs", error);
-        let id = self.id()?;
-        let ingress: &mut Xdp = program(&mut self.ebpf, abi::INGRESS_PROGRAM)?;
-        let ingress = ingress.fd().map_err(|error| failed(&error))?.try_clone();
-        let egress: &mut SchedClassifier = program(&mut self.ebpf, abi::EGRESS_PROGRAM)?;
-        let egress = egress.fd().map_err(|error| failed(&error))?.try_clone();
-        Ok(Kept {
-            program: id,
-            mode,
-            ingress: ingress.map_err(|error| failed(&error))?,
-            egress: egress.map_err(|error| failed(&error))?,
-        })
+    pub fn keep(&self, mode: Mode) -> Result<Kept, DatapathError> {
+        let keep = |program: &OwnedFd| {
+            program.try_clone().map_err(|error| DatapathError::bpf("keep the programs", &error))
+        };
+        let (ingress, egress) = (keep(self.ingress()?)?, keep(self.egress()?)?);
+        Ok(Kept { program: self.id()?, mode, ingress, egress })
     }
 }
 

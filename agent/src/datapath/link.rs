@@ -9,7 +9,7 @@ use std::{
     io,
     mem::{offset_of, size_of},
     os::{
-        fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
@@ -17,7 +17,10 @@ use std::{
 
 use libc::c_long;
 
-use super::Mode;
+use super::{
+    Mode,
+    sys::{bpf, descriptor, number},
+};
 
 /// Commands of bpf(2) (`enum bpf_cmd` of include/uapi/linux/bpf.h).
 const BPF_OBJ_PIN: c_long = 6;
@@ -148,13 +151,6 @@ pub(super) fn program(id: u32) -> io::Result<OwnedFd> {
     descriptor(BPF_PROG_GET_FD_BY_ID, &mut ProgramId { prog_id: id, next_id: 0, open_flags: 0 })
 }
 
-/// A command that makes a file descriptor.
-fn descriptor<T>(command: c_long, attributes: &mut T) -> io::Result<OwnedFd> {
-    let fd = bpf(command, attributes)?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
 /// Attaches an XDP program to the interface with this number; the link ends with the descriptor.
 pub(super) fn attach_ingress(program: &impl AsFd, interface: u32, mode: Mode) -> io::Result<OwnedFd> {
     let flags = match mode {
@@ -180,18 +176,4 @@ pub(super) fn pin(link: &OwnedFd, path: &Path) -> io::Result<()> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let pathname = name.as_ptr().addr() as u64;
     bpf(BPF_OBJ_PIN, &mut ObjectPath { pathname, bpf_fd: number(link), file_flags: 0 }).map(drop)
-}
-
-fn number(descriptor: &impl AsFd) -> u32 {
-    descriptor.as_fd().as_raw_fd().unsigned_abs()
-}
-
-/// One call of bpf(2); gives what it returns.
-fn bpf<T>(command: c_long, attributes: &mut T) -> io::Result<i32> {
-    // SAFETY: the kernel reads `size_of::<T>()` bytes of the attributes, and writes only where their
-    // pointers point: values that outlive the call and are as large as they say.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>() as c_long)
-    };
-    i32::try_from(result).ok().filter(|result| *result >= 0).ok_or_else(io::Error::last_os_error)
 }

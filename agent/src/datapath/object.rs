@@ -1,11 +1,7 @@
 //! Tables -> programs in the kernel, loaded and verified but attached nowhere.
 
-use std::{borrow::Cow, collections::HashMap, sync::LazyLock, time::Duration};
+use std::{os::fd::OwnedFd, time::Duration};
 
-use aya::{
-    Ebpf, EbpfError, EbpfLoader, TestRun as _,
-    programs::{ProgramError, SchedClassifier, TestRunOptions, Xdp},
-};
 use portcullis_common::{
     abi::{self, constant, map},
     class::PAGES,
@@ -18,16 +14,14 @@ use super::{
     DatapathError,
     clock::Tick,
     counters::{Counters, Totals},
-    error::chain,
     fill::{self, entries, packed},
     flows::{self, FlowTotals},
+    load::{self, Loaded, Loader},
     pins::Pins,
     second::{Classes, Constants, Second, SecondSet},
+    sys,
 };
 use crate::{policy::Settings, tables::Tables};
-
-/// The kernel programs, as build.rs made them.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
 
 /// How long a datagram's first fragment is remembered: as long as a host waits for the rest of it
 /// (RFC 8200 section 4.5; RFC 1122 section 3.3.2 recommends 60 to 120 seconds for IPv4).
@@ -36,7 +30,6 @@ const FRAGMENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much older a flow must have become before a packet refreshes it, so that a busy conversation
 /// does not write to memory that two CPUs share at every packet.
 const REFRESH: Duration = Duration::from_secs(1);
-
 /// How a generation is loaded.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
@@ -66,7 +59,7 @@ impl Default for LoadOptions {
 
 /// Both programs of a generation in the kernel.
 pub struct Programs {
-    pub(super) ebpf: Ebpf,
+    pub(super) loaded: Loaded,
     counters: Counters,
 }
 
@@ -87,7 +80,7 @@ impl Programs {
         let sets = flows::sets(settings.flows.entries);
         let fragment_timeout = tick.in_duration(FRAGMENT_TIMEOUT);
 
-        let mut loader = EbpfLoader::new();
+        let mut loader = Loader::default();
         loader
             .override_global(constant::CLASSES, classes.arriving.as_ref(), true)
             .override_global(constant::FEATURES, &first.features, true)
@@ -123,33 +116,28 @@ impl Programs {
             let shared =
                 Pins::SHARED_MAPS.iter().filter(|name| !options.uncounted || **name != map::COUNTERS);
             for name in shared {
-                loader.map_pin_path(name, Cow::Owned(pins.map(name)));
+                loader.map_pin_path(name, pins.map(name));
             }
             if second.what == abi::second::SHADOW {
-                loader.map_pin_path(map::DIFFERENCES, Cow::Owned(pins.map(map::DIFFERENCES)));
+                loader.map_pin_path(map::DIFFERENCES, pins.map(map::DIFFERENCES));
             }
         }
         if let Some(pins) = pins {
             pins.ensure_shapes(shape)?;
         }
-        let mut ebpf = loader.load(OBJECT).map_err(|error| load_error(&error))?;
+        let mut loaded = loader.load()?;
         if let Some(pins) = pins {
             pins.own_maps()?;
         }
-        fill::more(&mut ebpf, &more)?;
-        fill::second(&mut ebpf, &second.classes.arriving)?;
-        fill::outbound(&mut ebpf, 0, &classes.leaving)?;
-        fill::outbound(&mut ebpf, PAGES, &second.classes.leaving)?;
-        fill::deadline(&mut ebpf, second.deadline)?;
-        flows::prepare(&mut ebpf, sets, pins)?;
-        program::<Xdp>(&mut ebpf, abi::INGRESS_PROGRAM)?
-            .load()
-            .map_err(|error| refused(abi::INGRESS_PROGRAM, &error))?;
-        program::<SchedClassifier>(&mut ebpf, abi::EGRESS_PROGRAM)?
-            .load()
-            .map_err(|error| refused(abi::EGRESS_PROGRAM, &error))?;
-        let counters = Counters::of(&mut ebpf)?;
-        Ok(Self { ebpf, counters })
+        fill::more(&mut loaded, &more)?;
+        fill::second(&mut loaded, &second.classes.arriving)?;
+        fill::outbound(&mut loaded, 0, &classes.leaving)?;
+        fill::outbound(&mut loaded, PAGES, &second.classes.leaving)?;
+        fill::deadline(&mut loaded, second.deadline)?;
+        flows::prepare(&mut loaded, sets, pins)?;
+        loaded.verify(&[abi::INGRESS_PROGRAM, abi::EGRESS_PROGRAM])?;
+        let counters = Counters::of(&mut loaded)?;
+        Ok(Self { loaded, counters })
     }
 
     /// What the slots below `end` have counted so far. With pinned counters, by earlier generations
@@ -177,7 +165,7 @@ impl Programs {
     ///
     /// As [`Self::totals`].
     pub fn flow_totals(&mut self) -> Result<FlowTotals, DatapathError> {
-        flows::totals(&mut self.ebpf)
+        flows::totals(&mut self.loaded)
     }
 
     /// What one slot has counted so far.
@@ -196,7 +184,7 @@ impl Programs {
     ///
     /// Where the kernel refuses.
     pub fn set_deadline(&mut self, deadline: u64) -> Result<(), DatapathError> {
-        fill::deadline(&mut self.ebpf, deadline)
+        fill::deadline(&mut self.loaded, deadline)
     }
 
     /// Asks the ingress program about one packet, as often as `repeat` says (BPF_PROG_TEST_RUN). The
@@ -206,12 +194,8 @@ impl Programs {
     ///
     /// Where the kernel refuses: a packet shorter than an Ethernet header, for example.
     pub fn judge(&mut self, packet: &[u8], repeat: u32) -> Result<(u32, Duration), DatapathError> {
-        let options = TestRunOptions { data_in: Some(packet), repeat, ..TestRunOptions::default() };
-        let ingress: &mut Xdp = program(&mut self.ebpf, abi::INGRESS_PROGRAM)?;
-        let result = ingress
-            .test_run(options)
-            .map_err(|error| DatapathError::bpf("run the program on a packet", &error))?;
-        Ok((result.return_value, result.duration))
+        sys::run(self.ingress()?, packet, repeat)
+            .map_err(|error| DatapathError::bpf("run the program on a packet", &error))
     }
 
     /// Shows the egress program one leaving packet, as if this host had sent it.
@@ -229,12 +213,9 @@ impl Programs {
     ///
     /// As [`Self::judge`].
     pub fn leaving(&mut self, packet: &[u8]) -> Result<i32, DatapathError> {
-        let options = TestRunOptions { data_in: Some(packet), ..TestRunOptions::default() };
-        let egress: &mut SchedClassifier = program(&mut self.ebpf, abi::EGRESS_PROGRAM)?;
-        let result = egress
-            .test_run(options)
-            .map_err(|error| DatapathError::bpf("run the program on a packet", &error))?;
-        Ok(result.return_value.cast_signed())
+        let run = sys::run(self.egress()?, packet, 1);
+        let (action, _) = run.map_err(|error| DatapathError::bpf("run the program on a packet", &error))?;
+        Ok(action.cast_signed())
     }
 
     /// Kernel identifier of the ingress program.
@@ -242,11 +223,9 @@ impl Programs {
     /// # Errors
     ///
     /// Where the kernel does not tell.
-    pub fn id(&mut self) -> Result<u32, DatapathError> {
-        let ingress: &mut Xdp = program(&mut self.ebpf, abi::INGRESS_PROGRAM)?;
-        let info =
-            ingress.info().map_err(|error| DatapathError::bpf("read the program's identifier", &error))?;
-        Ok(info.id())
+    pub fn id(&self) -> Result<u32, DatapathError> {
+        let info = sys::program_info(self.ingress()?);
+        info.map(|info| info.id).map_err(|error| DatapathError::bpf("read the program's identifier", &error))
     }
 
     /// How many instructions the verifier followed in each program, of the million that it is willing to
@@ -256,42 +235,38 @@ impl Programs {
     /// # Errors
     ///
     /// As [`Self::id`].
-    pub fn verified_instructions(&mut self) -> Result<[(&'static str, u32); 2], DatapathError> {
-        let failed = |error| DatapathError::bpf("read what the verifier did", &error);
-        let ingress: &mut Xdp = program(&mut self.ebpf, abi::INGRESS_PROGRAM)?;
-        let ingress = ingress.info().map_err(failed)?.verified_instruction_count();
-        let egress: &mut SchedClassifier = program(&mut self.ebpf, abi::EGRESS_PROGRAM)?;
-        let egress = egress.info().map_err(failed)?.verified_instruction_count();
-        Ok([(abi::INGRESS_PROGRAM, ingress.unwrap_or(0)), (abi::EGRESS_PROGRAM, egress.unwrap_or(0))])
+    pub fn verified_instructions(&self) -> Result<[(&'static str, u32); 2], DatapathError> {
+        let verified = |program: &OwnedFd| {
+            let info = sys::program_info(program);
+            info.map(|info| info.verified)
+                .map_err(|error| DatapathError::bpf("read what the verifier did", &error))
+        };
+        Ok([
+            (abi::INGRESS_PROGRAM, verified(self.ingress()?)?),
+            (abi::EGRESS_PROGRAM, verified(self.egress()?)?),
+        ])
     }
 
-    /// The BPF object, for what reads its diagnostics.
-    pub fn object(&mut self) -> &mut Ebpf {
-        &mut self.ebpf
+    /// The maps and programs as they were loaded.
+    pub fn object(&mut self) -> &mut Loaded {
+        &mut self.loaded
     }
-}
 
-/// A program of the object by its name.
-pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DatapathError>
-where
-    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
-{
-    let missing = || DatapathError::Bpf {
-        what: format!("find the program `{name}`"),
-        reason: "not in the object".into(),
-    };
-    ebpf.program_mut(name)
-        .ok_or_else(missing)?
-        .try_into()
-        .map_err(|error| DatapathError::bpf(format!("use the program `{name}`"), &error))
+    pub(super) fn ingress(&self) -> Result<&OwnedFd, DatapathError> {
+        self.loaded.program(abi::INGRESS_PROGRAM)
+    }
+
+    pub(super) fn egress(&self) -> Result<&OwnedFd, DatapathError> {
+        self.loaded.program(abi::EGRESS_PROGRAM)
+    }
 }
 
 /// A map of the object by its name.
 pub(super) fn map_of<'a>(
-    ebpf: &'a mut Ebpf,
+    loaded: &'a mut Loaded,
     name: &'static str,
 ) -> Result<&'a mut aya::maps::Map, DatapathError> {
-    ebpf.map_mut(name).ok_or_else(|| DatapathError::Bpf {
+    loaded.map_mut(name).ok_or_else(|| DatapathError::Bpf {
         what: format!("find the map `{name}`"),
         reason: "not in the object".into(),
     })
@@ -309,25 +284,9 @@ fn pages(first: &Classes<'_>, second: &Classes<'_>) -> u32 {
 /// Bytes of a key, bytes of a value, and entries of a map that is pinned, given how many entries it has; `None`
 /// where the object has no such map.
 fn shape(name: &str, found: u32) -> Option<[u32; 3]> {
-    static SHAPES: LazyLock<HashMap<String, [u32; 3]>> = LazyLock::new(|| {
-        let maps = aya_obj::Object::parse(OBJECT).map(|object| object.maps).unwrap_or_default();
-        let shape = |map: &aya_obj::Map| [map.key_size(), map.value_size(), map.max_entries()];
-        maps.iter().map(|(name, map)| (name.clone(), shape(map))).collect()
-    });
-    let [key, value, entries] = *SHAPES.get(name)?;
+    let map = load::object().ok()?.maps.get(name)?;
+    let [key, value, entries] = [map.key_size(), map.value_size(), map.max_entries()];
     // The flows keep the size that they were made with.
     let any = name == map::FLOWS && found.is_power_of_two() && found >= flows::sets(FEWEST);
     Some([key, value, if any { found } else { entries }])
-}
-
-fn load_error(error: &EbpfError) -> DatapathError {
-    match error {
-        // Without data, the library leaves the sections out that the program refers to.
-        EbpfError::RelocationError(_) if !aya::features().bpf_global_data() => DatapathError::NoData,
-        _ => DatapathError::bpf("load the kernel program", error),
-    }
-}
-
-fn refused(program: &'static str, error: &ProgramError) -> DatapathError {
-    DatapathError::Refused { program, reason: chain(error) }
 }

@@ -30,6 +30,9 @@ const BPF_FS_MAGIC: FsType = FsType(0xcafe_4a11_u32 as _);
 /// Folders below the BPF file system: `portcullis`, the version, the interface.
 const DEPTH: usize = 3;
 
+/// The ring of the programs' diagnostics, as aya-log names it; pinned only while it changes hands.
+pub(super) const RING: &str = "AYA_LOGS";
+
 /// The pins of one interface.
 #[derive(Clone, Debug)]
 pub struct Pins {
@@ -81,7 +84,7 @@ impl Pins {
 
     /// The pin of a map.
     pub(super) fn map(&self, name: &str) -> PathBuf {
-        if matches!(name, map::COUNTERS | map::DIFFERENCES) {
+        if matches!(name, map::COUNTERS | map::DIFFERENCES | RING) {
             self.own.join(name)
         } else {
             self.shared.join(name)
@@ -162,8 +165,11 @@ impl Pins {
 
     /// Removes every pin of the interface, and the shared ones with the last interface.
     pub(super) fn remove(&self) -> Result<(), DatapathError> {
-        for path in [self.ingress(), self.egress(), self.map(map::COUNTERS), self.map(map::DIFFERENCES)] {
+        for path in [self.ingress(), self.egress()] {
             remove_file(&path)?;
+        }
+        for name in [map::COUNTERS, map::DIFFERENCES, RING] {
+            remove_file(&self.map(name))?;
         }
         remove_directory(&self.own)?;
         let others = fs::read_dir(&self.shared).is_ok_and(|entries| {
@@ -188,7 +194,7 @@ fn directory(bpffs: &Path) -> PathBuf {
     bpffs.join("portcullis").join(format!("v{}", abi::VERSION))
 }
 
-fn remove_file(path: &Path) -> Result<(), DatapathError> {
+pub(super) fn remove_file(path: &Path) -> Result<(), DatapathError> {
     missing_is_fine(fs::remove_file(path)).map_err(|source| DatapathError::File {
         what: "remove",
         path: path.into(),

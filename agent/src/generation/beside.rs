@@ -1,12 +1,14 @@
 //! Trials and shadows: what a generation with two sets of rules means at a time, and how it ends.
 
-use std::{fs, io, time::Duration};
+use std::{fs, io, sync::Arc, time::Duration};
 
 use nix::time::{ClockId, clock_gettime};
 
 use super::{
+    commit::Applied,
+    known::{Found, found},
     manifest::{Beside, Manifest},
-    store::{Lock, Roots, StoreError, active},
+    store::{Lock, Roots, StoreError},
     wanted::{Wanted, WantedInterface},
 };
 
@@ -77,7 +79,11 @@ impl Pending {
     pub fn now(roots: &Roots) -> Result<Self, StoreError> {
         let mut manifests = Vec::new();
         for interface in roots.interfaces()? {
-            manifests.extend(active(roots, &interface)?.filter(|manifest| manifest.beside.is_some()));
+            if let Found::Active(manifest) = found(roots, &interface)?
+                && manifest.beside.is_some()
+            {
+                manifests.push(Arc::unwrap_or_clone(manifest).at(now()?));
+            }
         }
         Ok(Self { manifests })
     }
@@ -142,33 +148,73 @@ impl Pending {
     }
 }
 
+/// What was tidied up.
+#[derive(Default)]
+pub struct Settled {
+    /// The interfaces on which a trial had ended.
+    pub interfaces: Vec<String>,
+    /// The generations that are in place now, on those that were enforced before the trial.
+    pub applied: Vec<Applied>,
+}
+
 /// Puts back what was before a trial that nobody confirmed, so that nothing of it is left in the
-/// kernel. Gives the interfaces concerned.
+/// kernel.
 ///
 /// # Errors
 ///
 /// As in any change of policy.
-pub fn settle(roots: &Roots, lock: &Lock) -> Result<Vec<String>, super::ApplyError> {
+pub fn settle(roots: &Roots, lock: &Lock) -> Result<Settled, super::ApplyError> {
     let pending = Pending::now(roots)?;
     if pending.stage()? != Some(Stage::Ended) {
-        return Ok(Vec::new());
+        return Ok(Settled::default());
     }
-    let concerned = pending.manifests.iter().map(|manifest| manifest.interface.clone()).collect();
-    let Some(Back { wanted, fresh }) = pending.back() else { return Ok(concerned) };
+    let interfaces = pending.manifests.iter().map(|manifest| manifest.interface.clone()).collect();
+    let mut settled = Settled { interfaces, applied: Vec::new() };
+    let Some(Back { wanted, fresh }) = pending.back() else { return Ok(settled) };
     if !wanted.interfaces.is_empty() {
         let prepared = super::prepare_wanted(roots, lock, wanted, super::ApplyOptions::default())?;
-        if let (_, Some(error)) = prepared.commit() {
+        let (applied, error) = prepared.commit();
+        if let Some(error) = error {
             return Err(error);
         }
+        settled.applied = applied;
     }
     for interface in fresh {
         super::detach(roots, lock, &interface)?;
     }
-    Ok(concerned)
+    Ok(settled)
+}
+
+/// What a program carries beside its rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// Nothing; or its manifest cannot be had.
+    Nothing,
+    /// What was before a trial: its deadline on the kernel's clock, whether or not it is over.
+    Trial(u64),
+    /// A shadow.
+    Shadow,
+}
+
+/// What a program of an interface carries.
+///
+/// # Errors
+///
+/// Where the state folder cannot be read.
+pub fn carried(roots: &Roots, interface: &str, program: u32) -> Result<Carried, StoreError> {
+    match roots.read_manifest(&roots.manifest(interface, program)) {
+        Ok(Some(manifest)) => Ok(match manifest.beside {
+            None | Some(Beside::Ended { .. }) => Carried::Nothing,
+            Some(Beside::Trial { deadline, .. }) => Carried::Trial(deadline),
+            Some(Beside::Shadow { .. }) => Carried::Shadow,
+        }),
+        Ok(None) | Err(StoreError::Manifest { .. }) => Ok(Carried::Nothing),
+        Err(error) => Err(error),
+    }
 }
 
 /// The kernel's clock that programs read: nanoseconds of CLOCK_MONOTONIC_COARSE.
-pub(super) fn now() -> Result<u64, StoreError> {
+pub fn now() -> Result<u64, StoreError> {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE);
     let time = time.map_err(|errno| StoreError::Clock(errno.into()))?;
     let nanoseconds = Duration::from(time).as_nanos();

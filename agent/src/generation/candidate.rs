@@ -5,10 +5,11 @@ use portcullis_common::slot::{FIRST_RULE, Slot};
 
 use super::{
     ApplyError,
+    known::last,
     manifest::{Manifest, Slotted},
     prepare::{ApplyOptions, ApplyStage},
     slots::{Assignment, assign},
-    store::{Roots, last},
+    store::Roots,
     wanted::WantedInterface,
 };
 use crate::{

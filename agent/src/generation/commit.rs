@@ -4,12 +4,14 @@ use super::{
     ApplyError,
     adopt::{Listening, adopt},
     beside::now,
-    manifest::{Beside, Manifest},
+    known::last,
+    manifest::{Beside, Manifest, Slotted},
     prepare::{ApplyStage, Generation, Prepared},
     store::{Lock, Roots},
     wanted::Wanted,
 };
 use crate::{
+    counters::RuleCount,
     datapath::{Attached, Begun, Programs},
     host::HostError,
 };
@@ -76,7 +78,7 @@ impl Prepared<'_> {
             .and_then(|()| begin_trial(&mut entering, stage))
             .and_then(|()| write_manifests(roots, &mut entering))
             .and_then(|()| on_time(not_after))
-            .and_then(|()| entering.iter_mut().try_for_each(Entering::swap));
+            .and_then(|()| entering.iter_mut().try_for_each(|entering| entering.swap(roots)));
         match swapped {
             Ok(()) => {
                 let settled = entering.iter_mut().try_for_each(|entering| entering.settle(roots));
@@ -127,7 +129,7 @@ fn write_manifests(roots: &Roots, entering: &mut [Entering]) -> Result<(), Apply
     for Entering { generation, .. } in entering {
         if generation.was_lost() {
             // The manifest before this one was lost, and with it how XDP is attached.
-            let mode = generation.attachment.mode(&mut generation.programs);
+            let mode = generation.attachment.mode(&generation.programs);
             generation.manifest.xdp =
                 mode.map_err(|source| ApplyError::at(&generation.manifest.interface, source))?;
         }
@@ -156,8 +158,19 @@ fn adopt_conversations(entering: &mut [Entering], learn: std::time::Duration) ->
 }
 
 impl Entering {
-    fn swap(&mut self) -> Result<(), ApplyError> {
+    fn swap(&mut self, roots: &Roots) -> Result<(), ApplyError> {
         let Generation { attachment, programs, manifest, candidate, held, .. } = &mut self.generation;
+        if let Some(previous) = candidate.previous.as_ref().filter(|_| !candidate.reused.is_empty()) {
+            let totals = programs.totals(previous.slots());
+            let totals = totals.map_err(|source| ApplyError::at(&manifest.interface, source))?;
+            let goes = |rule: &RuleCount| {
+                let of = |retired: &Slotted| {
+                    retired.rule.identity.0 == rule.rule && candidate.reused.contains(&retired.slot)
+                };
+                previous.retired.iter().any(of)
+            };
+            roots.archive_rules(previous, &totals, manifest.generation, goes)?;
+        }
         let swapped = programs.clear(&candidate.reused).and_then(|()| match (self.begun.take(), held) {
             (None, Some(held)) => attachment.replace(programs, held).map(|()| Attached::Replaced),
             (Some(begun), _) => attachment.finish(programs, begun),
@@ -221,7 +234,27 @@ impl Entering {
 /// # Errors
 ///
 /// Where a pin or the state cannot be removed.
-pub fn detach(roots: &Roots, _lock: &Lock, interface: &str) -> Result<bool, ApplyError> {
+pub fn detach(roots: &Roots, lock: &Lock, interface: &str) -> Result<bool, ApplyError> {
+    let attached = remove(roots, lock, interface)?;
+    roots.forget_archive(interface)?;
+    Ok(attached)
+}
+
+/// Ends enforcement on an interface that a policy stops naming: what its rules have counted is archived.
+///
+/// # Errors
+///
+/// As [`detach`].
+pub fn retire(roots: &Roots, lock: &Lock, interface: &str) -> Result<bool, ApplyError> {
+    if let Some(manifest) = last(roots, interface)?
+        && let Ok(Some(totals)) = roots.attachment(interface).totals(manifest.slots())
+    {
+        roots.archive_rules(&manifest, &totals, manifest.generation + 1, |_| true)?;
+    }
+    remove(roots, lock, interface)
+}
+
+fn remove(roots: &Roots, _lock: &Lock, interface: &str) -> Result<bool, ApplyError> {
     let attached =
         roots.attachment(interface).detach().map_err(|source| ApplyError::at(interface, source))?;
     roots.forget(interface)?;
@@ -240,7 +273,7 @@ pub fn detach(roots: &Roots, _lock: &Lock, interface: &str) -> Result<bool, Appl
 pub fn detach_others(roots: &Roots, lock: &Lock, wanted: &Wanted) -> Result<Vec<String>, ApplyError> {
     let mut detached = Vec::new();
     for interface in roots.interfaces()? {
-        if !wanted.names(&interface) && detach(roots, lock, &interface)? {
+        if !wanted.names(&interface) && retire(roots, lock, &interface)? {
             detached.push(interface);
         }
     }
@@ -260,7 +293,7 @@ pub fn detach_unnamed(
     let mut detached = Vec::new();
     for interface in roots.interfaces()? {
         let named = policy.interfaces.iter().any(|policy| policy.name == interface);
-        if !named && detach(roots, lock, &interface)? {
+        if !named && retire(roots, lock, &interface)? {
             detached.push(interface);
         }
     }

@@ -1,5 +1,7 @@
 //! Manifest: what the slots of one generation stand for.
 
+use std::borrow::Cow;
+
 use portcullis_common::slot::{FIRST_RULE, Reason, Slot, is_leaving};
 use serde::{Deserialize, Serialize};
 
@@ -97,18 +99,26 @@ pub enum SlotMeaning<'a> {
     Reason(Reason),
 }
 
-impl SlotMeaning<'_> {
+impl<'a> SlotMeaning<'a> {
     /// Which packets are counted there.
     #[must_use]
-    pub fn way(&self) -> Way {
+    pub fn way(self) -> Way {
         match self {
             Self::Rule(slotted) | Self::Retired(slotted) => slotted.rule.way,
-            Self::Reason(reason) if is_leaving(*reason) => Way::Leaving,
+            Self::Reason(reason) if is_leaving(reason) => Way::Leaving,
             Self::Reason(_) => Way::Arriving,
         }
     }
-}
 
+    /// What its counter is known by: a rule's identity, or a reason's name behind `reason/`.
+    #[must_use]
+    pub fn name(self) -> Cow<'a, str> {
+        match self {
+            Self::Rule(slotted) | Self::Retired(slotted) => Cow::Borrowed(&slotted.rule.identity.0),
+            Self::Reason(reason) => Cow::Owned(format!("reason/{}", reason.name())),
+        }
+    }
+}
 impl Manifest {
     /// Number of slots that can have counted something: one more than the highest in use.
     #[must_use]

@@ -1,6 +1,6 @@
 //! What is wanted -> generations of every interface, compiled, loaded and verified, but not active.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{
     ApplyError,
@@ -80,6 +80,17 @@ pub struct Prepared<'a> {
     pub(super) options: ApplyOptions,
     pub(super) wanted: Wanted,
     pub(super) generations: Vec<Generation>,
+    /// What that took.
+    pub spent: Spent,
+}
+
+/// How long the parts of preparing took, over all interfaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Reading what was before, and compiling.
+    pub compiling: Duration,
+    /// Making maps, filling them, and the verifier's work.
+    pub loading: Duration,
 }
 
 pub(super) struct Generation {
@@ -136,9 +147,9 @@ pub fn prepare_wanted<'a>(
     for WantedInterface { name, .. } in &wanted.interfaces {
         roots.attachment(name).ensure_interface().map_err(|source| ApplyError::at(name, source))?;
     }
-    let mut prepared = Prepared { roots, options, wanted, generations: Vec::new() };
+    let mut prepared = Prepared { roots, options, wanted, generations: Vec::new(), spent: Spent::default() };
     for wanted in &prepared.wanted.interfaces {
-        match generation(roots, wanted, &prepared.wanted, options) {
+        match generation(roots, wanted, &prepared.wanted, options, &mut prepared.spent) {
             Ok(generation) => prepared.generations.push(generation),
             Err(error) => {
                 prepared.abandon();
@@ -154,21 +165,30 @@ fn generation(
     interface: &WantedInterface,
     wanted: &Wanted,
     options: ApplyOptions,
+    spent: &mut Spent,
 ) -> Result<Generation, ApplyError> {
     let name = &interface.name;
+    let begun = Instant::now();
     let candidate = Candidate::new(roots, interface, options)?;
+    let compiled = Instant::now();
+    spent.compiling += compiled - begun;
     let previous = candidate.previous.as_ref();
     let attachment = roots.attachment(name);
     let held = attachment.held().map_err(|source| ApplyError::at(name, source))?;
     attachment.prepare(previous.is_some()).map_err(|source| ApplyError::at(name, source))?;
+    if previous.is_none() {
+        // Counters begin anew.
+        roots.forget_hits(name)?;
+    }
     if options.stage == ApplyStage::Shadow {
         // No shadow is active: what is there was left by one that was interrupted.
         attachment.forget_shadow().map_err(|source| ApplyError::at(name, source))?;
     }
     let loaded = Programs::load(&candidate.tables, &candidate.load, Some(attachment.pins()));
     let (programs, program) = loaded
-        .and_then(|mut programs| programs.id().map(|id| (programs, id)))
+        .and_then(|programs| programs.id().map(|id| (programs, id)))
         .map_err(|error| ApplyError::at(name, abandon(&attachment, error)))?;
+    spent.loading += compiled.elapsed();
     let manifest = Manifest {
         schema: SCHEMA,
         generation: previous.map_or(1, |old| old.generation + 1),

@@ -10,13 +10,16 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{
+    beside::now,
+    known::{Found, found},
     manifest::Manifest,
-    store::{Roots, StoreError, active, make_private, read_manifest, write_whole},
+    store::{Roots, StoreError, make_private, write_whole},
     wanted::{Wanted, WantedInterface},
 };
 
@@ -71,7 +74,12 @@ impl Roots {
     pub fn active_revision(&self) -> Result<Option<u64>, StoreError> {
         let mut newest = None;
         for interface in self.interfaces()? {
-            newest = newest.max(active(self, &interface)?.map(|manifest| manifest.revision));
+            let Found::Active(manifest) = found(self, &interface)? else { continue };
+            let revision = match manifest.beside {
+                None => manifest.revision,
+                Some(_) => Arc::unwrap_or_clone(manifest).at(now()?).revision,
+            };
+            newest = newest.max(Some(revision));
         }
         Ok(newest)
     }
@@ -89,7 +97,7 @@ impl Roots {
         let interface = |name: &String| {
             let path = part(&folder, name);
             let missing = || StoreError::Manifest { path: path.clone(), reason: "it is missing".to_owned() };
-            Ok(WantedInterface::from(&read_manifest(&path)?.ok_or_else(missing)?))
+            Ok(WantedInterface::from(&*self.read_manifest(&path)?.ok_or_else(missing)?))
         };
         Ok(Wanted {
             policy: revision.policy.clone(),
@@ -139,11 +147,14 @@ impl Roots {
 
     /// Whether a revision is of the same policy and wants the same on every interface that both name.
     fn says(&self, revision: &Revision, wanted: &Wanted) -> bool {
+        if revision.policy_sha256 != wanted.policy_sha256 {
+            return false;
+        }
         let Ok(said) = self.wanted(revision) else { return false };
         let same = |interface: &WantedInterface| {
             said.interfaces.iter().all(|other| other.name != interface.name || other == interface)
         };
-        revision.policy_sha256 == wanted.policy_sha256 && wanted.interfaces.iter().all(same)
+        wanted.interfaces.iter().all(same)
     }
 
     /// Adds an interface's manifest, which lies at `manifest`, to its revision. Both names stand for one
@@ -166,7 +177,7 @@ impl Roots {
     /// Adds the manifest of a generation that is only evaluated to its revision.
     pub(super) fn add_candidate(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let path = part(&self.revision(manifest.revision), &manifest.interface);
-        let text = serde_json::to_vec_pretty(manifest)
+        let text = serde_json::to_vec(manifest)
             .map_err(|error| StoreError::Manifest { path: path.clone(), reason: error.to_string() })?;
         write_whole(&path, &text)
     }

@@ -4,6 +4,7 @@
 //! <state>/lock                              held while something changes
 //! <state>/interfaces/<interface>/<program id>.json   the manifest of the generation with that program
 //! <state>/revisions/                        earlier policies, see [`super::revision`]
+//! <state>/hits/, <state>/archive/           what is kept of counters, see [`super::past`]
 //! ```
 
 use std::{
@@ -11,24 +12,18 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use nix::fcntl::{Flock, FlockArg};
-use serde::Deserialize;
 
-use super::{
-    beside::now,
-    manifest::{Manifest, SCHEMA},
-};
+use super::{known::Read, manifest::Manifest};
 use crate::{
     datapath::{Attachment, DatapathError, Pins, Standing},
-    files::{self, FileError},
+    files,
 };
-
-/// Largest manifest that is read: every slot in use takes about a third of it.
-const MAX_BYTES: u64 = 64 << 20;
 
 /// The folders that everything durable lives in.
 #[derive(Clone, Debug)]
@@ -39,6 +34,9 @@ pub struct Roots {
     pub lasting: PathBuf,
     /// Where the BPF file system is mounted.
     pub bpffs: PathBuf,
+    /// The manifests that were read: one of ten thousand rules takes longer to read than to enforce, and a
+    /// command asks for it several times.
+    pub(super) read: Read,
 }
 
 /// A file of the state folder that cannot be read or written.
@@ -83,6 +81,12 @@ pub struct Lock(#[allow(dead_code, reason = "held, not read")] Flock<File>);
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Roots {
+    /// These folders.
+    #[must_use]
+    pub fn new(state: PathBuf, lasting: PathBuf, bpffs: PathBuf) -> Self {
+        Self { state, lasting, bpffs, read: Arc::default() }
+    }
+
     /// Makes the state folder where it is missing.
     ///
     /// # Errors
@@ -137,7 +141,7 @@ impl Roots {
         self.state.join("interfaces").join(interface)
     }
 
-    fn manifest(&self, interface: &str, program: u32) -> PathBuf {
+    pub(super) fn manifest(&self, interface: &str, program: u32) -> PathBuf {
         self.folder(interface).join(format!("{program}.json"))
     }
 
@@ -146,7 +150,7 @@ impl Roots {
     pub(super) fn write(&self, program: u32, manifest: &Manifest) -> Result<(), StoreError> {
         make_private(&self.folder(&manifest.interface))?;
         let path = self.manifest(&manifest.interface, program);
-        let mut text = serde_json::to_vec_pretty(manifest)
+        let mut text = serde_json::to_vec(manifest)
             .map_err(|error| StoreError::Manifest { path: path.clone(), reason: error.to_string() })?;
         text.push(b'\n');
         write_whole(&path, &text)?;
@@ -184,6 +188,7 @@ impl Roots {
     pub fn rename(&self, _lock: &Lock, from: &str, to: &str) -> Result<(), StoreError> {
         self.forget(to)?;
         self.attachment(from).rename(to)?;
+        self.rename_past(from, to)?;
         let (from, to) = (self.folder(from), self.folder(to));
         fs::rename(&from, to).map_err(|source| StoreError::File { what: "rename", path: from, source })
     }
@@ -206,6 +211,7 @@ impl Roots {
 
     /// Forgets an interface.
     pub(super) fn forget(&self, interface: &str) -> Result<(), StoreError> {
+        self.forget_hits(interface)?;
         let path = self.folder(interface);
         match fs::remove_dir_all(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -214,121 +220,6 @@ impl Roots {
             _ => Ok(()),
         }
     }
-}
-
-/// What is known of an interface that has pins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Known {
-    /// Nothing is attached; something that was interrupted left pins.
-    Nothing,
-    /// This generation is active.
-    Active(Box<Manifest>),
-    /// Something is attached, but its manifest is lost or cannot be read, as the text says.
-    Lost(String),
-    /// Something was attached, but its interface is gone, or has another name now.
-    Astray,
-}
-
-impl Known {
-    /// What an operator must know and do; `None` where nothing is wrong.
-    #[must_use]
-    pub fn trouble(&self, interface: &str) -> Option<String> {
-        match self {
-            Self::Nothing | Self::Active(_) => None,
-            Self::Lost(why) => Some(format!("{interface}: enforced, but {why}: apply the policy again")),
-            Self::Astray => Some(format!(
-                "{interface}: not enforced any more: the interface was removed or renamed; \
-                 apply the policy again, or detach it"
-            )),
-        }
-    }
-}
-
-/// What is known of an interface.
-///
-/// # Errors
-///
-/// Where the kernel or the state folder cannot be read.
-pub fn known(roots: &Roots, interface: &str) -> Result<Known, StoreError> {
-    let attachment = roots.attachment(interface);
-    let mut standing = attachment.standing()?;
-    loop {
-        let program = match standing {
-            Standing::Absent => return Ok(Known::Nothing),
-            Standing::Astray(_) => return Ok(Known::Astray),
-            Standing::Attached(program) => program,
-        };
-        match read_manifest(&roots.manifest(interface, program)) {
-            Ok(Some(manifest)) => return Ok(Known::Active(Box::new(manifest.at(now()?)))),
-            Ok(None) => {
-                // Another command may have swapped programs and cleared this manifest meanwhile.
-                let then = attachment.standing()?;
-                if then == standing {
-                    let path = roots.manifest(interface, program);
-                    return Ok(Known::Lost(format!("its state {} is lost", path.display())));
-                }
-                standing = then;
-            }
-            Err(StoreError::Manifest { path, reason }) => {
-                return Ok(Known::Lost(format!("its state {} cannot be read ({reason})", path.display())));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// The manifest of the generation that is active on an interface; `None` where nothing is attached,
-/// or where its manifest is lost.
-///
-/// # Errors
-///
-/// As [`known`].
-pub fn active(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreError> {
-    Ok(match known(roots, interface)? {
-        Known::Active(manifest) => Some(*manifest),
-        Known::Nothing | Known::Lost(_) | Known::Astray => None,
-    })
-}
-
-/// The manifest that the next generation goes on from: that of the active one, or of the last before the
-/// interface was removed or renamed.
-///
-/// # Errors
-///
-/// As [`known`].
-pub(super) fn last(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreError> {
-    match roots.attachment(interface).standing()? {
-        Standing::Astray(program) => match read_manifest(&roots.manifest(interface, program)) {
-            // Then nobody knows what its counters stood for.
-            Err(StoreError::Manifest { .. }) => Ok(None),
-            other => other,
-        },
-        Standing::Absent | Standing::Attached(_) => active(roots, interface),
-    }
-}
-
-/// The manifest in a file; `None` where there is none.
-pub(super) fn read_manifest(path: &Path) -> Result<Option<Manifest>, StoreError> {
-    /// What every form has; only this is read of one that may be foreign.
-    #[derive(Deserialize)]
-    struct Form {
-        schema: u32,
-    }
-    let unreadable = |reason: String| StoreError::Manifest { path: path.into(), reason };
-    // Two or more folders below the state folder, whose owner is the agent's user.
-    let root = path.ancestors().find(|folder| folder.join("lock").exists()).unwrap_or(path);
-    let text = match files::read_kept(path, MAX_BYTES, root) {
-        Ok(text) => text,
-        Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(FileError::Io { what, path, source }) => return Err(StoreError::File { what, path, source }),
-        Err(error) => return Err(unreadable(error.to_string())),
-    };
-    let damaged = |error: serde_json::Error| unreadable(error.to_string());
-    let Form { schema } = serde_json::from_slice(&text).map_err(damaged)?;
-    if schema != SCHEMA {
-        return Err(unreadable(format!("it has form {schema}, this build reads form {SCHEMA}")));
-    }
-    serde_json::from_slice(&text).map(Some).map_err(damaged)
 }
 
 /// Writes a file whole or not at all: beside its place first, then in it.

@@ -126,7 +126,7 @@ fn change(end: End, rule: &Rule, part: &Part, kind: Kind, (lo, hi): (u16, u16)) 
     };
     Change {
         change: part.change,
-        direction: rule.way.direction(),
+        direction: rule.way,
         what: if lo == hi { format!("{prefix}{lo}") } else { format!("{prefix}{lo}-{hi}") },
         sources,
         destinations,

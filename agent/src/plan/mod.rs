@@ -53,7 +53,7 @@ pub struct Change {
     /// Which of them.
     pub change: ChangeKind,
     /// `in`, or `out` for packets that leave.
-    pub direction: &'static str,
+    pub direction: Way,
     /// What, as `tcp/5061`, `udp/50000-51000`, `icmp/8` or `ip47`.
     pub what: String,
     /// The sources for which it changes; `None` for every one.

@@ -87,24 +87,46 @@ pub struct Allow {
     pub address: Option<IpAddr>,
 }
 
-impl Policy {
-    /// The catalog files that a policy names, as it names them: whoever reads the policy has to add
-    /// them to the catalog before.
+/// A policy as it is written: its names are not looked up yet.
+pub struct Written<'a> {
+    parsed: file::PolicyFile,
+    text: &'a str,
+    file: &'a str,
+}
+
+impl<'a> Written<'a> {
+    /// Reads a policy; `file` is what it is called in problems.
     ///
     /// # Errors
     ///
     /// What TOML or the shape of the tables forbids.
-    pub fn catalog_files(text: &str, file: &str) -> Result<Vec<String>, Problems> {
-        file::parse(text, file).map(|parsed| parsed.catalog)
+    pub fn read(text: &'a str, file: &'a str) -> Result<Self, Problems> {
+        Ok(Self { parsed: file::parse(text, file)?, text, file })
     }
 
-    /// Reads a policy.
+    /// The catalog files that it names, as it names them: they have to be added to the catalog before.
+    #[must_use]
+    pub fn catalog_files(&self) -> &[String] {
+        &self.parsed.catalog
+    }
+
+    /// Looks its names up.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the text that could be found, each with its place.
+    pub fn resolve(self, catalog: &Catalog) -> Result<Policy, Problems> {
+        resolve::resolve(self.parsed, self.text, self.file, catalog)
+    }
+}
+
+impl Policy {
+    /// Reads a policy and looks its names up.
     ///
     /// # Errors
     ///
     /// Every problem of the text that could be found, each with its place.
     pub fn parse(text: &str, file: &str, catalog: &Catalog) -> Result<Self, Problems> {
-        let parsed = file::parse(text, file)?;
-        resolve::resolve(parsed, text, file, catalog)
+        Written::read(text, file)?.resolve(catalog)
     }
 }

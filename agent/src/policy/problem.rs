@@ -33,34 +33,31 @@ pub struct Problem {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
 
-impl Place {
-    /// The place of a byte offset in `text`.
-    #[must_use]
-    pub fn of(text: &str, offset: usize) -> Self {
-        let before = &text.as_bytes()[..offset.min(text.len())];
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
-        let count = |n| u32::try_from(n).unwrap_or(u32::MAX);
-        Self { line: count(line), column: count(column) }
-    }
-}
-
 /// Collects problems of one text.
 pub(super) struct Collector<'a> {
     text: &'a str,
+    /// Where each line begins: every entry of the policy asks for its place.
+    lines: Vec<usize>,
     file: &'a str,
     problems: Vec<Problem>,
 }
 
 impl<'a> Collector<'a> {
     pub(super) fn new(text: &'a str, file: &'a str) -> Self {
-        Self { text, file, problems: Vec::new() }
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
+        Self { text, lines, file, problems: Vec::new() }
     }
 
     /// The place of a span.
     pub(super) fn place(&self, span: &Range<usize>) -> Place {
-        Place::of(self.text, span.start)
+        let offset = span.start.min(self.text.len());
+        // The first line begins before any offset.
+        let line = self.lines.partition_point(|begin| *begin <= offset);
+        let before = &self.text.as_bytes()[self.lines[line - 1]..offset];
+        let column = String::from_utf8_lossy(before).chars().count() + 1;
+        let count = |n| u32::try_from(n).unwrap_or(u32::MAX);
+        Place { line: count(line), column: count(column) }
     }
 
     /// Notes a problem at a span.
@@ -70,7 +67,8 @@ impl<'a> Collector<'a> {
 
     /// Notes a problem at a place.
     pub(super) fn add_at(&mut self, place: Place, message: impl Into<String>, help: Option<String>) {
-        let line = self.text.lines().nth(place.line as usize - 1).unwrap_or_default().to_owned();
+        let begin = self.lines.get(place.line as usize - 1).copied().unwrap_or(self.text.len());
+        let line = self.text[begin..].lines().next().unwrap_or_default().to_owned();
         self.problems.push(Problem {
             file: self.file.to_owned(),
             place,
@@ -112,5 +110,30 @@ impl fmt::Display for Problems {
             problem.fmt(f)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_lines_and_characters_from_one() {
+        let text = "one\n\nzwölf = 12\n";
+        let collector = Collector::new(text, "policy.toml");
+        let places = [0, 3, 4, 5, 9, text.len(), text.len() + 7]
+            .map(|offset| collector.place(&(offset..offset)))
+            .map(|Place { line, column }| (line, column));
+        assert_eq!(places, [(1, 1), (1, 4), (2, 1), (3, 1), (3, 4), (4, 1), (4, 1)]);
+    }
+
+    #[test]
+    fn a_problem_shows_its_line() {
+        let mut collector = Collector::new("one\ntwo", "policy.toml");
+        collector.add(&(4..7), "wrong", None);
+        collector.add_at(Place { line: 9, column: 1 }, "beyond", None);
+        let Problems(problems) = collector.finish(()).expect_err("two problems");
+        let lines: Vec<_> = problems.iter().map(|problem| problem.line.as_str()).collect();
+        assert_eq!(lines, ["two", ""]);
     }
 }

@@ -10,7 +10,14 @@ use portcullis_tests::{
 
 use crate::{Edge, PATIENCE, opening, replace, server};
 
-impl Edge {
+/// What happens to a host at boot.
+trait Boots {
+    fn reboot(&self) -> Result<()>;
+    fn boot(&self, more: &[&str]) -> Ran;
+    fn everything_passes(&self) -> Result<bool>;
+}
+
+impl Boots for Edge {
     /// What a boot leaves: no pins, no state; files stay.
     fn reboot(&self) -> Result<()> {
         self.operator.run(&["detach", "--all"]).exits(0);

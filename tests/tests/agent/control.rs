@@ -3,13 +3,24 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    os::unix::{
+        fs::PermissionsExt as _,
+        net::{UnixDatagram, UnixStream},
+    },
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::signal::Signal,
+};
 use portcullis_tests::{
     draft::{allow, interface, policy},
+    lab::Lab,
     operator::{Operator, Ran},
+    programs::soon,
+    running::{PATIENCE, Running},
 };
 
 use crate::{Edge, opening};
@@ -69,7 +80,7 @@ fn status_tells_what_the_agent_watches() -> Result<()> {
     let said = edge.operator.run(&["status"]).exits(0);
     said.prints("edge0: NOT PROTECTED: it was detached by hand");
 
-    agent.signal(nix::sys::signal::Signal::SIGTERM);
+    agent.signal(Signal::SIGTERM);
     assert_eq!(agent.end().code(), Some(0));
     assert!(!socket().exists(), "the socket goes with the agent");
     let status = edge.operator.run(&["status", "--json"]).exits(0).json();
@@ -84,7 +95,7 @@ fn there_is_one_agent_and_it_takes_over_what_a_killed_one_left() -> Result<()> {
     let path = Operator::policy_path();
     let second = edge.operator.run(&["agent", "--policy", path.to_str().expect("text")]);
     second.exits(1).complains("another agent is running already");
-    first.signal(nix::sys::signal::Signal::SIGKILL);
+    first.signal(Signal::SIGKILL);
     first.end();
     assert!(socket().exists(), "nobody removed it");
     let _third = edge.agent(&opening(443), &[]);
@@ -129,5 +140,54 @@ fn other_users_are_not_answered() -> Result<()> {
     let said = Ran::of(edge.operator.command_as(65534, "", &["reload"]));
     said.exits(1).complains("hung up: it answers root and its own user");
     assert_eq!(edge.operator.counters("edge0")["generation"], 1, "nothing was reloaded");
+    Ok(())
+}
+
+#[test]
+fn while_another_command_holds_the_lock_the_agent_answers_lives_and_stops() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    fs::create_dir(Operator::state())?;
+    let take = || -> Result<Flock<fs::File>> {
+        let lock = fs::File::create(Operator::state().join("lock"))?;
+        Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
+    };
+    let busy = || {
+        let asked = Instant::now();
+        let status = edge.operator.run(&["status", "--json"]).exits(0).json();
+        assert!(asked.elapsed() < Duration::from_secs(2), "the answer took {:?}", asked.elapsed());
+        status["agent"]["busy"]["with"].as_str().map(str::to_owned)
+    };
+    let manager = UnixDatagram::bind(Lab::state().join("manager.sock"))?;
+    manager.set_read_timeout(Some(PATIENCE))?;
+    let lives = || -> Result<()> {
+        let mut bytes = [0; 4096];
+        while manager.recv(&mut bytes).map(|length| &bytes[..length] != b"WATCHDOG=1\n")? {}
+        Ok(())
+    };
+
+    let lock = take()?;
+    let path = edge.operator.policy(&opening(443))?;
+    let mut command = edge.operator.command(&["agent", "--policy", path.to_str().expect("text")]);
+    command.env("NOTIFY_SOCKET", Lab::state().join("manager.sock")).env("WATCHDOG_USEC", "200000");
+    let mut agent = Running::start(command);
+    soon("an agent that is busy", || busy().as_deref() == Some("applying the policy for the first time"));
+    edge.operator.run(&["status"]).exits(0).prints("it has been applying the policy for the first time for");
+    lives()?;
+    lives()?;
+    drop(lock);
+    agent.event("applied");
+    edge.assert_open(443, 8080);
+
+    let lock = take()?;
+    edge.operator.policy(&opening(8080))?;
+    soon("a reload that waits", || busy().as_deref() == Some("reloading the policy"));
+    lives()?;
+    lives()?;
+    let asked = Instant::now();
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(agent.end().code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(6), "it stopped after {:?}", asked.elapsed());
+    drop(lock);
+    edge.assert_open(443, 8080);
     Ok(())
 }

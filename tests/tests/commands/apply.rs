@@ -157,7 +157,7 @@ fn occupy(interface: &str) -> Result<Attachment> {
         let thread = std::thread::Builder::new().stack_size(16 << 20).spawn_scoped(scope, load)?;
         anyhow::Ok(thread.join().expect("loading does not panic")?)
     });
-    attachment.attach(&mut loaded?)?;
+    attachment.attach(&loaded?)?;
     Ok(attachment)
 }
 
@@ -224,7 +224,7 @@ fn while_another_command_holds_the_lock_nothing_changes() -> Result<()> {
     let edge = Edge::new(lab)?;
     applied(&edge.operator, &web());
     let before = enforced(&edge.operator);
-    let roots = Roots { state: Operator::state(), lasting: Operator::lasting(), bpffs: Lab::bpffs() };
+    let roots = Roots::new(Operator::state(), Operator::lasting(), Lab::bpffs());
     let lock = roots.lock()?;
     let sentence = "another portcullis command is changing the policy";
     edge.operator.apply(&policy(&[interface("edge0", &[])])).exits(1).complains(sentence);

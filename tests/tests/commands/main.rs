@@ -5,6 +5,7 @@ mod adoption;
 mod apply;
 mod doctor;
 mod guard;
+mod past;
 mod plan;
 mod recovery;
 mod refusals;

@@ -107,7 +107,7 @@ fn a_swap_that_fails_on_the_second_interface_is_undone_on_the_first() -> Result<
     applied(&edge.operator, &both);
     let before = enforced(&edge.operator);
 
-    let roots = Roots { state: Operator::state(), lasting: Operator::lasting(), bpffs: Lab::bpffs() };
+    let roots = Roots::new(Operator::state(), Operator::lasting(), Lab::bpffs());
     let text = policy(&[interface("edge0", &[]), interface("edge1", &[])]);
     let catalog = Catalog::builtin();
     let other = Policy::parse(&text, "policy.toml", &catalog).expect("a valid policy");
@@ -118,10 +118,10 @@ fn a_swap_that_fails_on_the_second_interface_is_undone_on_the_first() -> Result<
             let prepared = prepare(&roots, &lock, &other, &text, &catalog, ApplyOptions::default())?;
             // Somebody who knows nothing of the lock replaces the program on the second one.
             let attachment = roots.attachment("edge1");
-            let mut stranger =
+            let stranger =
                 Programs::load(&Tables::deny_all(), &LoadOptions::default(), Some(attachment.pins()))?;
             let held = attachment.held()?;
-            attachment.attach(&mut stranger)?;
+            attachment.attach(&stranger)?;
             let (applied, error) = prepared.commit();
             let error = error.expect("the second cannot be swapped").to_string();
             assert!(error.contains("edge1") && error.contains("replaced meanwhile"), "{error}");

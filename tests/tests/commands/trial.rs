@@ -1,6 +1,7 @@
 //! A trial ends by itself, whatever became of everybody who began it.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     process::Stdio,
@@ -175,6 +176,39 @@ fn ended(operator: &Operator) {
         assert!(Instant::now() < deadline, "the trial does not end");
         thread::sleep(LOOK);
     }
+}
+
+#[test]
+fn without_an_agent_every_command_tells_what_holds_after_a_trial() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let edge = Edge::new(lab)?;
+    let operator = &edge.operator;
+    applied(operator, &web());
+    let good = fs::read(Operator::lasting().join("last-good.json"))?;
+    let kept = Operator::state().join("web.toml");
+    fs::write(&kept, web())?;
+    let kept = kept.to_str().expect("text");
+    tried(operator, &closed(), "3s").exits(0);
+    operator.run(&["plan", kept]).exits(3);
+    let begun = Instant::now();
+    while pending(operator)["stage"] != "ended" {
+        assert!(begun.elapsed() < PATIENCE, "the trial does not end");
+        thread::sleep(LOOK);
+    }
+    // Nothing was tidied up, and nobody tells the tried policy for the one that holds.
+    operator.run(&["plan", kept]).exits(0);
+    let list = operator.run(&["rollback", "--list", "--json"]).exits(0).json();
+    assert_eq!(list["active"], 1, "{list}");
+    let status = operator.run(&["status", "--json"]).exits(0).json();
+    let told = &status["interfaces"][0];
+    assert_eq!((&told["mode"], &told["rules"], &told["revision"]), (&"enforce".into(), &1.into(), &1.into()));
+    let counters = operator.counters("edge0");
+    let rules: Vec<_> = counters["rules"].as_array().into_iter().flatten().collect();
+    assert!(rules.iter().any(|rule| rule["service"] == "web" && rule["retired"] == false), "{counters}");
+    operator.run(&["shadow"]).exits(1);
+    assert_eq!(fs::read(Operator::lasting().join("last-good.json"))?, good);
+    assert_eq!(pending(operator)["stage"], "ended", "looking changes nothing");
+    Ok(())
 }
 
 #[test]

@@ -4,9 +4,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    net::SocketAddr,
     path::Path,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -17,54 +15,24 @@ use nix::{
 use portcullis_tests::{
     denied::{Call, deny},
     draft::{allow, interface, policy},
-    lab::{Lab, Namespace},
-    operator::{Operator, Ran, enforced, lab, left_behind},
-    packet::Ip,
+    edge::{Edge, IMPATIENCE},
+    lab::Lab,
+    operator::{Operator, Ran, enforced, left_behind},
     running::PATIENCE,
-    traffic::{EchoServer, Protocol, exchange},
 };
 
-/// How long a client waits for what must not come.
-const IMPATIENCE: Duration = Duration::from_millis(250);
-
-/// A protected host that serves 443 and 8080, and its neighbour.
-struct Edge {
-    _servers: Vec<EchoServer>,
-    neighbour: Namespace,
-    operator: Operator,
-    _lab: Lab,
+/// Which of the two ports answer.
+fn open(edge: &Edge) -> [bool; 2] {
+    [443, 8080].map(|port| edge.answers(port, if port == 443 { PATIENCE } else { IMPATIENCE }))
 }
 
-impl Edge {
-    fn new() -> Result<Option<Self>> {
-        let Some(lab) = lab() else { return Ok(None) };
-        let neighbour = lab.neighbour("edge0", "far0")?;
-        let serve = |port| EchoServer::start(lab.host(), Protocol::Tcp, server(port));
-        let servers = [443, 8080].into_iter().map(serve).collect::<Result<_>>()?;
-        let operator = Operator::new(&lab)?;
-        Ok(Some(Self { _servers: servers, neighbour, operator, _lab: lab }))
-    }
-
-    /// Which of the two ports answer.
-    fn open(&self) -> [bool; 2] {
-        [443, 8080].map(|port| {
-            let patience = if port == 443 { PATIENCE } else { IMPATIENCE };
-            exchange(&self.neighbour, Protocol::Tcp, server(port), patience).expect("a socket can be had")
-        })
-    }
-
-    /// Expects that a command failed with this sentence, and that the policy before it goes on.
-    #[track_caller]
-    fn unharmed(&self, ran: Ran, sentence: &str, before: &[serde_json::Value]) {
-        println!("{}", ran.stderr.trim_end());
-        drop(ran.exits(1).complains(sentence).keeps_quiet_about("enforcing"));
-        assert_eq!(enforced(&self.operator), before, "nothing else is enforced");
-        assert_eq!(self.open(), [true, false]);
-    }
-}
-
-fn server(port: u16) -> SocketAddr {
-    SocketAddr::new(Ip::V4.address(1), port)
+/// Expects that a command failed with this sentence, and that the policy before it goes on.
+#[track_caller]
+fn unharmed(edge: &Edge, ran: Ran, sentence: &str, before: &[serde_json::Value]) {
+    println!("{}", ran.stderr.trim_end());
+    drop(ran.exits(1).complains(sentence).keeps_quiet_about("enforcing"));
+    assert_eq!(enforced(&edge.operator), before, "nothing else is enforced");
+    assert_eq!(open(edge), [true, false]);
 }
 
 /// A policy that lets in 443.
@@ -87,10 +55,10 @@ fn a_full_disk_is_told_and_changes_nothing() -> Result<()> {
     drop(edge.operator.apply(&narrow()).exits(0));
     let before = enforced(&edge.operator);
     fill(&state.join("ballast"))?;
-    edge.unharmed(edge.operator.apply(&wide()), "No space left on device", &before);
+    unharmed(&edge, edge.operator.apply(&wide()), "No space left on device", &before);
     fs::remove_file(state.join("ballast"))?;
     drop(edge.operator.apply(&wide()).exits(0));
-    assert_eq!(edge.open(), [true, true]);
+    assert_eq!(open(&edge), [true, true]);
     Ok(())
 }
 
@@ -104,7 +72,7 @@ fn a_disk_that_is_full_from_the_beginning_leaves_nothing_behind() -> Result<()> 
     let ran = edge.operator.apply(&narrow());
     println!("{}", ran.stderr.trim_end());
     drop(ran.exits(1).complains("No space left on device"));
-    assert_eq!(edge.open(), [true, true], "nothing is enforced");
+    assert_eq!(open(&edge), [true, true], "nothing is enforced");
     assert_eq!(enforced(&edge.operator), Vec::<serde_json::Value>::new());
     Ok(())
 }
@@ -119,7 +87,7 @@ fn a_state_folder_that_cannot_be_written_is_told_and_changes_nothing() -> Result
     let before = enforced(&edge.operator);
     let none = None::<&str>;
     mount(none, &state, none, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, none)?;
-    edge.unharmed(edge.operator.apply(&wide()), "Read-only file system", &before);
+    unharmed(&edge, edge.operator.apply(&wide()), "Read-only file system", &before);
     // Looking needs no writing.
     drop(edge.operator.run(&["counters"]).exits(0).prints("web"));
     mount(none, &state, none, MsFlags::MS_REMOUNT, none)?;
@@ -148,11 +116,11 @@ fn a_missing_bpf_file_system_is_mounted_where_the_kernel_has_a_folder_for_it_or_
     let ran = Ran::of(refused).exits(1);
     println!("{}", ran.stderr.trim_end());
     drop(ran.complains("/sys/fs/bpf is no BPF file system").complains("mount -t bpf bpf /sys/fs/bpf"));
-    assert_eq!(edge.open(), [true, true]);
+    assert_eq!(open(&edge), [true, true]);
 
     let ran = edge.operator.run(&apply).exits(0);
     drop(ran.prints("mounted a BPF file system at /sys/fs/bpf"));
-    assert_eq!(edge.open(), [true, false]);
+    assert_eq!(open(&edge), [true, false]);
     drop(edge.operator.run(&["detach", "--all", "--bpffs", kernels]).exits(0));
     Ok(())
 }
@@ -173,9 +141,6 @@ const COMMANDS: &[(&str, u32, i32)] = &[
     ("BPF_LINK_CREATE", 28, libc::ENOMEM),
     ("BPF_LINK_UPDATE", 29, libc::ENOMEM),
 ];
-
-/// What is said where the kernel takes no program at all.
-const NO_PROGRAM: &str = "the kernel refuses even the smallest BPF program";
 
 /// How the kernel's answer is told.
 fn reason(error: i32) -> &'static str {
@@ -200,20 +165,19 @@ fn a_kernel_that_refuses_a_command_changes_nothing() -> Result<()> {
         println!("{name}: exit code {:?}: {}", ran.code, ran.stderr.trim_end());
         if ran.code == Some(0) {
             // It can do without; then the policy is whole.
-            assert_eq!(edge.open(), [true, true], "{name}");
+            assert_eq!(open(&edge), [true, true], "{name}");
             drop(edge.operator.apply(&narrow()).exits(0));
             edge.operator.policy(&wide())?;
         } else {
             failed.push(*name);
-            let sentence = if *name == "BPF_PROG_LOAD" { NO_PROGRAM } else { reason(*error) };
-            edge.unharmed(ran, sentence, &before);
+            unharmed(&edge, ran, reason(*error), &before);
         }
     }
     for name in ["BPF_MAP_CREATE", "BPF_PROG_LOAD", "BPF_LINK_UPDATE"] {
         assert!(failed.contains(&name), "{name} cannot be done without; {failed:?}");
     }
     drop(edge.operator.apply(&wide()).exits(0));
-    assert_eq!(edge.open(), [true, true]);
+    assert_eq!(open(&edge), [true, true]);
     Ok(())
 }
 
@@ -227,18 +191,18 @@ fn a_first_policy_that_the_kernel_refuses_leaves_nothing_behind() -> Result<()> 
         let ran = Ran::of(apply);
         println!("{name}: exit code {:?}: {}", ran.code, ran.stderr.trim_end());
         if ran.code == Some(0) {
-            assert_eq!(edge.open(), [true, false], "{name}");
+            assert_eq!(open(&edge), [true, false], "{name}");
             drop(edge.operator.run(&["detach", "--all"]).exits(0));
         } else {
-            drop(ran.exits(1).complains(if *name == "BPF_PROG_LOAD" { NO_PROGRAM } else { reason(*error) }));
-            assert_eq!(edge.open(), [true, true], "{name}: nothing is enforced");
+            drop(ran.exits(1).complains(reason(*error)));
+            assert_eq!(open(&edge), [true, true], "{name}: nothing is enforced");
         }
         assert_eq!(enforced(&edge.operator), Vec::<serde_json::Value>::new(), "{name}");
         let programs: Vec<_> = left_behind().into_iter().filter(|path| path.ends_with("gress")).collect();
         assert_eq!(programs, Vec::<String>::new(), "{name}");
     }
     drop(edge.operator.apply(&narrow()).exits(0));
-    assert_eq!(edge.open(), [true, false]);
+    assert_eq!(open(&edge), [true, false]);
     Ok(())
 }
 

@@ -2,8 +2,10 @@
 //! next agent takes over.
 
 use std::{
+    fs,
     net::{SocketAddr, UdpSocket},
     path::Path,
+    process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -13,7 +15,7 @@ use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use portcullis_tests::{
     draft::{allow, interface, policy},
-    lab::Namespace,
+    lab::{Lab, Namespace},
     operator::{Operator, enforced, lab, left_behind},
     packet::Ip,
     random::Random,
@@ -95,6 +97,121 @@ fn an_agent_that_is_killed_at_any_moment_leaves_enforcement_in_place() -> Result
     drop(operator.run(&["detach", "--all"]).exits(0));
     assert_eq!(left_behind(), Vec::<String>::new());
     Ok(())
+}
+
+/// A port that is only open while a policy is tried.
+const TRIED: u16 = 5002;
+const TRIAL: Duration = Duration::from_secs(3);
+/// How much later than its deadline a trial may be found to have ended: the kernel's clock has ticks of up to
+/// 10 ms, and a busy machine is slow to ask.
+const LATE: Duration = Duration::from_millis(500);
+
+#[test]
+fn a_trial_ends_when_it_should_whoever_is_killed() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let neighbour = lab.neighbour("edge0", "far0")?;
+    let operator = Operator::new(&lab)?;
+    let of = |ports: &[u16]| {
+        let allows: Vec<String> =
+            ports.iter().map(|port| allow(&format!("udp-{port}"), "udp", &port.to_string())).collect();
+        policy(&[interface("edge0", &allows)])
+    };
+    let policies = [of(&[OPEN]), of(&[OPEN, 9])];
+    let file = operator.policy(&policies[0])?;
+    let tried = Lab::state().join("tried.toml");
+    fs::write(&tried, of(&[OPEN, TRIED]))?;
+    let tries = ["apply", "--force", "--confirm", "3s", tried.to_str().expect("text")];
+    let door = Door::new(lab.host(), &neighbour, TRIED)?;
+    drop(operator.apply(&policies[0]).exits(0));
+
+    let seed = u64::from(std::process::id());
+    let mut random = Random::new(seed);
+    let rounds = times(3, 50);
+    println!("seed {seed}");
+    let over = AtomicBool::new(false);
+    let (mut kills, mut begun) = (0, 0);
+    let probed = thread::scope(|scope| {
+        let probe = scope.spawn(|| probe(lab.host(), &neighbour, &over));
+        let mut moment = |longest: Duration| longest * u32::from(random.byte()) / 255;
+        let done = (0..rounds).try_for_each(|round| {
+            let mut agent = start(&operator, &file);
+            agent.event("applied");
+            ensure!(!door.is_open()?, "the port is closed before the trial");
+            // In every other round, the command is killed while it begins the trial.
+            let mut command = operator.command(&tries);
+            let mut command = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+            if round % 2 == 1 {
+                thread::sleep(moment(Duration::from_millis(600)));
+                command.kill()?;
+                kills += 1;
+            }
+            command.wait()?;
+            let latest = Instant::now() + TRIAL;
+            let has_begun = pending(&operator) == "trial";
+            begun += u32::from(has_begun);
+            ensure!(!has_begun || door.is_open()?, "what is tried holds");
+            // The agent is killed during the trial; perhaps while it reloads, which the trial keeps it from.
+            operator.policy(&policies[usize::from(round % 2 == 0)])?;
+            thread::sleep(moment(TRIAL / 2));
+            kill(agent);
+            // And the next one, about when the trial ends or while it tidies up.
+            let agent = start(&operator, &file);
+            thread::sleep(moment(TRIAL));
+            kill(agent);
+            kills += 2;
+            thread::sleep((latest + LATE).saturating_duration_since(Instant::now()));
+            ensure!(!door.is_open()?, "what was tried holds {LATE:?} after its end");
+            standing(&operator)?;
+            ensure!(pending(&operator) != "trial", "it is told that the trial has ended");
+            ensure!(!probe.is_finished(), "the probe has failed");
+            Ok(())
+        });
+        over.store(true, Ordering::Relaxed);
+        let probed = probe.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        done.map(|()| probed)
+    })?;
+    ensure!(begun > 0, "no trial has begun in {rounds} rounds");
+    println!("{kills} kills around {begun} trials; {probed} datagrams to each port: none was lost or got in");
+
+    // The next agent recovers: nothing is left of a trial.
+    let mut agent = start(&operator, &file);
+    agent.event("applied");
+    assert_eq!(pending(&operator), "");
+    drop(agent);
+    let manifests = left_behind().into_iter().filter(|path| path.contains("/interfaces/edge0/")).count();
+    assert_eq!(manifests, 1, "{:?}", left_behind());
+    drop(operator.run(&["detach", "--all"]).exits(0));
+    Ok(())
+}
+
+/// The stage of what is pending; empty where nothing is.
+fn pending(operator: &Operator) -> String {
+    let status = operator.run(&["status", "--json"]).exits(0).json();
+    status["interfaces"][0]["pending"]["stage"].as_str().unwrap_or_default().to_owned()
+}
+
+/// A port, from both sides.
+struct Door {
+    inside: UdpSocket,
+    outside: UdpSocket,
+    address: SocketAddr,
+}
+
+impl Door {
+    fn new(host: &Namespace, neighbour: &Namespace, port: u16) -> Result<Self> {
+        let address = SocketAddr::new(Ip::V4.address(1), port);
+        let inside = host.within(|| UdpSocket::bind(address))?;
+        inside.set_read_timeout(Some(Duration::from_millis(250)))?;
+        let outside = neighbour.within(|| UdpSocket::bind(SocketAddr::new(Ip::V4.address(2), 0)))?;
+        Ok(Self { inside, outside, address })
+    }
+
+    /// Whether a datagram that is sent now arrives.
+    fn is_open(&self) -> Result<bool> {
+        let mut buffer = [0; 1];
+        self.outside.send_to(&[1], self.address)?;
+        Ok(self.inside.recv(&mut buffer).is_ok())
+    }
 }
 
 fn start(operator: &Operator, file: &Path) -> Running {

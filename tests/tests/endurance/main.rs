@@ -1,6 +1,7 @@
 //! The product for longer, and in bad company: floods, kills and faults again and again. Short here, long
 //! under `cargo xtask soak`, which sets `PORTCULLIS_SOAK`.
 
+mod anew;
 mod faults;
 mod flood;
 mod kills;

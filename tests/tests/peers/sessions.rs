@@ -4,10 +4,11 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::Write as _,
+    net::{SocketAddr, UdpSocket},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
     process::Stdio,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -19,7 +20,8 @@ use portcullis_tests::{
     lab::Namespace,
     operator::Ran,
     programs::{listens, soon},
-    running::Running,
+    running::{PATIENCE, Running},
+    traffic::{EchoServer, Protocol},
 };
 use serde_json::Value;
 
@@ -51,10 +53,10 @@ fn sessions_outlive_a_hundred_reloads() -> Result<()> {
     edge.apply(&policies[0]);
     let before = account(&edge);
     let _servers =
-        (sshd(&edge, edge.host()), sshd(&edge, &edge.neighbour), web_server(&edge, edge.host(), 443));
+        (sshd(&edge, edge.host()), sshd(&edge, &edge.neighbour), web_server(&edge, edge.host(), HOST));
     // The host's own port is not among those that the document opens: answers need its flow.
     edge.host().within(|| fs::write("/proc/sys/net/ipv4/ip_local_port_range", "20000 29999"))?;
-    let mut download = download(&edge);
+    let mut download = download(&edge, &edge.neighbour, HOST);
     // The neighbour's session is let in by a rule; the answers to the host's own are replies.
     let mut sessions = [session(&edge, &edge.neighbour, HOST), session(&edge, edge.host(), NEIGHBOUR)];
     for session in &mut sessions {
@@ -99,10 +101,92 @@ fn sessions_outlive_a_hundred_reloads() -> Result<()> {
 }
 
 #[test]
+fn sessions_that_run_when_enforcement_begins_lose_nothing() -> Result<()> {
+    let Some(edge) = edge()? else { return Ok(()) };
+    let _servers = (
+        sshd(&edge, edge.host()),
+        sshd(&edge, &edge.neighbour),
+        web_server(&edge, &edge.neighbour, NEIGHBOUR),
+    );
+    let stun = SocketAddr::new(NEIGHBOUR.parse()?, 3478);
+    let _echo = EchoServer::start(&edge.neighbour, Protocol::Udp, stun)?;
+    edge.host().within(|| fs::write("/proc/sys/net/ipv4/ip_local_port_range", "20000 29999"))?;
+    // The host's own: a download, a session, and datagrams from a socket that does not say to whom. The
+    // neighbour's session needs a rule.
+    let mut download = download(&edge, edge.host(), NEIGHBOUR);
+    let mut sessions = [session(&edge, &edge.neighbour, HOST), session(&edge, edge.host(), NEIGHBOUR)];
+    for session in &mut sessions {
+        exchange(session, "the first line");
+    }
+    let socket = edge.host().within(|| UdpSocket::bind("0.0.0.0:0"))?;
+
+    let (over, words) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (fed, spoken) = thread::scope(|scope| -> Result<_> {
+        let feeder = scope.spawn(|| feed(Path::new("/mnt/sessions/www/data"), &over));
+        let speakers = sessions.map(|session| scope.spawn(|| speak(session, &over)));
+        let talker = scope.spawn(|| talk(&socket, stun, &words, &over));
+        let more = |count| {
+            let enough = words.load(Ordering::Relaxed) + count;
+            soon("more datagrams", || words.load(Ordering::Relaxed) > enough || talker.is_finished());
+        };
+        more(50);
+        let ran = edge.operator.apply(&policy(&[interface("edge0", &[allow("ssh", "tcp", "22")])]));
+        more(200);
+        over.store(true, Ordering::Relaxed);
+        let spoken =
+            speakers.map(|speaker| speaker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let fed = feeder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        talker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        drop(ran.exits(0).prints("edge0: adopted 2 conversations that this host had begun"));
+        Ok((fed?, spoken))
+    })?;
+
+    assert_eq!(download.line(|_| true), format!("0 200 {fed}"), "curl's exit code, HTTP's status, bytes");
+    assert_eq!(download.end().code(), Some(0));
+    println!(
+        "HTTPS from the neighbour: {fed} bytes; datagrams there and back: {}",
+        words.load(Ordering::Relaxed)
+    );
+    for (direction, (lines, longest)) in ["to the host", "from the host"].into_iter().zip(spoken) {
+        println!("SSH {direction}: {lines} lines there and back, the slowest in {longest:.1?}");
+    }
+    for reason in ["undocumented-tcp", "undocumented-udp", "source"] {
+        assert_eq!(edge.counted(reason), 0, "{reason}");
+    }
+    for accepted in ["ssh", "flow-tcp", "flow-udp"] {
+        assert!(edge.counted(accepted) > 0, "{accepted}");
+    }
+    // TCP also sends again what came too late, on a busy machine: what counts is that all that was sent has
+    // arrived, and none of it was dropped.
+    let [sent, arrived, counted] = account(&edge);
+    println!(
+        "{sent} packets sent by the neighbour, {arrived} arrived, {counted} of them since enforcement began"
+    );
+    assert_eq!(sent, arrived);
+    assert!(counted > 0 && counted < arrived, "it began in between");
+    edge.operator.show("edge0", "sessions from before");
+    Ok(())
+}
+
+/// Sends words until it is over; each must come back before the next one is sent.
+fn talk(socket: &UdpSocket, to: SocketAddr, words: &AtomicU64, over: &AtomicBool) -> Result<()> {
+    socket.set_read_timeout(Some(PATIENCE))?;
+    while !over.load(Ordering::Relaxed) {
+        let word = words.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mut echo = [0; 8];
+        socket.send_to(&word, to)?;
+        socket.recv_from(&mut echo).context("a datagram was lost")?;
+        ensure!(echo == word, "another word came back");
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+#[test]
 fn neither_session_begins_where_its_port_is_not_named() -> Result<()> {
     let Some(edge) = edge()? else { return Ok(()) };
     edge.apply(&policy(&[interface("edge0", &[])]));
-    let _servers = (sshd(&edge, edge.host()), web_server(&edge, edge.host(), 443));
+    let _servers = (sshd(&edge, edge.host()), web_server(&edge, edge.host(), HOST));
     drop(curl(&edge, edge.host(), "2").exits(0));
     // curl: 28 is "operation timed out". ssh: 255 is "an error occurred".
     drop(curl(&edge, &edge.neighbour, "1").exits(28));
@@ -149,7 +233,7 @@ fn edge() -> Result<Option<Edge>> {
 
     let kind =
         ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"];
-    let name = format!("subjectAltName=IP:{HOST}");
+    let name = format!("subjectAltName=IP:{HOST},IP:{NEIGHBOUR}");
     let named = ["-subj", "/CN=lab", "-addext", &name, "-keyout", &path("web.key"), "-out", &path("web.pem")];
     drop(edge.programs.run(edge.host(), "openssl", 10, &[&kind[..], &named].concat()).exits(0));
     fs::create_dir(path("www"))?;
@@ -212,13 +296,13 @@ fn speak(mut session: Running, over: &AtomicBool) -> (u64, Duration) {
     (lines, longest)
 }
 
-fn web_server(edge: &Edge, namespace: &Namespace, port: u16) -> Running {
+fn web_server(edge: &Edge, namespace: &Namespace, address: &str) -> Running {
     let mut command = edge.programs.command(namespace, "openssl");
     command.current_dir("/mnt/sessions/www").args(["s_server", "-quiet", "-WWW"]);
     command.args(["-key", "/mnt/sessions/web.key", "-cert", "/mnt/sessions/web.pem"]);
-    command.args(["-accept", &format!("{HOST}:{port}")]);
+    command.args(["-accept", &format!("{address}:443")]);
     let server = Running::start(command);
-    listens(namespace, port);
+    listens(namespace, 443);
     server
 }
 
@@ -231,15 +315,15 @@ fn curl(edge: &Edge, from: &Namespace, seconds: &str) -> Ran {
 
 /// A download that lasts until [`feed`] has no more; then it prints its exit code, the status and the
 /// number of bytes.
-fn download(edge: &Edge) -> Running {
-    let mut command = edge.programs.command(&edge.neighbour, "curl");
+fn download(edge: &Edge, from: &Namespace, to: &str) -> Running {
+    let mut command = edge.programs.command(from, "curl");
     command.args(["--silent", "--show-error", "--cacert", "/mnt/sessions/web.pem", "--output", "/dev/null"]);
     // Slow enough to leave the machine to the reloads; silence is an error.
     command.args(["--limit-rate", "16M", "--speed-limit", "1", "--speed-time", "10"]);
     command.args([
         "--write-out",
         "%{exitcode} %{http_code} %{size_download}\\n",
-        &format!("https://{HOST}/data"),
+        &format!("https://{to}/data"),
     ]);
     Running::start(command)
 }

@@ -43,6 +43,9 @@ struct Arguments {
     /// Leaves out how long changes of policy take
     #[arg(long)]
     no_changes: bool,
+    /// Only measures how long changes of policy take
+    #[arg(long, conflicts_with = "no_changes")]
+    only_changes: bool,
     /// Only packets whose case contains this
     #[arg(long, default_value = "")]
     only: String,
@@ -53,7 +56,7 @@ fn main() -> Result<()> {
     let lab = Lab::enter()?;
     let missing = peers::missing();
     let mut report = Report::default();
-    {
+    if !arguments.only_changes {
         let mut stage = stage::Stage::set(!missing.contains(&"xdp-filter"))?;
         report.verified = stage.verified()?;
         stage.keep(&arguments.only);
@@ -62,8 +65,10 @@ fn main() -> Result<()> {
         report.missing = stage.left_out;
     }
     report.missing.extend(missing.iter().map(|name| format!("{name}: not installed")));
-    report::print_rows(&report);
-    if arguments.flood > 0 {
+    if !arguments.only_changes {
+        report::print_rows(&report);
+    }
+    if arguments.flood > 0 && !arguments.only_changes {
         report.floods = flood::rates(&lab, arguments.flood, &missing)?;
         report::print_floods(&report.floods);
     }

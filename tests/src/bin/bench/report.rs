@@ -118,10 +118,16 @@ pub(crate) fn print_floods(floods: &[Rate]) {
 }
 
 pub(crate) fn print_changes(report: &Report) {
-    println!("\n{:<52} {:>6} {:>8} {:>10} {:>15}", "change", "rules", "p50 ms", "max ms", "budget");
-    for Change { what, rules, p50_ms, max_ms, budget_ms } in &report.changes {
+    println!(
+        "\n{:<43} {:>6} {:>8} {:>8} {:>10} {:>15}",
+        "change", "rules", "min ms", "p50 ms", "max ms", "budget"
+    );
+    for Change { what, rules, min_ms, p50_ms, max_ms, budget_ms, phases } in &report.changes {
         let judged = judged(*budget_ms, budget_ms.is_none_or(|budget| *p50_ms <= budget));
-        println!("{what:<52} {rules:>6} {p50_ms:>8.1} {max_ms:>10.1} {:>6} {judged}", "");
+        println!("{what:<43} {rules:>6} {min_ms:>8.1} {p50_ms:>8.1} {max_ms:>10.1} {:>6} {judged}", "");
+        for (phase, p50_ms) in phases {
+            println!("  {phase:<41} {:>6} {:>8} {p50_ms:>8.1}", "", "");
+        }
     }
     println!("\n{:<52} {:>6} {:>8}", "memory", "rules", "KiB");
     for Memory { rules, bytes } in &report.memory {

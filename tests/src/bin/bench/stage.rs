@@ -57,7 +57,7 @@ impl Loaded {
     /// Compiles and loads rules.
     pub(crate) fn new(rules: &RuleSet) -> Result<Self> {
         let compiled = compile::compile(rules, &judge::slots(rules))?;
-        let mut programs = Programs::load(&compiled.tables, &LoadOptions::default(), None)?;
+        let programs = Programs::load(&compiled.tables, &LoadOptions::default(), None)?;
         Ok(Self { rules: rules.rules.len(), id: programs.id()?, programs })
     }
 }

@@ -93,15 +93,15 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
     /// Array of [`crate::flow::Set`]: the flows. Egress begins them, both programs change them. Pinned.
     pub const FLOWS: &str = "FLOWS";
-    /// Array of one [`crate::flow::Settings`]. Userspace writes it once. Pinned with the flows.
-    pub const FLOW_SETTINGS: &str = "FLOW_SETTINGS";
+    /// Section of one [`crate::flow::Settings`]. Userspace writes it once. Pinned with the flows.
+    pub const FLOW_SETTINGS: &str = ".bss.flow_table";
     /// Per-CPU array of one [`crate::flow::FlowCounter`]. Egress writes, userspace reads. Pinned with the
     /// flows.
     pub const FLOW_COUNTERS: &str = "FLOW_COUNTERS";
-    /// Array of one value, a byte for each class index of a TCP or UDP port: not zero where a flow
+    /// Section of one byte for each class index of a TCP or UDP port: not zero where a flow
     /// uses the local port, so that a packet to any other needs no flow look-up. Egress writes,
     /// ingress reads. Pinned with the flows.
-    pub const FLOW_PORTS: &str = "FLOW_PORTS";
+    pub const FLOW_PORTS: &str = ".bss.flow_ports";
     /// Array of [`crate::second::CHUNK`] x `u16`: the class table of a second set of rules; one element
     /// where there is none. Private to a generation.
     pub const SECOND_CLASSES: &str = "SECOND_CLASSES";

@@ -236,7 +236,8 @@ pub struct Settings {
 /// Words of the hash's secret.
 pub const SECRETS: usize = 11;
 
-/// The two sets in which a flow may stand, as indexes before the mask of [`Settings`] is applied.
+/// The two sets in which a flow may stand, as indexes before the mask of [`Settings`] is applied, given the
+/// words of the secret by their numbers.
 ///
 /// Multilinear hashing with half the multiplications (Lemire and Kaser, "Strongly universal string hashing
 /// is fast", The Computer Journal 57, 2014): of 32-bit pieces and 64-bit secrets, the upper 32 bits of the
@@ -245,16 +246,18 @@ pub const SECRETS: usize = 11;
 /// indexes of it that have nothing to do with each other, also for keys in a row.
 #[must_use]
 #[inline(always)]
-pub const fn hash(key: &Key, secret: &[u64; SECRETS]) -> (u32, u32) {
+pub fn hash(key: &Key, secret: impl Fn(usize) -> u64) -> (u32, u32) {
     let [one, two, three, four] = key.addresses;
-    let mut sum = secret[10]
-        .wrapping_add(product(one, secret[0], secret[1]))
-        .wrapping_add(product(key.ends, secret[2], secret[3]));
+    let mut sum = secret(10).wrapping_add(product(one, secret(0), secret(1))).wrapping_add(product(
+        key.ends,
+        secret(2),
+        secret(3),
+    ));
     if key.version() == 6 {
         sum = sum
-            .wrapping_add(product(two, secret[4], secret[5]))
-            .wrapping_add(product(three, secret[6], secret[7]))
-            .wrapping_add(product(four, secret[8], secret[9]));
+            .wrapping_add(product(two, secret(4), secret(5)))
+            .wrapping_add(product(three, secret(6), secret(7)))
+            .wrapping_add(product(four, secret(8), secret(9)));
     }
     let mut mixed = (sum >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -4,7 +4,6 @@
 //! A TCP flow begins with a SYN of this host, a UDP flow with a datagram from a port that no rule
 //! opens, an echo flow with a request. What arrives at a documented port needs no flow.
 
-use aya_ebpf::{macros::map, maps::Array};
 use portcullis_common::{
     abi::{self, feature},
     class,
@@ -17,15 +16,15 @@ use crate::{
     config::{self, FIRST, SECOND_SET},
     header::{Headers, Kind, Part, Side, Version, protocol, tcp_index, udp_index},
     packet::{Packet, Window},
+    shared::Shared,
     table,
 };
 
-/// One entry: a byte for each local TCP and UDP port (by class index), not zero where a flow uses the
-/// port. A packet to any other port is dropped without a flow look-up, which keeps a flood cheap.
+/// A byte for each local TCP and UDP port (by class index), not zero where a flow uses the port. A packet to any other port is dropped without a flow look-up, which keeps a flood cheap.
 /// Bytes rather than bits, because two CPUs may mark neighbours at the same time. Pinned with the
 /// flows.
-#[map]
-static FLOW_PORTS: Array<[u8; PORTS]> = Array::with_max_entries(1, 0);
+#[unsafe(link_section = ".bss.flow_ports")]
+static FLOW_PORTS: Shared<[u8; PORTS]> = Shared::new([0; PORTS]);
 
 /// Records what a leaving packet begins, and notes what it ends. Silent about everything else.
 #[inline(always)]
@@ -283,29 +282,25 @@ fn mark(headers: &Headers, local_port: u16) {
         Some(protocol::UDP) => udp_index(local_port),
         _ => return,
     };
-    let Some(used) = port_byte(index) else { return };
+    let used = port_byte(index);
     // SAFETY: `port_byte` gives a byte inside the map's value, valid while the program runs.
-    if unsafe { used.read() } == 0 {
+    if unsafe { used.read_volatile() } == 0 {
         // SAFETY: as above; a byte is written whole, and every writer writes the same.
-        unsafe { used.write(1) };
+        unsafe { used.write_volatile(1) };
     }
 }
 
 /// 1 where some flow uses the local port with this class index, else 0.
 #[inline(always)]
 pub(crate) fn mark_of(index: usize) -> u32 {
-    match port_byte(index) {
-        // SAFETY: `port_byte` gives a byte inside the map's value, valid while the program runs.
-        Some(used) => unsafe { used.read() }.into(),
-        None => 0,
-    }
+    // SAFETY: `port_byte` gives a byte inside the map's value, valid while the program runs.
+    unsafe { port_byte(index).read_volatile() }.into()
 }
 
 /// The byte of `FLOW_PORTS` for a TCP or UDP class index.
 #[inline(always)]
-fn port_byte(index: usize) -> Option<*mut u8> {
-    let ports = FLOW_PORTS.get_ptr_mut(0)?.cast::<u8>();
+fn port_byte(index: usize) -> *mut u8 {
     // SAFETY: the masked index is inside the value. Whoever asks for the index of a TCP or UDP port has one
     // that the mask leaves as it is.
-    Some(unsafe { ports.add(index & (PORTS - 1)) })
+    unsafe { FLOW_PORTS.get().cast::<u8>().add(index & (PORTS - 1)) }
 }

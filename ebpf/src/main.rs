@@ -34,6 +34,7 @@ mod packet;
 mod parse;
 mod record;
 mod second;
+mod shared;
 mod table;
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};

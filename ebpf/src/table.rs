@@ -10,20 +10,21 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray},
 };
 use portcullis_common::flow::{
-    Entry, FlowCounter, Key, Life, SPARE, Set, Settings, USUAL, WAYS, hash, origin,
+    Entry, FlowCounter, Key, Life, SECRETS, SPARE, Set, Settings, USUAL, WAYS, hash, origin,
 };
 
 use crate::{
     clock, config,
     forget::{forget, forget_long},
+    shared::Shared,
 };
 
 /// The flows. Egress begins them, both programs change their lives. Pinned: they outlive generations.
 #[map]
 static FLOWS: Array<Set> = Array::with_max_entries(USUAL * SPARE / WAYS as u32, 0);
-/// One entry, which userspace writes once, before the first program is attached. Pinned with the flows.
-#[map]
-static FLOW_SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+/// Userspace writes them once, before the first program is attached. Pinned with the flows.
+#[unsafe(link_section = ".bss.flow_table")]
+static FLOW_SETTINGS: Shared<Settings> = Shared::new(Settings { secret: [0; SECRETS], mask: 0 });
 /// One entry. Pinned with the flows.
 #[map]
 static FLOW_COUNTERS: PerCpuArray<FlowCounter> = PerCpuArray::with_max_entries(1, 0);
@@ -171,10 +172,15 @@ fn is_own(ends: u64) -> bool {
 /// The two sets in which a key may stand.
 #[inline(always)]
 fn sets(key: &Key) -> Option<[*mut Entry; 2]> {
-    let settings = FLOW_SETTINGS.get(0)?;
-    let (first, second) = hash(key, &settings.secret);
+    let settings = FLOW_SETTINGS.get();
+    // SAFETY: one of the secret's words, which nobody writes while a program runs. Volatile, because the
+    // compiler sees zeros.
+    let secret = |word| unsafe { (&raw const (*settings).secret).cast::<u64>().add(word).read_volatile() };
+    let (first, second) = hash(key, secret);
+    // SAFETY: as above.
+    let mask = unsafe { (&raw const (*settings).mask).read_volatile() };
     #[expect(clippy::cast_possible_truncation, reason = "a map has fewer than 2^32 entries")]
-    let mask = settings.mask as u32;
+    let mask = mask as u32;
     let first = FLOWS.get_ptr_mut(first & mask)?.cast();
     let second = FLOWS.get_ptr_mut(second & mask)?.cast();
     Some([first, second])

@@ -84,6 +84,12 @@ impl Pins {
 
     /// The pin of a map.
     pub(super) fn map(&self, name: &str) -> PathBuf {
+        let name = match name {
+            // The BPF file system keeps dots in names for itself.
+            map::FLOW_SETTINGS => "FLOW_SETTINGS",
+            map::FLOW_PORTS => "FLOW_PORTS",
+            name => name,
+        };
         if matches!(name, map::COUNTERS | map::DIFFERENCES | RING) {
             self.own.join(name)
         } else {

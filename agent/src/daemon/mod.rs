@@ -28,6 +28,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::{
     signal::unix::{SignalKind, signal},
+    sync::oneshot,
     time::{Interval, MissedTickBehavior, interval},
 };
 
@@ -39,7 +40,7 @@ use self::{
     links::LinkWatch,
     trials::Due,
     watch::FileWatch,
-    work::Worker,
+    work::{SHORT, Worker},
 };
 use crate::{
     datapath::{chain, ensure_bpffs},
@@ -94,13 +95,25 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
     let mut told = Told::new(&agent);
     let mut kernel_log = KernelLog::default();
     let mut worker = Worker::Idle(Box::new(agent));
-    // Those who asked for a reload while something else was done.
+    // Those who asked for a reload while something else was done; those who asked how everything stands, and
+    // until when that may wait for short work.
     let mut asking = Vec::new();
+    let mut looking: Vec<(oneshot::Sender<Answer>, Instant)> = Vec::new();
     let mut watchdog = service::watchdog().map(ticker);
     worker.begin("applying the policy for the first time", Agent::begin);
 
     loop {
         let (idle, retry) = (worker.is_idle(), worker.idle().and_then(|agent| agent.retry()));
+        if !looking.is_empty() {
+            if let Some(agent) = worker.idle() {
+                told.look(agent);
+            }
+            let now = Instant::now();
+            for (answer, _) in looking.extract_if(.., |(_, latest)| idle || *latest <= now) {
+                // Whoever asked may have lost patience.
+                let _ = answer.send(Answer::Status(told.status(worker.busy())));
+            }
+        }
         if idle && !asking.is_empty() {
             let asking = std::mem::take(&mut asking);
             worker.begin("reloading the policy", move |agent| agent.reload_for(asking));
@@ -130,14 +143,9 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
             }
             (request, answer) = control.asked() => match request {
                 Request::Reload => asking.push(answer),
-                Request::Status => {
-                    if let Some(agent) = worker.idle() {
-                        told.look(agent);
-                    }
-                    // Whoever asked may have lost patience.
-                    let _ = answer.send(Answer::Status(told.status(worker.busy())));
-                }
+                Request::Status => looking.push((answer, Instant::now() + SHORT)),
             },
+            () = until(looking.first().map(|(_, latest)| *latest)), if !idle => {}
             () = next(&mut watchdog) => if worker.is_well() { service::alive() },
             () = next(&mut tick), if idle => worker.begin("streaming counters", |agent| agent.stream()),
             _ = sample.tick(), if idle => worker.begin("reading the counters", |agent| agent.sample()),

@@ -14,8 +14,8 @@ use super::agent::Agent;
 /// that the agent is well.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Work that is shorter is not worth telling.
-const SHORT: Duration = Duration::from_millis(500);
+/// Work that is shorter is not worth telling: whoever asks how everything stands waits for its end.
+pub(super) const SHORT: Duration = Duration::from_millis(500);
 
 /// Gives the memory back that work has freed: a policy of ten thousand rules takes forty megabytes while it
 /// is read and compiled, and five when it is in place.

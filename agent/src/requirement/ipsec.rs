@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::{Column, Layout};
 use super::fold::Folded;
 use super::reading::Readings;
+use super::statement::settled;
 use super::vocabulary::PortWord;
 use super::{Direction, Ports, Protocol, surroundings};
 use crate::document::{Cell, Row};
@@ -50,13 +51,9 @@ pub(crate) fn exception(row: &Row, layout: &Layout, readings: &Readings) -> Opti
     let ports = |kind: Column| {
         let text = cell(kind);
         let expression = readings.ports(&text);
-        let ports: Vec<String> = expression
-            .groups
-            .iter()
-            .flat_map(|group| &group.ports)
-            .filter(|ports| **ports != Ports::Unspecified)
-            .map(ToString::to_string)
-            .collect();
+        let ports = expression.groups.iter().flat_map(|group| &group.ports).copied();
+        let ports = settled(ports.filter(|ports| *ports != Ports::Unspecified).collect());
+        let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
         if text.is_empty() || expression.is_complete() && !ports.is_empty() {
             ports.join(",")
         } else {

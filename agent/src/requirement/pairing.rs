@@ -127,10 +127,8 @@ fn with_protocols(
         lines.len() > 1 && lines.len() == text.lines().filter(|line| !line.trim().is_empty()).count();
     let mut groups = vec![];
     for mut group in ports.groups.iter().cloned() {
-        let stated: Vec<Rc<Expression>> = match lines.get(group.line) {
-            Some(line) if paired => vec![context.readings.protocols(line)],
-            _ => protocols.to_vec(),
-        };
+        let of_line = lines.get(group.line).filter(|_| paired).map(|line| [context.readings.protocols(line)]);
+        let stated = of_line.as_ref().map_or(protocols, |line| &line[..]);
         let column = super::expression::unique(stated.iter().flat_map(|expression| expression.protocols()));
         // `22; 161/UDP` beside `TCP`: what names no protocol itself has the column's, if that is another one.
         let differs = !column.is_empty() && !group.protocols.iter().any(|protocol| column.contains(protocol));

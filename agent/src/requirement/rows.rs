@@ -7,7 +7,7 @@ use super::cells::Cells;
 use super::expression::Group;
 use super::import::Import;
 use super::names::{self, Name};
-use super::statement::report;
+use super::statement::{Statement, report};
 use super::subject::Subject;
 use super::tables::{Context, Section, shown};
 use super::{Diagnostic, Direction, Ports, flows};
@@ -81,12 +81,11 @@ fn read_part(
         import.diagnostics.push(Diagnostic::new(row.line, &shown(row), message));
         return;
     }
-    let (source, destination, role) =
-        (statement.source.clone(), statement.destination.clone(), statement.role.clone());
+    let Statement { source, destination, role, .. } = &statement;
+    // What the ends say about the direction counts where no word does.
+    let seen = by_role(role, source, destination).or_else(|| subject.direction(source, destination));
     let first = import.requirements.len();
     statement.state(found, context.scope, context.readings, import);
-    // What the ends say about the direction counts where no word does.
-    let seen = by_role(&role, &source, &destination).or_else(|| subject.direction(&source, &destination));
     for requirement in &mut import.requirements[first..] {
         if let (Direction::Unknown, Some(direction)) = (requirement.direction, seen) {
             requirement.direction = direction;
@@ -116,7 +115,8 @@ fn by_role(role: &str, source: &str, destination: &str) -> Option<Direction> {
     if role.is_empty() {
         return None;
     }
-    match (source.contains(role), destination.contains(role)) {
+    let names = |end: &str| end.len() >= role.len() && end.contains(role);
+    match (names(source), names(destination)) {
         (false, true) => Some(Direction::Inbound),
         (true, false) => Some(Direction::Outbound),
         _ => None,

@@ -209,7 +209,7 @@ pub(crate) fn is_generic(text: &str, words: &Vocabulary) -> bool {
     let numbering = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace());
     numbering.is_empty()
         || words.generic.covers(&folded)
-        || words.generic.covers(&Folded::new(numbering))
+        || numbering.len() < text.len() && words.generic.covers(&Folded::new(numbering))
         || words.flow_cells.whole(&trim_title(Folded::new(numbering).as_str(), words)).is_some()
 }
 

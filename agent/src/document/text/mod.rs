@@ -48,7 +48,11 @@ impl<'a> Lines<'a> {
 
 /// Reads a document that is not HTML from its first line on.
 pub(super) fn read(content: &str) -> Result<Document, ReadError> {
-    let lines = Lines(without_comments(content.split('\n').collect()));
+    let mut lines: Vec<&str> = content.split('\n').collect();
+    if content.contains("<!--") {
+        lines = without_comments(lines);
+    }
+    let lines = Lines(lines);
     let mut reader = Reader { lines: &lines, blocks: vec![], budget: CellBudget::default(), pending: vec![] };
     let (title, start) = heading::front_matter(&lines);
     reader.run(start)?;

@@ -147,7 +147,7 @@ fn cells(row: &str) -> Vec<Cell> {
 fn split(row: &str) -> Vec<&str> {
     let row = row.trim();
     let row = row.strip_prefix('|').unwrap_or(row);
-    let mut parts = vec![];
+    let mut parts = Vec::with_capacity(8);
     let (mut start, mut escaped) = (0, false);
     for (at, byte) in row.bytes().enumerate() {
         match byte {

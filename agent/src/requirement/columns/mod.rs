@@ -104,7 +104,6 @@ impl Layout {
         let headers: Vec<String> =
             (0..width).map(|column| headers::header_text(&table.rows[titled..header_rows], column)).collect();
         let body = &table.rows[header_rows..];
-        let contents: Vec<Content> = (0..width).map(|column| Content::of(body, column, readings)).collect();
         let lowest = &table.rows[header_rows.saturating_sub(1).max(titled)..header_rows];
         let mut found: Vec<Vec<Column>> = headers
             .iter()
@@ -116,6 +115,9 @@ impl Layout {
                 }
                 found => found,
             })
+            .collect();
+        let contents: Vec<Content> = (0..width)
+            .map(|column| Content::of(body, column, decide::may_hold_ports(&found[column]), readings))
             .collect();
         let stated: Vec<Option<Direction>> =
             headers.iter().map(|header| stated_direction(header, words)).collect();

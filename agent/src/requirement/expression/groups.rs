@@ -237,7 +237,8 @@ impl Cell<'_> {
                 group.take_protocols(protocols);
             }
         }
-        let with_ports = groups.iter().any(|group| !group.ports.is_empty());
+        let with_ports = groups.iter().any(|group| !group.ports.is_empty())
+            && groups.iter().any(|group| group.ports.is_empty());
         let used = |group: &Group, groups: &[Group]| {
             groups.iter().any(|other| {
                 !other.ports.is_empty()
@@ -269,12 +270,6 @@ impl Cell<'_> {
 
 /// Numbers say more than words: `dynamic (49152-65535)` is the range.
 fn plain(mut ports: Vec<Ports>) -> Vec<Ports> {
-    if let [Ports::Range(range)] = ports[..]
-        && range.lo() <= 1
-        && range.hi() == u16::MAX
-    {
-        return vec![Ports::Any];
-    }
     let numbers = ports.iter().any(|ports| matches!(ports, Ports::Range(_) | Ports::Beyond { .. }));
     if numbers {
         ports.retain(|ports| !matches!(ports, Ports::Dynamic | Ports::Unspecified | Ports::Any));

@@ -132,6 +132,12 @@ pub enum ReadError {
         /// Line where the limit was passed.
         line: u32,
     },
+    /// A row with text beyond the last column that is held.
+    #[error("line {line}: the row has more than {max} columns: part the table into several", max = limits::MAX_COLUMNS)]
+    TooManyColumns {
+        /// Line of the row.
+        line: u32,
+    },
     /// Bytes that no encoding explains.
     #[error(
         "the text is neither UTF-8, UTF-16, Shift_JIS nor a Windows code page (first at byte {0}): save it as UTF-8"

@@ -12,7 +12,7 @@ use super::fold::Folded;
 use super::rows::Carried;
 use super::statement::Statement;
 use super::tables::{Context, Section};
-use super::{Direction, flows, names, split_ranges, surroundings};
+use super::{Direction, flows, names, split_ranges, title};
 use crate::document::{Row, collapsed};
 
 /// The cells of a row by what their columns hold.
@@ -135,7 +135,7 @@ impl<'a> Cells<'a> {
             service: self.text(Column::Service),
             source: or(self.text(Column::Source), &parties.source),
             destination: or(self.text(Column::Destination), &parties.destination),
-            direction: surroundings::direction_in(stated).or(column_direction),
+            direction: title::direction_in(stated).or(column_direction),
             application: self.text(Column::Application),
             ..Statement::default()
         };

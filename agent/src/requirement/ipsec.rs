@@ -11,7 +11,7 @@ use super::fold::Folded;
 use super::reading::Readings;
 use super::statement::settled;
 use super::vocabulary::PortWord;
-use super::{Direction, Ports, Protocol, surroundings};
+use super::{Direction, Ports, Protocol, title};
 use crate::document::{Cell, Row};
 
 /// One rule of an IPsec exception table.
@@ -69,7 +69,7 @@ pub(crate) fn exception(row: &Row, layout: &Layout, readings: &Readings) -> Opti
     protocols.sort_unstable();
     Some(IpsecException {
         line: row.line,
-        direction: surroundings::direction(&rule, readings.words).unwrap_or_default(),
+        direction: title::direction(&rule, readings.words).unwrap_or_default(),
         rule,
         source,
         destination,

@@ -10,7 +10,8 @@ use super::fold::Folded;
 use super::import::Import;
 use super::reading::Readings;
 use super::statement::{Statement, report};
-use super::surroundings::{self, Scope};
+use super::surroundings::Scope;
+use super::title;
 use super::vocabulary::PortWord;
 use crate::document::{Item, collapse};
 
@@ -130,12 +131,12 @@ impl Parents {
         while let Some((_, parent)) = self.open.get(self.said.len() - 1) {
             let around = &self.said[self.said.len() - 1];
             let mut scope = around.scope.clone();
-            scope.direction = surroundings::direction(parent, readings.words).or(scope.direction);
-            scope.parties = surroundings::parties(parent, readings.words).or(scope.parties);
+            scope.direction = title::direction(parent, readings.words).or(scope.direction);
+            scope.parties = title::parties(parent, readings.words).or(scope.parties);
             scope.titles.insert(0, parent.clone());
             scope.titles.truncate(Self::TITLES);
-            let names = !surroundings::is_generic(parent, readings.words) && parent.chars().count() <= LABEL;
-            let role = if names { Some(parent.clone()) } else { around.role.clone() };
+            let own = title::role(parent, readings.words).filter(|_| parent.chars().count() <= LABEL);
+            let role = own.or_else(|| around.role.clone());
             self.said.push(Said { scope, role });
         }
         &self.said[self.said.len() - 1]
@@ -213,12 +214,30 @@ fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> 
             }
         }
     }
+    // `Heartbeat: UDP 8117 (multicast)`: what stands in parentheses at the end is said about the ports before it.
+    if let Some((before, remark)) = trailing_parenthesis(text)
+        && let Some(mut found) = stated(before, about_ports, readings)
+    {
+        if found.description.is_empty() {
+            found.description = trimmed(remark);
+        }
+        return Some(found);
+    }
     in_parentheses(text, &read)
         .map(|(expression, label, description)| made(expression, label, description))
         .or_else(|| {
             at_an_end(text, &read, readings)
                 .map(|(expression, label, description)| made(expression, label, description))
         })
+}
+
+/// A text before a parenthesis that ends it, and what is in that; no numbers, which could be ports.
+fn trailing_parenthesis(text: &str) -> Option<(&str, &str)> {
+    let inner = text.trim_end_matches(['.', '。', ';', '；']).strip_suffix([')', '）'])?;
+    let open = inner.rfind(['(', '（'])?;
+    let remark = inner[open..].trim_start_matches(['(', '（']);
+    let before = inner[..open].trim_end();
+    (!before.is_empty() && !remark.contains(char::is_numeric)).then_some((before, remark))
 }
 
 type Split<'a> = (std::rc::Rc<Expression>, &'a str, &'a str);

@@ -31,6 +31,7 @@ mod statement;
 mod subject;
 mod surroundings;
 mod tables;
+mod title;
 mod unruled;
 mod vocabulary;
 

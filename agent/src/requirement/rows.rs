@@ -4,6 +4,7 @@
 //! opens: source ports become a note. Invariant: a row whose ports cannot be read becomes a diagnostic.
 
 use super::cells::Cells;
+use super::columns::Column;
 use super::expression::Group;
 use super::import::Import;
 use super::names::{self, Name};
@@ -71,6 +72,14 @@ fn read_part(
     }
     if statement.direction.is_none() {
         statement.direction = section.direction;
+    }
+    let peer = cells.text(Column::Peer);
+    if !peer.is_empty() {
+        match statement.direction.or(context.scope.direction) {
+            Some(Direction::Inbound) if statement.source.is_empty() => statement.source = peer,
+            Some(Direction::Outbound) if statement.destination.is_empty() => statement.destination = peer,
+            _ => statement.notes.push(peer),
+        }
     }
     if found.iter().all(|group| group.ports.is_empty() && group.protocols.is_empty()) {
         let message = if cells.has_port_text {

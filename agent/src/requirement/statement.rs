@@ -11,7 +11,8 @@ use super::expression::{Expression, Group, Problem, unique};
 use super::fold::Folded;
 use super::import::Import;
 use super::reading::{Hints, Readings};
-use super::surroundings::{self, Scope};
+use super::surroundings::Scope;
+use super::title;
 use super::vocabulary::{FlagWord, PortWord, Vocabulary};
 use super::{Diagnostic, Direction, Parameter, PortRange, Ports, Protocol, Requirement};
 
@@ -107,12 +108,12 @@ impl Statement {
         if let Some(stated) = self.direction {
             return (stated, false);
         }
-        let said = said.iter().find_map(|hints| surroundings::direction_in(hints.flows.iter().copied()));
+        let said = said.iter().find_map(|hints| title::direction_in(hints.flows.iter().copied()));
         if let Some(stated) = said.or(scope.direction) {
             return (stated, false);
         }
         let noted = noted.iter().flat_map(|hints| hints.flows.iter().chain(&hints.verbs).copied());
-        (surroundings::direction_in(noted).unwrap_or_default(), true)
+        (title::direction_in(noted).unwrap_or_default(), true)
     }
 
     /// The transports of a group that states none.

@@ -140,8 +140,9 @@ impl Reader<'_> {
         if let Some((blocks, _)) = &ruled {
             for block in blocks {
                 if let Block::Table(table) = block {
-                    let cells = table.rows.iter().map(|row| row.cells.len()).sum();
-                    self.budget.take(cells, table.line)?;
+                    for row in &table.rows {
+                        self.budget.row(&row.cells, row.line)?;
+                    }
                 }
             }
             return Ok(ruled);

@@ -5,7 +5,7 @@
 //! begins on the line whose number it carries, and no cell is dropped, however many a row has.
 
 use super::{Block, Lines, Taken, quoted};
-use crate::document::limits::MAX_COLUMNS;
+use crate::document::limits::columns;
 use crate::document::{Cell, Row, Table, inline};
 
 /// The table that begins at line `at`.
@@ -133,14 +133,10 @@ fn is_of_dashes(line: &str) -> bool {
 }
 
 fn cells(row: &str) -> Vec<Cell> {
-    split(row)
-        .into_iter()
-        .take(MAX_COLUMNS)
-        .map(|source| {
-            let inline = inline::plain(source);
-            Cell { text: inline.text, marks: inline.marks, ..Cell::default() }
-        })
-        .collect()
+    columns(split(row).into_iter().map(|source| {
+        let inline = inline::plain(source);
+        Cell { text: inline.text, marks: inline.marks, ..Cell::default() }
+    }))
 }
 
 /// The sources of a row's cells; a pipe behind a backslash or inside a code span belongs to its cell.

@@ -109,6 +109,7 @@ fn by_word(found: &[Column]) -> Column {
         Column::Application,
         Column::Source,
         Column::Destination,
+        Column::Peer,
         Column::Role,
         Column::Service,
         Column::Rule,

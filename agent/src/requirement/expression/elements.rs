@@ -283,6 +283,14 @@ impl<'a> Reader<'a> {
                 return next;
             }
         }
+        // `5900 (※1)`, `5900(*2)`: a mark of its own makes the number one of a footnote.
+        if let [Token { kind: Kind::Mark, .. }, Token { kind: Kind::Number(number), .. }] = content
+            && after_port
+            && number.value <= LAST_FOOTNOTE
+        {
+            self.marks.push(number.value.to_string());
+            return next;
+        }
         if self.depth >= DEEPEST {
             let (start, end) =
                 (content.first().map_or(0, |token| token.start), content.last().map_or(0, |token| token.end));

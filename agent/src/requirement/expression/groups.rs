@@ -178,10 +178,15 @@ impl Cell<'_> {
         }
     }
 
-    /// `TCP 53 / UDP`: a protocol at the end of a statement goes with the ports before it.
+    /// `TCP 53 / UDP`: a protocol at the end of a statement goes with the ports before it, unless it has none, as
+    /// in `UDP 500 and ESP`.
     fn join_trailing_protocol(&mut self, start: usize) {
+        let joins = |last: &mut Group| {
+            let portless = !last.protocols.is_empty() && last.protocols.iter().all(|it| it.is_portless());
+            last.ports.is_empty() && !portless
+        };
         if self.groups.len() >= start + 2
-            && let Some(last) = self.groups.pop_if(|last| last.ports.is_empty())
+            && let Some(last) = self.groups.pop_if(joins)
             && let Some(before) = self.groups.last_mut()
         {
             before.protocols.extend(last.protocols);

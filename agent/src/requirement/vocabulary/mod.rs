@@ -59,6 +59,16 @@ pub(crate) struct PartiesPattern {
     pub(crate) from_first: bool,
 }
 
+/// What parts words for ports and directions from the role that they belong to: `inbound | to the | relay`.
+#[derive(Debug)]
+pub(crate) struct SubjectPattern {
+    pub(crate) word: String,
+    /// The role stands behind the word, as in most languages.
+    pub(crate) leads: bool,
+    /// The direction of which the word names the role; of the other one it names the other end.
+    pub(crate) flow: Option<FlowWord>,
+}
+
 /// The vocabulary of all languages.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
@@ -81,6 +91,8 @@ pub(crate) struct Vocabulary {
     pub(crate) table_labels: Lexicon<()>,
     pub(crate) ipsec: Lexicon<()>,
     pub(crate) parties: Vec<PartiesPattern>,
+    /// Longest first, those with a direction before those without.
+    pub(crate) subjects: Vec<SubjectPattern>,
     pub(crate) applications: Vec<Application>,
     /// Ports that documents list often.
     known: Vec<u16>,
@@ -105,6 +117,16 @@ struct LanguageFile {
     columns: BTreeMap<String, Vec<String>>,
     words: BTreeMap<String, Vec<String>>,
     parties: PartiesFile,
+    #[serde(default)]
+    subject: SubjectFile,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubjectFile {
+    any: Vec<String>,
+    inbound: Vec<String>,
+    outbound: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -243,6 +265,7 @@ impl Vocabulary {
                 .flat_map(|file| &file.parties.patterns)
                 .filter_map(|pattern| PartiesPattern::new(pattern))
                 .collect(),
+            subjects: subjects(&files),
             applications: applications.application,
             known: applications.known,
         })
@@ -282,6 +305,35 @@ fn columns(files: &[LanguageFile]) -> Result<(Lexicon<Column>, Lexicon<Column>),
     }
     // `tcp/udp` over a column means its protocol; `*port` is no whole header.
     Ok((Lexicon::new(anywhere), Lexicon::new(whole)))
+}
+
+/// The subject patterns of all languages.
+fn subjects(files: &[LanguageFile]) -> Vec<SubjectPattern> {
+    let mut subjects: Vec<SubjectPattern> = vec![];
+    for SubjectFile { any, inbound, outbound } in files.iter().map(|file| &file.subject) {
+        for (patterns, flow) in
+            [(inbound, Some(FlowWord::Inbound)), (outbound, Some(FlowWord::Outbound)), (any, None)]
+        {
+            subjects.extend(patterns.iter().filter_map(|pattern| SubjectPattern::new(pattern, flow)));
+        }
+    }
+    subjects.sort_by_key(|subject| (std::cmp::Reverse(subject.word.len()), subject.flow.is_none()));
+    subjects
+}
+
+impl SubjectPattern {
+    fn new(pattern: &str, flow: Option<FlowWord>) -> Option<Self> {
+        let (before, behind) = pattern.split_once("{role}")?;
+        let leads = !before.is_empty();
+        Some(Self { word: fold(if leads { before } else { behind }), leads, flow })
+    }
+
+    /// Where the word stands in a folded title: not inside of another one, unless its script parts none.
+    pub(crate) fn find(&self, text: &str) -> Option<usize> {
+        let spaced = |c: char| c.is_alphanumeric() && c < '\u{3000}';
+        let begins = self.word.starts_with(spaced);
+        text.match_indices(&self.word).map(|(at, _)| at).find(|&at| !begins || !text[..at].ends_with(spaced))
+    }
 }
 
 impl PartiesPattern {

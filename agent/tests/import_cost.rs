@@ -11,7 +11,8 @@ use portcullis::requirement::Import;
 
 /// Processor time of one import: the least of several, which a busy machine disturbs least.
 fn cost(content: &str, name: &str) -> Duration {
-    let now = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux has the clock"));
+    let now =
+        || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux has the clock"));
     let once = |_| {
         let started = now();
         let import = Import::read(content.as_bytes(), name).expect("a document");

@@ -5,7 +5,7 @@
 
 use super::Direction;
 use super::fold::Folded;
-use super::vocabulary::{FlowWord, PartiesPattern, Vocabulary};
+use super::vocabulary::{FlowWord, Found, PartiesPattern, Vocabulary};
 
 /// Longest name of an end or a role, in characters.
 const NAME: usize = 60;
@@ -57,25 +57,19 @@ fn subject(text: &str, words: &Vocabulary) -> Subject {
     let named = |piece: &str| {
         piece.chars().any(char::is_alphabetic) && piece.chars().count() <= NAME && !is_generic(piece, words)
     };
-    for pattern in &words.subjects {
-        let Some(at) = pattern.find(folded.as_str()) else { continue };
-        let behind = at + pattern.word.len();
-        let (said, name) = if pattern.leads {
-            (piece(0, at), piece(behind, end))
-        } else {
-            (piece(behind, end), piece(0, at))
-        };
+    for Found { start, end: behind, meaning: word } in words.subjects.find(&folded) {
+        let (before, after) = (piece(0, start), piece(behind, end));
+        let (said, name) = if word.leads { (before, after) } else { (after, before) };
         if said.is_empty() || !is_generic(said, words) || !named(name) {
             continue;
         }
-        match (pattern.flow, direction(said, words)) {
-            (None, _) => return Subject::Own(name.to_owned()),
-            (Some(flow), Some(stated)) if direction_in([flow]) == Some(stated) => {
-                return Subject::Own(name.to_owned());
-            }
-            (Some(_), Some(Direction::Inbound | Direction::Outbound)) => return Subject::Other,
-            (Some(_), _) => {}
-        }
+        let own = match direction(said, words) {
+            Some(Direction::Inbound) => word.inbound || !word.outbound,
+            Some(Direction::Outbound) => word.outbound || !word.inbound,
+            _ if word.any => true,
+            _ => continue,
+        };
+        return if own { Subject::Own(name.to_owned()) } else { Subject::Other };
     }
     if direction(text, words).is_none() {
         return Subject::None;
@@ -281,6 +275,42 @@ mod tests {
             ("Port 443: portal", "Port 443: portal"),
         ] {
             assert_eq!(trim_title(text, words), title);
+        }
+    }
+
+    #[test]
+    fn what_ports_and_directions_belong_to_is_the_role() {
+        let words = Vocabulary::standard().expect("well-formed");
+        for (text, expected) in [
+            ("Inbound to the media server", Some("media server")),
+            ("Outbound from the media server", Some("media server")),
+            ("C.1 Inbound traffic to the media server", Some("media server")),
+            ("Media server: inbound ports", Some("Media server")),
+            ("Ports used by the media server", Some("media server")),
+            ("3.2 Media server", Some("Media server")),
+            // The other end is no role.
+            ("Outbound to the Internet", None),
+            ("Inbound from the Internet", None),
+            ("Eingehend zum Medienserver", Some("Medienserver")),
+            ("Ausgehende Verbindungen vom Medienserver", Some("Medienserver")),
+            ("Flux entrants vers le serveur de médias", Some("serveur de médias")),
+            ("Ports sortants de l'enregistreur", Some("enregistreur")),
+            ("Tráfico de entrada hacia el servidor de medios", Some("servidor de medios")),
+            ("Conexiones salientes desde el servidor", Some("servidor")),
+            ("Tráfego de entrada para os nós do cluster", Some("nós do cluster")),
+            ("Tráfego de saída para a Internet", None),
+            ("In ingresso al server SCADA", Some("server SCADA")),
+            ("Traffico in uscita dal server SCADA", Some("server SCADA")),
+            ("Входящие подключения к серверу", Some("серверу")),
+            ("Исходящий трафик от узла", Some("узла")),
+            ("コントローラへの受信", Some("コントローラ")),
+            ("コントローラからの送信", Some("コントローラ")),
+            ("数据节点入站端口", Some("数据节点")),
+            ("媒体服务器的出站端口", Some("媒体服务器")),
+            ("Required ports", None),
+            ("Ports from A to B", None),
+        ] {
+            assert_eq!(role(text, words).as_deref(), expected, "{text}");
         }
     }
 

@@ -12,8 +12,8 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-pub(crate) use self::lexicon::Lexicon;
-pub(crate) use self::meaning::{FlagWord, FlowWord, HintWord, PortWord, RangeEnd};
+pub(crate) use self::lexicon::{Found, Lexicon};
+pub(crate) use self::meaning::{FlagWord, FlowWord, HintWord, PortWord, RangeEnd, SubjectWord};
 use super::Protocol;
 use super::columns::Column;
 use super::fold::fold;
@@ -59,16 +59,6 @@ pub(crate) struct PartiesPattern {
     pub(crate) from_first: bool,
 }
 
-/// What parts words for ports and directions from the role that they belong to: `inbound | to the | relay`.
-#[derive(Debug)]
-pub(crate) struct SubjectPattern {
-    pub(crate) word: String,
-    /// The role stands behind the word, as in most languages.
-    pub(crate) leads: bool,
-    /// The direction of which the word names the role; of the other one it names the other end.
-    pub(crate) flow: Option<FlowWord>,
-}
-
 /// The vocabulary of all languages.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
@@ -91,8 +81,8 @@ pub(crate) struct Vocabulary {
     pub(crate) table_labels: Lexicon<()>,
     pub(crate) ipsec: Lexicon<()>,
     pub(crate) parties: Vec<PartiesPattern>,
-    /// Longest first, those with a direction before those without.
-    pub(crate) subjects: Vec<SubjectPattern>,
+    /// What parts words for ports and directions from the role that they belong to.
+    pub(crate) subjects: Lexicon<SubjectWord>,
     pub(crate) applications: Vec<Application>,
     /// Ports that documents list often.
     known: Vec<u16>,
@@ -307,33 +297,26 @@ fn columns(files: &[LanguageFile]) -> Result<(Lexicon<Column>, Lexicon<Column>),
     Ok((Lexicon::new(anywhere), Lexicon::new(whole)))
 }
 
-/// The subject patterns of all languages.
-fn subjects(files: &[LanguageFile]) -> Vec<SubjectPattern> {
-    let mut subjects: Vec<SubjectPattern> = vec![];
+/// The words of the subject patterns of all languages; a word of several lists means all of them.
+fn subjects(files: &[LanguageFile]) -> Lexicon<SubjectWord> {
+    let mut subjects: BTreeMap<&str, SubjectWord> = BTreeMap::new();
     for SubjectFile { any, inbound, outbound } in files.iter().map(|file| &file.subject) {
         for (patterns, flow) in
-            [(inbound, Some(FlowWord::Inbound)), (outbound, Some(FlowWord::Outbound)), (any, None)]
+            [(any, None), (inbound, Some(FlowWord::Inbound)), (outbound, Some(FlowWord::Outbound))]
         {
-            subjects.extend(patterns.iter().filter_map(|pattern| SubjectPattern::new(pattern, flow)));
+            for (before, behind) in patterns.iter().filter_map(|pattern| pattern.split_once("{role}")) {
+                let leads = !before.is_empty();
+                let subject = subjects.entry(if leads { before.trim() } else { behind }).or_default();
+                subject.leads |= leads;
+                match flow {
+                    Some(FlowWord::Inbound) => subject.inbound = true,
+                    Some(FlowWord::Outbound) => subject.outbound = true,
+                    Some(FlowWord::Both) | None => subject.any = true,
+                }
+            }
         }
     }
-    subjects.sort_by_key(|subject| (std::cmp::Reverse(subject.word.len()), subject.flow.is_none()));
-    subjects
-}
-
-impl SubjectPattern {
-    fn new(pattern: &str, flow: Option<FlowWord>) -> Option<Self> {
-        let (before, behind) = pattern.split_once("{role}")?;
-        let leads = !before.is_empty();
-        Some(Self { word: fold(if leads { before } else { behind }), leads, flow })
-    }
-
-    /// Where the word stands in a folded title: not inside of another one, unless its script parts none.
-    pub(crate) fn find(&self, text: &str) -> Option<usize> {
-        let spaced = |c: char| c.is_alphanumeric() && c < '\u{3000}';
-        let begins = self.word.starts_with(spaced);
-        text.match_indices(&self.word).map(|(at, _)| at).find(|&at| !begins || !text[..at].ends_with(spaced))
-    }
+    Lexicon::new(subjects)
 }
 
 impl PartiesPattern {

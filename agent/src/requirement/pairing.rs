@@ -70,7 +70,7 @@ impl Cells<'_> {
                 ));
             }
         }
-        groups
+        stated(groups)
     }
 
     /// What the row's text names where its columns of ports and protocols are blank: `VPN (ESP, IP protocol 50)`.
@@ -111,6 +111,17 @@ impl Cells<'_> {
             group.protocols.clone_from(&marked);
         }
     }
+}
+
+/// The groups that state something; what only names an application names it for those that name none.
+fn stated(groups: Vec<Group>) -> Vec<Group> {
+    let (mut stated, silent): (Vec<Group>, Vec<Group>) =
+        groups.into_iter().partition(|group| !group.ports.is_empty() || !group.protocols.is_empty());
+    let named = super::expression::unique(silent.into_iter().flat_map(|group| group.applications));
+    for group in stated.iter_mut().filter(|group| group.applications.is_empty()) {
+        group.applications.clone_from(&named);
+    }
+    stated
 }
 
 /// The groups of a port cell, with what the protocol cell says about them.

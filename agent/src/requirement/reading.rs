@@ -85,8 +85,8 @@ struct Recent<T> {
 }
 
 impl<T> Recent<T> {
-    /// Texts of one half: all that stays near the processor, and more than a table repeats.
-    const HALF: usize = 512;
+    /// Texts of one half: more than a table repeats, and few enough to stay near the processor.
+    const HALF: usize = 128;
 
     fn get(&mut self, text: &str) -> Option<Rc<T>> {
         if let Some(known) = self.newer.get(text) {

@@ -69,8 +69,9 @@ enum Command {
     },
     /// Set up, and make up documents, catalogs and policies until one breaks a property.
     Fuzz {
-        /// The target; all of them in turn if none is named (tests/fuzz/targets).
-        target: Option<String>,
+        /// The targets, one after the other; all of them if none is named (tests/fuzz/targets).
+        #[arg(value_name = "TARGET")]
+        targets: Vec<String>,
         /// Time for each target.
         #[arg(long, value_name = "N", default_value_t = 60)]
         seconds: u64,
@@ -131,7 +132,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test { without_kernel } => test::run(&workspace, without_kernel)?,
         Command::Soak => soak::run(&workspace)?,
         Command::Vm { kernel, tests } => commands::vm::run(&workspace, kernel.as_deref(), &tests)?,
-        Command::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), seconds)?,
+        Command::Fuzz { targets, seconds } => fuzz::run(&workspace, &targets, seconds)?,
         Command::Package => package::run(&workspace)?,
         Command::Demo { arguments } => launch::demo(&workspace, &arguments)?,
         Command::Differential { packets, policies, seed } => {

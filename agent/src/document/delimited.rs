@@ -4,7 +4,7 @@
 //! know the line on which their record begins (a quoted field may hold line breaks). Invariant: a
 //! record of any width is a row; nothing is skipped but blank lines.
 
-use super::limits::{CellBudget, MAX_COLUMNS};
+use super::limits::{CellBudget, columns};
 use super::{Block, Cell, Document, ReadError, Row, Table, inline};
 
 /// Reads `content`, whose fields stand between `mark`.
@@ -24,8 +24,8 @@ pub(super) fn read(content: &str, mark: u8) -> Result<Document, ReadError> {
             message: error.to_string(),
         })?;
         let line = record.position().map_or(0, |position| begin(content, position));
-        budget.take(record.len(), line)?;
-        let cells: Vec<Cell> = record.iter().take(MAX_COLUMNS).map(cell).collect();
+        let cells = columns(record.iter().map(cell));
+        budget.row(&cells, line)?;
         if cells.iter().any(|cell| !cell.is_empty()) {
             rows.push(Row { line, cells });
         }
@@ -57,6 +57,23 @@ fn cell(field: &str) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_beyond_the_last_column_is_refused_and_blank_fields_are_not() {
+        let row = |fields: usize, last: &str| format!("Role{},{last}\nWeb,443\n", ",".repeat(fields - 2));
+        let columns = |content: &str| match read(content, b',') {
+            Ok(document) => match &document.blocks[..] {
+                [Block::Table(table)] => Ok(table.rows[0].cells.len()),
+                other => panic!("one table, not {other:?}"),
+            },
+            Err(error) => Err(error.to_string()),
+        };
+        assert_eq!(columns(&row(1_000, "Port")), Ok(1_000));
+        assert_eq!(columns(&row(5_000, "")), Ok(1_000));
+        let message = "line 1: the row has more than 1000 columns: part the table into several";
+        assert_eq!(columns(&row(1_001, "Port")), Err(message.to_owned()));
+        assert_eq!(columns(&row(5_000, "Port")), Err(message.to_owned()));
+    }
 
     #[test]
     fn rows_stand_on_the_line_where_their_record_begins() {

@@ -16,6 +16,8 @@ pub mod limits;
 mod sheet;
 mod text;
 
+use std::borrow::Cow;
+
 pub use self::encoding::Encoding;
 pub use self::format::Format;
 
@@ -130,6 +132,12 @@ pub enum ReadError {
         /// Line where the limit was passed.
         line: u32,
     },
+    /// A row with text beyond the last column that is held.
+    #[error("line {line}: the row has more than {max} columns: part the table into several", max = limits::MAX_COLUMNS)]
+    TooManyColumns {
+        /// Line of the row.
+        line: u32,
+    },
     /// Bytes that no encoding explains.
     #[error(
         "the text is neither UTF-8, UTF-16, Shift_JIS nor a Windows code page (first at byte {0}): save it as UTF-8"
@@ -235,6 +243,14 @@ impl Cell {
 /// `text` with every run of white space as one space and none at its ends.
 #[must_use]
 pub fn collapse(text: &str) -> String {
+    collapsed(text).into_owned()
+}
+
+/// As [`collapse`]; most cells are so already.
+pub(crate) fn collapsed(text: &str) -> Cow<'_, str> {
+    if is_collapsed(text) {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         if !out.is_empty() {
@@ -242,5 +258,15 @@ pub fn collapse(text: &str) -> String {
         }
         out.push_str(word);
     }
-    out
+    Cow::Owned(out)
+}
+
+/// Whether every space of a text in ASCII stands alone between two words, as in most cells.
+fn is_collapsed(text: &str) -> bool {
+    let mut space = true;
+    let plain = text.bytes().all(|byte| {
+        let before = std::mem::replace(&mut space, byte == b' ');
+        byte.is_ascii_graphic() || byte == b' ' && !before
+    });
+    plain && (!space || text.is_empty())
 }

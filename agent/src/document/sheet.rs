@@ -71,9 +71,14 @@ fn rows(workbook: &mut Workbook<'_>, name: &str, budget: &mut CellBudget) -> Res
     while let Some(cell) = cells.next_cell().map_err(broken)? {
         let (row, column) = cell.get_position();
         let text = show(cell.get_value());
-        if !text.is_empty() && (column as usize) < MAX_COLUMNS {
+        if text.is_empty() {
+            continue;
+        }
+        if (column as usize) < MAX_COLUMNS {
             budget.take(1, row.saturating_add(1))?;
             grid.entry(row).or_default().insert(column, Cell::new(text));
+        } else {
+            return Err(ReadError::TooManyColumns { line: row.saturating_add(1) });
         }
     }
     drop(cells);

@@ -3,6 +3,7 @@
 //! In come a row and its layout; out come its texts by kind and the [`Statement`] that they make, without ports.
 //! Invariant: every cell of the row is under one kind, or under several where it packs several.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::columns::Column;
@@ -11,14 +12,14 @@ use super::fold::Folded;
 use super::rows::Carried;
 use super::statement::Statement;
 use super::tables::{Context, Section};
-use super::{Direction, flows, names, split_ranges, surroundings};
-use crate::document::Row;
+use super::{Direction, flows, names, split_ranges, title};
+use crate::document::{Row, collapsed};
 
 /// The cells of a row by what their columns hold.
 pub(super) struct Cells<'a> {
     pub(super) row: &'a Row,
     /// Kind, column and text, packed cells taken apart.
-    cells: Vec<(Column, usize, String)>,
+    cells: Vec<(Column, usize, Cow<'a, str>)>,
     /// Expressions that were read for ports and protocols.
     pub(super) expressions: Vec<Rc<Expression>>,
     pub(super) has_port_text: bool,
@@ -27,7 +28,7 @@ pub(super) struct Cells<'a> {
 impl<'a> Cells<'a> {
     pub(super) fn of(row: &'a Row, context: &Context<'_>) -> Self {
         let layout = context.layout;
-        let mut cells = vec![];
+        let mut cells = Vec::with_capacity(row.cells.len());
         for (at, cell) in row.cells.iter().enumerate() {
             let last = layout.columns.get(at + 1).filter(|&next| *next == Column::LastPort);
             let last = last.and_then(|_| row.cells.get(at + 1));
@@ -37,16 +38,20 @@ impl<'a> Cells<'a> {
                     cells.push((
                         Column::Ports,
                         at,
-                        split_ranges::join(&cell.text, &last.text, context.readings),
+                        Cow::Owned(split_ranges::join(&cell.text, &last.text, context.readings)),
                     ));
                 }
                 Some(Column::Packed) => {
                     let kinds = layout.packed.get(at).map_or(&[][..], Vec::as_slice);
-                    cells.extend(unpack(&cell.text, kinds).into_iter().map(|(kind, text)| (kind, at, text)));
+                    cells.extend(
+                        unpack(&cell.text, kinds)
+                            .into_iter()
+                            .map(|(kind, text)| (kind, at, Cow::Owned(text))),
+                    );
                 }
-                Some(&kind) => cells.push((kind, at, cell.text.clone())),
+                Some(&kind) => cells.push((kind, at, Cow::Borrowed(cell.text.as_str()))),
                 // More cells than columns: a bar inside of the last one broke it.
-                None => cells.push((Column::Note, at, cell.text.clone())),
+                None => cells.push((Column::Note, at, Cow::Borrowed(cell.text.as_str()))),
             }
         }
         let mut found = Self { row, cells, expressions: vec![], has_port_text: false };
@@ -64,19 +69,16 @@ impl<'a> Cells<'a> {
 
     /// The first cell of a kind that is not blank, on one line.
     pub(super) fn text(&self, kind: Column) -> String {
-        let mut texts = self
-            .cells
-            .iter()
-            .filter(|&&(column, ..)| column == kind)
-            .map(|(_, _, text)| crate::document::collapse(text));
-        texts.find(|text| !text.is_empty()).unwrap_or_default()
+        let mut texts =
+            self.cells.iter().filter(|&&(column, ..)| column == kind).map(|(_, _, text)| collapsed(text));
+        texts.find(|text| !text.is_empty()).map(Cow::into_owned).unwrap_or_default()
     }
 
     pub(super) fn all(&self, kind: Column) -> impl Iterator<Item = (usize, &str)> {
         self.cells
             .iter()
             .filter(move |&&(column, ..)| column == kind)
-            .map(|(_, at, text)| (*at, text.as_str()))
+            .map(|(_, at, text)| (*at, text.as_ref()))
     }
 
     pub(super) fn addresses(&self) -> Vec<names::Address> {
@@ -133,7 +135,7 @@ impl<'a> Cells<'a> {
             service: self.text(Column::Service),
             source: or(self.text(Column::Source), &parties.source),
             destination: or(self.text(Column::Destination), &parties.destination),
-            direction: surroundings::direction_in(stated).or(column_direction),
+            direction: title::direction_in(stated).or(column_direction),
             application: self.text(Column::Application),
             ..Statement::default()
         };
@@ -152,10 +154,10 @@ impl<'a> Cells<'a> {
     fn qualify(&self, statement: &mut Statement, context: &Context<'_>) {
         let mut marks: Vec<String> =
             self.row.cells.iter().flat_map(|cell| cell.marks.iter().cloned()).collect();
-        for (kind, _, text) in &self.cells {
-            let line = crate::document::collapse(text);
+        for (kind, _, text) in self.cells.iter().filter(|(_, _, text)| !text.trim().is_empty()) {
+            let line = collapsed(text);
             match kind {
-                Column::Note | Column::Rule if !line.is_empty() => statement.notes.push(line),
+                Column::Note | Column::Rule => statement.notes.push(line.into_owned()),
                 Column::Required => {
                     let folded = Folded::new(text);
                     if context.readings.words.answers.whole(folded.as_str()) == Some(false) {
@@ -163,7 +165,7 @@ impl<'a> Cells<'a> {
                     }
                     statement.qualified.push_str(text);
                 }
-                Column::SourcePorts if !line.is_empty() => {
+                Column::SourcePorts => {
                     statement.notes.push(format!("source ports {line}"));
                 }
                 Column::Role | Column::Service => marks.extend(trailing_mark(&line)),

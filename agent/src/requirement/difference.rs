@@ -101,7 +101,11 @@ fn sides<'a>(requirements: &[Named<'a>]) -> BTreeMap<Key, Side<'a>> {
                 match ports {
                     Ports::Dynamic => side.words.push("dynamic"),
                     Ports::Unspecified => side.words.push("unspecified"),
-                    Ports::Any | Ports::Range(_) | Ports::Beyond { .. } => side.ranges.extend(ports.range()),
+                    Ports::Any | Ports::Range(_) | Ports::Beyond { .. } => {
+                        // `any`, `0-65535` and `1-65535` open the same.
+                        let whole = |range: PortRange| if range.is_whole() { PortRange::ALL } else { range };
+                        side.ranges.extend(ports.range().map(whole));
+                    }
                 }
             }
         }

@@ -15,8 +15,8 @@ use super::outcome::{Outcome, RowOutcome};
 use super::reading::Readings;
 use super::surroundings::Surroundings;
 use super::vocabulary::{Vocabulary, VocabularyError};
-use super::{Requirement, language, lists, slug, tables, unruled};
-use crate::document::{Block, Document, ReadError, Table};
+use super::{Requirement, columns, language, lists, slug, tables, unruled};
+use crate::document::{Block, Document, Item, ReadError, Table};
 
 /// Everything that a document requires.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +147,9 @@ impl Importer {
             match block {
                 Block::Heading(heading) => self.surroundings.heading(heading),
                 Block::Paragraph(paragraph) => self.surroundings.paragraph(paragraph, self.readings.words),
+                Block::List(items) if heads(items, &blocks[at + 1..], &self.readings) => {
+                    self.surroundings.line(&items[0]);
+                }
                 Block::List(items) => {
                     let scope = self.surroundings.scope(None, self.readings.words);
                     lists::read(items, &scope, &self.readings, &mut self.import);
@@ -170,6 +173,8 @@ impl Importer {
         let footnotes = Footnotes::behind(behind);
         let before = self.import.found();
         let name = self.table_name(&scope.titles);
+        let upright = columns::upright(table, &self.readings);
+        let table = upright.as_ref().unwrap_or(table);
         let columns = tables::read(table, &name, &scope, footnotes, &self.readings, &mut self.import);
         if self.import.found() != before {
             let title = scope.titles.first().cloned().unwrap_or_default();
@@ -193,6 +198,15 @@ impl Importer {
             .unwrap_or_else(|| "table".to_owned());
         self.taken.free(&base)
     }
+}
+
+/// Whether a list is a heading: one item alone that states no port and stands before a paragraph or a table, as
+/// `■ 受信` and `1. Ports` do.
+fn heads(items: &[Item], behind: &[Block], readings: &Readings) -> bool {
+    let [item] = items else { return false };
+    let marked = item.bullet.starts_with(['■', '●']) || item.bullet.ends_with(['.', ')']);
+    let before = matches!(behind.first(), Some(Block::Table(_) | Block::Paragraph(_)));
+    marked && before && !lists::states_ports(&item.text, readings)
 }
 
 /// A document without a title is called by its first heading or short line.

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::columns::{Column, Layout};
 use super::fold::Folded;
 use super::reading::Readings;
+use super::statement::settled;
 use super::vocabulary::PortWord;
-use super::{Direction, Ports, Protocol, surroundings};
+use super::{Direction, Ports, Protocol, title};
 use crate::document::{Cell, Row};
 
 /// One rule of an IPsec exception table.
@@ -50,13 +51,9 @@ pub(crate) fn exception(row: &Row, layout: &Layout, readings: &Readings) -> Opti
     let ports = |kind: Column| {
         let text = cell(kind);
         let expression = readings.ports(&text);
-        let ports: Vec<String> = expression
-            .groups
-            .iter()
-            .flat_map(|group| &group.ports)
-            .filter(|ports| **ports != Ports::Unspecified)
-            .map(ToString::to_string)
-            .collect();
+        let ports = expression.groups.iter().flat_map(|group| &group.ports).copied();
+        let ports = settled(ports.filter(|ports| *ports != Ports::Unspecified).collect());
+        let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
         if text.is_empty() || expression.is_complete() && !ports.is_empty() {
             ports.join(",")
         } else {
@@ -72,7 +69,7 @@ pub(crate) fn exception(row: &Row, layout: &Layout, readings: &Readings) -> Opti
     protocols.sort_unstable();
     Some(IpsecException {
         line: row.line,
-        direction: surroundings::direction(&rule, readings.words).unwrap_or_default(),
+        direction: title::direction(&rule, readings.words).unwrap_or_default(),
         rule,
         source,
         destination,

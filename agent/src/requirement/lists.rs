@@ -10,7 +10,8 @@ use super::fold::Folded;
 use super::import::Import;
 use super::reading::Readings;
 use super::statement::{Statement, report};
-use super::surroundings::{self, Scope};
+use super::surroundings::Scope;
+use super::title;
 use super::vocabulary::PortWord;
 use crate::document::{Item, collapse};
 
@@ -33,28 +34,19 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
     let about_ports = scope.titles.iter().take(2).any(|title| {
         readings.words.ports.find(&Folded::new(title)).iter().any(|found| found.meaning == PortWord::Port)
     });
-    let mut parents: Vec<(u8, String)> = vec![];
+    let mut parents = Parents::default();
     let mut label: Option<(u8, String)> = None;
     for item in items {
-        parents.retain(|(depth, _)| *depth < item.depth);
+        parents.end(item.depth);
         let text = collapse(&item.text);
         let Some(stated) = stated(&text, about_ports, readings) else {
             let name = text.trim_end_matches([':', '：']).trim().to_owned();
-            parents.push((item.depth, name.clone()));
+            parents.open(item.depth, name.clone());
             label = Some((item.depth, name));
             continue;
         };
         report(&stated.expression, item.line, || text.clone(), import);
-        let mut scope = scope.clone();
-        let mut role = None;
-        for (_, parent) in &parents {
-            scope.direction = surroundings::direction(parent, readings.words).or(scope.direction);
-            scope.parties = surroundings::parties(parent, readings.words).or(scope.parties.take());
-            scope.titles.insert(0, parent.clone());
-            if !surroundings::is_generic(parent, readings.words) && parent.chars().count() <= LABEL {
-                role = Some(parent.clone());
-            }
-        }
+        let Said { scope, role } = parents.say(scope, readings);
         // A term stands right before its definition.
         let term = label
             .take()
@@ -76,6 +68,7 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
                 .filter(|slug| !slug.is_empty())
                 .unwrap_or_else(|| "list".to_owned()),
             role: role
+                .clone()
                 .or_else(|| scope.heading_role.clone())
                 .filter(|_| scope.parties.is_none())
                 .unwrap_or_default(),
@@ -97,7 +90,56 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
             .filter(|group| !group.ports.is_empty() || !group.protocols.is_empty())
             .cloned()
             .collect();
-        statement.state(groups, &scope, readings, import);
+        statement.state(groups, scope, readings, import);
+    }
+}
+
+/// The items around the one that is read, outermost first.
+#[derive(Default)]
+struct Parents {
+    open: Vec<(u8, String)>,
+    /// What the first of them say, as far as somebody asked: each is understood once, however many items it has.
+    said: Vec<Said>,
+}
+
+/// What an item's parents say about it.
+struct Said {
+    scope: Scope,
+    role: Option<String>,
+}
+
+impl Parents {
+    /// Titles that anything is read from.
+    const TITLES: usize = 3;
+
+    /// Leaves the items that an item of this depth does not stand in.
+    fn end(&mut self, depth: u8) {
+        while self.open.pop_if(|(open, _)| *open >= depth).is_some() {}
+        // The first one is the scope outside of all items.
+        self.said.truncate(self.open.len() + 1);
+    }
+
+    fn open(&mut self, depth: u8, name: String) {
+        self.open.push((depth, name));
+    }
+
+    /// What all open items say, in the scope of their list.
+    fn say(&mut self, list: &Scope, readings: &Readings) -> &Said {
+        if self.said.is_empty() {
+            self.said.push(Said { scope: list.clone(), role: None });
+        }
+        while let Some((_, parent)) = self.open.get(self.said.len() - 1) {
+            let around = &self.said[self.said.len() - 1];
+            let mut scope = around.scope.clone();
+            scope.direction = title::direction(parent, readings.words).or(scope.direction);
+            scope.parties = title::parties(parent, readings.words).or(scope.parties);
+            scope.titles.insert(0, parent.clone());
+            scope.titles.truncate(Self::TITLES);
+            let own = title::role(parent, readings.words).filter(|_| parent.chars().count() <= LABEL);
+            let role = own.or_else(|| around.role.clone());
+            self.said.push(Said { scope, role });
+        }
+        &self.said[self.said.len() - 1]
     }
 }
 
@@ -172,12 +214,30 @@ fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> 
             }
         }
     }
+    // `Heartbeat: UDP 8117 (multicast)`: what stands in parentheses at the end is said about the ports before it.
+    if let Some((before, remark)) = trailing_parenthesis(text)
+        && let Some(mut found) = stated(before, about_ports, readings)
+    {
+        if found.description.is_empty() {
+            found.description = trimmed(remark);
+        }
+        return Some(found);
+    }
     in_parentheses(text, &read)
         .map(|(expression, label, description)| made(expression, label, description))
         .or_else(|| {
             at_an_end(text, &read, readings)
                 .map(|(expression, label, description)| made(expression, label, description))
         })
+}
+
+/// A text before a parenthesis that ends it, and what is in that; no numbers, which could be ports.
+fn trailing_parenthesis(text: &str) -> Option<(&str, &str)> {
+    let inner = text.trim_end_matches(['.', '。', ';', '；']).strip_suffix([')', '）'])?;
+    let open = inner.rfind(['(', '（'])?;
+    let remark = inner[open..].trim_start_matches(['(', '（']);
+    let before = inner[..open].trim_end();
+    (!before.is_empty() && !remark.contains(char::is_numeric)).then_some((before, remark))
 }
 
 type Split<'a> = (std::rc::Rc<Expression>, &'a str, &'a str);

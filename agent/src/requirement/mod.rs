@@ -31,6 +31,7 @@ mod statement;
 mod subject;
 mod surroundings;
 mod tables;
+mod title;
 mod unruled;
 mod vocabulary;
 
@@ -210,6 +211,13 @@ impl PortRange {
     #[must_use]
     pub const fn contains(self, port: u16) -> bool {
         self.lo <= port && port <= self.hi
+    }
+
+    /// Whether every port that can be used lies in the range: port 0 is reserved (RFC 6335, section 6), so that
+    /// documents write both `0-65535` and `1-65535` for any port.
+    #[must_use]
+    pub const fn is_whole(self) -> bool {
+        self.lo <= 1 && self.hi == u16::MAX
     }
 
     /// Whether every port of `other` lies in the range.

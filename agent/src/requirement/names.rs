@@ -110,6 +110,10 @@ pub(crate) fn addresses(text: &str) -> Vec<Address> {
 
 /// The address at the start of `text`: `scheme://host:port/path`, or a host pattern alone.
 pub(crate) fn parse(text: &str) -> Option<Address> {
+    // Most words are none, and show it early: neither a scheme nor two labels.
+    if !text.bytes().any(|byte| matches!(byte, b'.' | b':')) {
+        return None;
+    }
     let (scheme, start) = match text.find("://") {
         Some(at) if text[..at].bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+') && at > 0 => {
             (text[..at].to_ascii_lowercase(), at + 3)

@@ -70,7 +70,7 @@ impl Cells<'_> {
                 ));
             }
         }
-        groups
+        stated(groups)
     }
 
     /// What the row's text names where its columns of ports and protocols are blank: `VPN (ESP, IP protocol 50)`.
@@ -113,6 +113,17 @@ impl Cells<'_> {
     }
 }
 
+/// The groups that state something; what only names an application names it for those that name none.
+fn stated(groups: Vec<Group>) -> Vec<Group> {
+    let (mut stated, silent): (Vec<Group>, Vec<Group>) =
+        groups.into_iter().partition(|group| !group.ports.is_empty() || !group.protocols.is_empty());
+    let named = super::expression::unique(silent.into_iter().flat_map(|group| group.applications));
+    for group in stated.iter_mut().filter(|group| group.applications.is_empty()) {
+        group.applications.clone_from(&named);
+    }
+    stated
+}
+
 /// The groups of a port cell, with what the protocol cell says about them.
 fn with_protocols(
     ports: &Expression,
@@ -127,10 +138,8 @@ fn with_protocols(
         lines.len() > 1 && lines.len() == text.lines().filter(|line| !line.trim().is_empty()).count();
     let mut groups = vec![];
     for mut group in ports.groups.iter().cloned() {
-        let stated: Vec<Rc<Expression>> = match lines.get(group.line) {
-            Some(line) if paired => vec![context.readings.protocols(line)],
-            _ => protocols.to_vec(),
-        };
+        let of_line = lines.get(group.line).filter(|_| paired).map(|line| [context.readings.protocols(line)]);
+        let stated = of_line.as_ref().map_or(protocols, |line| &line[..]);
         let column = super::expression::unique(stated.iter().flat_map(|expression| expression.protocols()));
         // `22; 161/UDP` beside `TCP`: what names no protocol itself has the column's, if that is another one.
         let differs = !column.is_empty() && !group.protocols.iter().any(|protocol| column.contains(protocol));

@@ -11,15 +11,15 @@ use super::expression::{Context, Expression};
 use super::fold::Folded;
 use super::vocabulary::{FlagWord, FlowWord, HintWord, Vocabulary};
 
-/// Texts remembered at most, and the longest text that is.
-const REMEMBERED: usize = 4096;
+/// Longest text that is remembered.
 const LONGEST: usize = 240;
 
 /// Reads cells with one vocabulary.
 pub(crate) struct Readings {
     pub(crate) words: &'static Vocabulary,
-    cache: RefCell<[HashMap<String, Rc<Expression>>; 2]>,
-    hints: RefCell<HashMap<String, Rc<Hints>>>,
+    ports: RefCell<Recent<Expression>>,
+    protocols: RefCell<Recent<Expression>>,
+    hints: RefCell<Recent<Hints>>,
 }
 
 /// What a text says in passing about direction and qualifications.
@@ -34,50 +34,105 @@ pub(crate) struct Hints {
 
 impl Readings {
     pub(crate) fn new(words: &'static Vocabulary) -> Self {
-        Self { words, cache: RefCell::default(), hints: RefCell::default() }
+        Self { words, ports: RefCell::default(), protocols: RefCell::default(), hints: RefCell::default() }
     }
 
     /// The expression of a cell with ports.
     pub(crate) fn ports(&self, text: &str) -> Rc<Expression> {
-        self.read(text, Context::Ports)
+        known(&self.ports, text, || Expression::read(text, Context::Ports, self.words))
     }
 
     /// The expression of a cell with protocols.
     pub(crate) fn protocols(&self, text: &str) -> Rc<Expression> {
-        self.read(text, Context::Protocols)
+        known(&self.protocols, text, || Expression::read(text, Context::Protocols, self.words))
     }
 
     /// What a text says in passing.
     pub(crate) fn hints(&self, text: &str) -> Rc<Hints> {
-        if let Some(known) = self.hints.borrow().get(text) {
-            return Rc::clone(known);
-        }
-        let mut hints = Hints::default();
-        for found in self.words.hints.find(&Folded::new(text)) {
-            match found.meaning {
-                HintWord::Flow(flow) => hints.flows.push(flow),
-                HintWord::Verb(flow) => hints.verbs.push(flow),
-                HintWord::Flag(flag) => hints.flags.push(flag),
+        known(&self.hints, text, || {
+            let mut hints = Hints::default();
+            for found in self.words.hints.find(&Folded::new(text)) {
+                match found.meaning {
+                    HintWord::Flow(flow) => hints.flows.push(flow),
+                    HintWord::Verb(flow) => hints.verbs.push(flow),
+                    HintWord::Flag(flag) => hints.flags.push(flag),
+                }
             }
+            hints
+        })
+    }
+}
+
+/// What is remembered about `text`, or what `read` says about it now.
+fn known<T>(recent: &RefCell<Recent<T>>, text: &str, read: impl FnOnce() -> T) -> Rc<T> {
+    if let Some(known) = recent.borrow_mut().get(text) {
+        return known;
+    }
+    let value = Rc::new(read());
+    if text.len() <= LONGEST {
+        recent.borrow_mut().put(text, Rc::clone(&value));
+    }
+    value
+}
+
+/// What was read of the texts that came last, in two halves: when the newer one is full it becomes the older one,
+/// whose texts are forgotten unless they come again. So what a table repeats is known while it is read, however
+/// many texts a document has that come only once.
+#[derive(Debug)]
+struct Recent<T> {
+    newer: HashMap<String, Rc<T>>,
+    older: HashMap<String, Rc<T>>,
+}
+
+impl<T> Recent<T> {
+    /// Texts of one half: more than a table repeats, and few enough to stay near the processor.
+    const HALF: usize = 128;
+
+    fn get(&mut self, text: &str) -> Option<Rc<T>> {
+        if let Some(known) = self.newer.get(text) {
+            return Some(Rc::clone(known));
         }
-        let hints = Rc::new(hints);
-        let mut known = self.hints.borrow_mut();
-        if text.len() <= LONGEST && known.len() < REMEMBERED {
-            known.insert(text.to_owned(), Rc::clone(&hints));
-        }
-        hints
+        let (text, known) = self.older.remove_entry(text)?;
+        self.insert(text, Rc::clone(&known));
+        Some(known)
     }
 
-    fn read(&self, text: &str, context: Context) -> Rc<Expression> {
-        let slot = usize::from(context == Context::Protocols);
-        if let Some(known) = self.cache.borrow()[slot].get(text) {
-            return Rc::clone(known);
+    fn put(&mut self, text: &str, value: Rc<T>) {
+        self.insert(text.to_owned(), value);
+    }
+
+    fn insert(&mut self, text: String, value: Rc<T>) {
+        if self.newer.len() >= Self::HALF {
+            std::mem::swap(&mut self.newer, &mut self.older);
+            self.newer.clear();
         }
-        let expression = Rc::new(Expression::read(text, context, self.words));
-        let cache = &mut self.cache.borrow_mut()[slot];
-        if text.len() <= LONGEST && cache.len() < REMEMBERED {
-            cache.insert(text.to_owned(), Rc::clone(&expression));
+        self.newer.insert(text, value);
+    }
+}
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self { newer: HashMap::new(), older: HashMap::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_again_is_known_and_memory_is_bounded() {
+        let recent = RefCell::new(Recent::default());
+        let mut reads = 0;
+        for number in 0..10 * Recent::<u32>::HALF {
+            known(&recent, "443/TCP", || {
+                reads += 1;
+                0_u32
+            });
+            known(&recent, &number.to_string(), || 0);
+            let held = recent.borrow();
+            assert!(held.newer.len() + held.older.len() <= 2 * Recent::<u32>::HALF);
         }
-        expression
+        assert_eq!(reads, 1);
     }
 }

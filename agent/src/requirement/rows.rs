@@ -4,10 +4,11 @@
 //! opens: source ports become a note. Invariant: a row whose ports cannot be read becomes a diagnostic.
 
 use super::cells::Cells;
+use super::columns::Column;
 use super::expression::Group;
 use super::import::Import;
 use super::names::{self, Name};
-use super::statement::report;
+use super::statement::{Statement, report};
 use super::subject::Subject;
 use super::tables::{Context, Section, shown};
 use super::{Diagnostic, Direction, Ports, flows};
@@ -72,6 +73,14 @@ fn read_part(
     if statement.direction.is_none() {
         statement.direction = section.direction;
     }
+    let peer = cells.text(Column::Peer);
+    if !peer.is_empty() {
+        match statement.direction.or(context.scope.direction) {
+            Some(Direction::Inbound) if statement.source.is_empty() => statement.source = peer,
+            Some(Direction::Outbound) if statement.destination.is_empty() => statement.destination = peer,
+            _ => statement.notes.push(peer),
+        }
+    }
     if found.iter().all(|group| group.ports.is_empty() && group.protocols.is_empty()) {
         let message = if cells.has_port_text {
             "no port can be read here: write `443`, `80, 443`, `5000-5100`, `any` or `dynamic`"
@@ -81,12 +90,11 @@ fn read_part(
         import.diagnostics.push(Diagnostic::new(row.line, &shown(row), message));
         return;
     }
-    let (source, destination, role) =
-        (statement.source.clone(), statement.destination.clone(), statement.role.clone());
+    let Statement { source, destination, role, .. } = &statement;
+    // What the ends say about the direction counts where no word does.
+    let seen = by_role(role, source, destination).or_else(|| subject.direction(source, destination));
     let first = import.requirements.len();
     statement.state(found, context.scope, context.readings, import);
-    // What the ends say about the direction counts where no word does.
-    let seen = by_role(&role, &source, &destination).or_else(|| subject.direction(&source, &destination));
     for requirement in &mut import.requirements[first..] {
         if let (Direction::Unknown, Some(direction)) = (requirement.direction, seen) {
             requirement.direction = direction;
@@ -116,7 +124,8 @@ fn by_role(role: &str, source: &str, destination: &str) -> Option<Direction> {
     if role.is_empty() {
         return None;
     }
-    match (source.contains(role), destination.contains(role)) {
+    let names = |end: &str| end.len() >= role.len() && end.contains(role);
+    match (names(source), names(destination)) {
         (false, true) => Some(Direction::Inbound),
         (true, false) => Some(Direction::Outbound),
         _ => None,

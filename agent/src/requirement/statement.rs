@@ -5,11 +5,14 @@
 //! protocol, of a title (`TCP ports`), of a port that only one transport uses. Invariant: nothing is
 //! inferred over something stated.
 
+use std::rc::Rc;
+
 use super::expression::{Expression, Group, Problem, unique};
 use super::fold::Folded;
 use super::import::Import;
-use super::reading::Readings;
-use super::surroundings::{self, Scope};
+use super::reading::{Hints, Readings};
+use super::surroundings::Scope;
+use super::title;
 use super::vocabulary::{FlagWord, PortWord, Vocabulary};
 use super::{Diagnostic, Direction, Parameter, PortRange, Ports, Protocol, Requirement};
 
@@ -40,14 +43,23 @@ const LONGEST_NAME: usize = 4;
 
 impl Statement {
     /// Adds the requirements that `groups` make to `import`.
-    pub(crate) fn state(self, groups: Vec<Group>, scope: &Scope, readings: &Readings, import: &mut Import) {
+    pub(crate) fn state(
+        mut self,
+        groups: Vec<Group>,
+        scope: &Scope,
+        readings: &Readings,
+        import: &mut Import,
+    ) {
         let words = readings.words;
-        let (direction, direction_inferred) = self.direction(scope, readings);
-        let flags = self.flags(readings);
-        for group in joined(groups) {
+        let said = [&self.role, &self.service, self.qualification()].map(|text| readings.hints(text));
+        let noted: Vec<Rc<Hints>> = self.notes.iter().map(|note| readings.hints(note)).collect();
+        let (direction, direction_inferred) = self.direction(scope, &said, &noted);
+        let flags = self.flags(said.iter().chain(&noted));
+        let mut groups = joined(groups).into_iter().peekable();
+        while let Some(group) = groups.next() {
             let mut inferred: Vec<String> = vec![];
             let mut protocols = group.protocols.clone();
-            let mut ports = unique(group.ports.iter().copied());
+            let mut ports = settled(unique(group.ports.iter().copied()));
             if !protocols.is_empty() && protocols.iter().all(|protocol| protocol.is_portless()) {
                 // `any` beside a protocol that has no ports.
                 ports.retain(|ports| *ports != Ports::Any);
@@ -68,40 +80,40 @@ impl Statement {
                 .map(|known| known.name.as_str());
             let named = names.collect::<Vec<_>>().join("/");
             let application = [named, self.application.clone()].into_iter().find(|text| !text.is_empty());
+            let notes: Vec<String> =
+                unique(flags.iter().map(|&flag| flag.to_owned()).chain(self.notes.iter().cloned()));
+            // Most rows have one group, to which everything moves.
+            let Self { line, table, role, service, source, destination, parameter, .. } =
+                if groups.peek().is_some() { self.clone() } else { std::mem::take(&mut self) };
             import.requirements.push(Requirement {
-                line: self.line,
-                table: self.table.clone(),
-                role: self.role.clone(),
-                service: self.service.clone(),
+                line,
+                table,
+                role,
+                service,
                 direction,
-                source: self.source.clone(),
-                destination: self.destination.clone(),
+                source,
+                destination,
                 protocols,
                 ports,
                 application,
-                parameter: self.parameter.clone(),
+                parameter,
                 inferred,
-                notes: unique(flags.iter().map(|&flag| flag.to_owned()).chain(self.notes.iter().cloned())),
+                notes,
             });
         }
     }
 
     /// The direction: stated by a column, said by the row's own words, by titles, or by notes.
-    fn direction(&self, scope: &Scope, readings: &Readings) -> (Direction, bool) {
+    fn direction(&self, scope: &Scope, said: &[Rc<Hints>], noted: &[Rc<Hints>]) -> (Direction, bool) {
         if let Some(stated) = self.direction {
             return (stated, false);
         }
-        let said = |text: &String| surroundings::direction_in(readings.hints(text).flows.iter().copied());
-        if let Some(stated) =
-            [&self.role, &self.service, self.qualification()].into_iter().find_map(said).or(scope.direction)
-        {
+        let said = said.iter().find_map(|hints| title::direction_in(hints.flows.iter().copied()));
+        if let Some(stated) = said.or(scope.direction) {
             return (stated, false);
         }
-        let noted = self.notes.iter().flat_map(|note| {
-            let hints = readings.hints(note);
-            [hints.flows.as_slice(), &hints.verbs].concat()
-        });
-        (surroundings::direction_in(noted).unwrap_or_default(), true)
+        let noted = noted.iter().flat_map(|hints| hints.flows.iter().chain(&hints.verbs).copied());
+        (title::direction_in(noted).unwrap_or_default(), true)
     }
 
     /// The transports of a group that states none.
@@ -152,14 +164,22 @@ impl Statement {
     }
 
     /// Qualifications that the row's words make.
-    fn flags(&self, readings: &Readings) -> Vec<&'static str> {
-        let texts = [&self.role, &self.service, self.qualification()].into_iter().chain(&self.notes);
-        let found = texts.flat_map(|text| readings.hints(text).flags.clone()).map(|flag| match flag {
+    fn flags<'a>(&self, hints: impl Iterator<Item = &'a Rc<Hints>>) -> Vec<&'static str> {
+        let found = hints.flat_map(|hints| &hints.flags).map(|flag| match flag {
             FlagWord::Legacy => "legacy",
             FlagWord::Optional => "optional",
             FlagWord::Configurable => "configurable",
         });
         unique(self.flags.iter().copied().chain(found))
+    }
+}
+
+/// The ports of a whole row: every port, written as a range, is `any` where it is all that the row has. In a list it
+/// stays the range that it is, as `22, any` would leave open what the 22 is for.
+pub(super) fn settled(ports: Vec<Ports>) -> Vec<Ports> {
+    match ports[..] {
+        [Ports::Range(range)] if range.is_whole() => vec![Ports::Any],
+        _ => ports,
     }
 }
 

@@ -12,7 +12,8 @@ use super::names::{self, Name};
 use super::outcome::{Outcome, RowOutcome};
 use super::reading::Readings;
 use super::subject::Subject;
-use super::surroundings::{self, Parties, Scope};
+use super::surroundings::Scope;
+use super::title::{self, Parties};
 use super::{Diagnostic, ipsec, matrix, rows, settings};
 use crate::document::{Cell, Row, Table};
 
@@ -44,14 +45,15 @@ pub(crate) fn read(
 ) -> Option<String> {
     let speaks_of_ipsec =
         scope.titles.iter().take(2).any(|title| !readings.words.ipsec.find(&Folded::new(title)).is_empty());
-    let layout = Layout::of(table, speaks_of_ipsec, readings)?;
+    let headed = scope.titles.first().is_some_and(|title| title::names_subject(title, readings.words));
+    let layout = Layout::of(table, speaks_of_ipsec, headed, readings)?;
     let mut scope = scope.clone();
     for title in &layout.titles {
         // A title row heads the table as a caption does.
-        scope.direction = surroundings::direction(title, readings.words).or(scope.direction);
-        scope.parties = surroundings::parties(title, readings.words).or(scope.parties);
-        if !surroundings::is_generic(title, readings.words) && scope.parties.is_none() {
-            scope.captioned_role = Some(title.clone());
+        scope.direction = title::direction(title, readings.words).or(scope.direction);
+        scope.parties = title::parties(title, readings.words).or(scope.parties);
+        if scope.parties.is_none() {
+            scope.captioned_role = title::role(title, readings.words).or(scope.captioned_role);
         }
         scope.titles.insert(0, title.clone());
     }
@@ -142,8 +144,8 @@ fn sections(body: &[Row], notes: &[bool], readings: &Readings) -> Vec<bool> {
         let indented = next.cells.first().is_some_and(Cell::is_empty);
         let text = spanning(&body[at]).unwrap_or_default();
         let telling = || {
-            surroundings::direction(&text, readings.words).is_some()
-                || surroundings::parties(&text, readings.words).is_some()
+            title::direction(&text, readings.words).is_some()
+                || title::parties(&text, readings.words).is_some()
         };
         wide || several || indented || text.ends_with([':', '：']) || telling()
     };
@@ -152,12 +154,10 @@ fn sections(body: &[Row], notes: &[bool], readings: &Readings) -> Vec<bool> {
 
 fn label(text: &str, readings: &Readings) -> Section {
     let text = text.trim_end_matches([':', '：']).trim();
-    let parties = surroundings::parties(text, readings.words);
-    let names_role = parties.is_none() && !surroundings::is_generic(text, readings.words);
     Section {
-        role: names_role.then(|| text.to_owned()),
-        direction: surroundings::direction(text, readings.words),
-        parties,
+        role: title::role(text, readings.words),
+        direction: title::direction(text, readings.words),
+        parties: title::parties(text, readings.words),
     }
 }
 

@@ -25,15 +25,14 @@ const LONGEST: &str = "-max_len=16384";
 const PATIENCE: &str = "-timeout=300";
 const MEMORY: &str = "-rss_limit_mb=2048";
 
-/// Fuzzes one target, or each in turn, for so many seconds.
-pub(crate) fn run(workspace: &Workspace, target: Option<&str>, seconds: u64) -> Result<()> {
+/// Fuzzes the named targets, or all, each in turn for so many seconds.
+pub(crate) fn run(workspace: &Workspace, named: &[String], seconds: u64) -> Result<()> {
     let mut journal = Journal::new("fuzz");
     let known = targets(workspace)?;
-    let wanted = match target {
-        Some(name) if known.iter().any(|target| target == name) => vec![name.to_owned()],
-        Some(name) => bail!("there is no target `{name}`; there are {}", known.join(", ")),
-        None => known,
-    };
+    if let Some(name) = named.iter().find(|name| !known.contains(name)) {
+        bail!("there is no target `{name}`; there are {}", known.join(", "));
+    }
+    let wanted = if named.is_empty() { known } else { named.to_vec() };
     journal.step("setup", "finding or installing tools", "see the message above", || {
         setup::ensure(workspace, false)
     })?;
@@ -41,6 +40,11 @@ pub(crate) fn run(workspace: &Workspace, target: Option<&str>, seconds: u64) -> 
         Some(program) => program,
         None => install(workspace, &mut journal)?,
     };
+    // Before any of them runs, so that a compiler's report is not taken for a finding.
+    for name in &wanted {
+        let mut build = cargo_fuzz(workspace, &program, "build");
+        journal.run("build", build.arg(name), "the compiler's report stands above")?;
+    }
     for name in wanted {
         let mut command = fuzzer(workspace, &program, &name)?;
         command.args(["--", &format!("-max_total_time={seconds}"), LONGEST, PATIENCE, MEMORY]);
@@ -58,15 +62,11 @@ pub(crate) fn run(workspace: &Workspace, target: Option<&str>, seconds: u64) -> 
     Ok(())
 }
 
-/// The command that builds and runs a target on its corpus and its seeds.
+/// The command that runs a target on its corpus and its seeds.
 fn fuzzer(workspace: &Workspace, program: &Path, name: &str) -> Result<Command> {
     let corpus = workspace.target_dir()?.join("fuzz/corpus").join(name);
     fs::create_dir_all(&corpus).with_context(|| format!("cannot create {}", corpus.display()))?;
-    let mut command = Command::new(program);
-    command.current_dir(&workspace.root).args(["run", "--fuzz-dir"]).arg(folder(workspace));
-    // Our own code is safe Rust, which the compiler of the workspace builds; no sanitizer is needed, and without
-    // one the same inputs take half the time.
-    command.args(["-O", "--features", "engine", "--sanitizer", "none", "--codegen-units", "16"]);
+    let mut command = cargo_fuzz(workspace, program, "run");
     command.args([name.as_ref(), corpus.as_os_str()]);
     let mut seeds =
         vec![folder(workspace).join("seeds").join(name), folder(workspace).join("regressions").join(name)];
@@ -74,6 +74,16 @@ fn fuzzer(workspace: &Workspace, program: &Path, name: &str) -> Result<Command> 
         seeds.extend(folders(&workspace.root.join(FIXTURES))?);
     }
     command.args(seeds.into_iter().filter(|seeds| seeds.is_dir()));
+    Ok(command)
+}
+
+/// `cargo fuzz build` or `run`, whose switches must agree for the second not to compile again.
+fn cargo_fuzz(workspace: &Workspace, program: &Path, action: &str) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(&workspace.root).args([action, "--fuzz-dir"]).arg(folder(workspace));
+    // Our own code is safe Rust, which the compiler of the workspace builds; no sanitizer is needed, and without
+    // one the same inputs take half the time.
+    command.args(["-O", "--features", "engine", "--sanitizer", "none", "--codegen-units", "16"]);
     // Cargo's own switches, which leave out the packages that the workspace leaves out; cargo-fuzz would set the
     // compiler's for all of them.
     command.env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
@@ -81,7 +91,7 @@ fn fuzzer(workspace: &Workspace, program: &Path, name: &str) -> Result<Command> 
     // Names in the report of a panic, and a build in minutes.
     command.env("CARGO_PROFILE_RELEASE_STRIP", "none").env("CARGO_PROFILE_RELEASE_LTO", "off");
     command.env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only");
-    Ok(command)
+    command
 }
 
 fn folder(workspace: &Workspace) -> PathBuf {

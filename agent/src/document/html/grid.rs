@@ -145,6 +145,9 @@ impl TableBuilder {
             };
             let start = cells.len();
             let room = MAX_COLUMNS.saturating_sub(start);
+            if room == 0 && !text.shown.trim().is_empty() {
+                return Err(ReadError::TooManyColumns { line });
+            }
             for column in start..start + columns.min(room) {
                 // A cell that hangs down ends the span of one beside it.
                 if self.hanging.get(column).is_some_and(Option::is_some) {

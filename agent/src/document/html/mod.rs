@@ -163,8 +163,10 @@ mod tests {
     fn depth_and_spans_are_bounded() {
         let deep = "<div>".repeat(200_000) + &"<table><tr><td>".repeat(50_000) + "x";
         assert!(read(&deep).is_ok());
-        let wide =
-            "<table>".to_owned() + &"<tr><td colspan=100000 rowspan=100000>x".repeat(9_000) + "</table>";
-        assert!(matches!(read(&wide), Err(ReadError::TooManyCells { .. })));
+        let wide = |spans: &str| format!("<table>{}</table>", format!("<tr><td {spans}>x").repeat(9_000));
+        assert!(matches!(read(&wide("colspan=100000")), Err(ReadError::TooManyCells { .. })));
+        // The cells of the rows below stand behind the last column.
+        let hanging = read(&wide("colspan=100000 rowspan=100000"));
+        assert!(matches!(hanging, Err(ReadError::TooManyColumns { line: 1 })));
     }
 }

@@ -6,7 +6,7 @@
 
 use super::screen::Screen;
 use super::{Block, Lines, Taken, quoted};
-use crate::document::limits::MAX_COLUMNS;
+use crate::document::limits::{self, MAX_COLUMNS};
 use crate::document::{Cell, Row, Table, inline};
 
 /// The table that begins at line `at`.
@@ -72,10 +72,7 @@ fn tabbed(lines: &Lines<'_>, at: usize) -> Taken {
                 break;
             }
         } else {
-            rows.push(Row {
-                line: Lines::number(next),
-                cells: line.split('\t').take(MAX_COLUMNS).map(cell).collect(),
-            });
+            rows.push(Row { line: Lines::number(next), cells: limits::columns(line.split('\t').map(cell)) });
         }
         next += 1;
     }

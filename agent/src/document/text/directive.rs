@@ -4,7 +4,7 @@
 //! directive's body is what is indented further than the directive.
 
 use super::{Block, Lines, Taken};
-use crate::document::limits::MAX_COLUMNS;
+use crate::document::limits::columns;
 use crate::document::{Cell, Row, Table, inline};
 
 /// The directive at line `at`.
@@ -66,7 +66,7 @@ fn list_rows(lines: &Lines<'_>, start: usize, end: usize) -> Vec<Row> {
     rows.into_iter()
         .map(|(at, cells)| Row {
             line: Lines::number(at),
-            cells: cells.iter().take(MAX_COLUMNS).map(|cell| read(cell)).collect(),
+            cells: columns(cells.iter().map(|cell| read(cell))),
         })
         .collect()
 }
@@ -80,7 +80,7 @@ fn csv_rows(record: &str, at: usize) -> Option<Row> {
         .trim(csv::Trim::All)
         .from_reader(record.as_bytes());
     let record = reader.records().next()?.ok()?;
-    Some(Row { line: Lines::number(at), cells: record.iter().take(MAX_COLUMNS).map(read).collect() })
+    Some(Row { line: Lines::number(at), cells: columns(record.iter().map(read)) })
 }
 
 fn read(source: &str) -> Cell {

@@ -48,7 +48,11 @@ impl<'a> Lines<'a> {
 
 /// Reads a document that is not HTML from its first line on.
 pub(super) fn read(content: &str) -> Result<Document, ReadError> {
-    let lines = Lines(without_comments(content.split('\n').collect()));
+    let mut lines: Vec<&str> = content.split('\n').collect();
+    if content.contains("<!--") {
+        lines = without_comments(lines);
+    }
+    let lines = Lines(lines);
     let mut reader = Reader { lines: &lines, blocks: vec![], budget: CellBudget::default(), pending: vec![] };
     let (title, start) = heading::front_matter(&lines);
     reader.run(start)?;
@@ -136,8 +140,9 @@ impl Reader<'_> {
         if let Some((blocks, _)) = &ruled {
             for block in blocks {
                 if let Block::Table(table) = block {
-                    let cells = table.rows.iter().map(|row| row.cells.len()).sum();
-                    self.budget.take(cells, table.line)?;
+                    for row in &table.rows {
+                        self.budget.row(&row.cells, row.line)?;
+                    }
                 }
             }
             return Ok(ruled);

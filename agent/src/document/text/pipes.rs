@@ -5,7 +5,7 @@
 //! begins on the line whose number it carries, and no cell is dropped, however many a row has.
 
 use super::{Block, Lines, Taken, quoted};
-use crate::document::limits::MAX_COLUMNS;
+use crate::document::limits::columns;
 use crate::document::{Cell, Row, Table, inline};
 
 /// The table that begins at line `at`.
@@ -133,21 +133,17 @@ fn is_of_dashes(line: &str) -> bool {
 }
 
 fn cells(row: &str) -> Vec<Cell> {
-    split(row)
-        .into_iter()
-        .take(MAX_COLUMNS)
-        .map(|source| {
-            let inline = inline::plain(source);
-            Cell { text: inline.text, marks: inline.marks, ..Cell::default() }
-        })
-        .collect()
+    columns(split(row).into_iter().map(|source| {
+        let inline = inline::plain(source);
+        Cell { text: inline.text, marks: inline.marks, ..Cell::default() }
+    }))
 }
 
 /// The sources of a row's cells; a pipe behind a backslash or inside a code span belongs to its cell.
 fn split(row: &str) -> Vec<&str> {
     let row = row.trim();
     let row = row.strip_prefix('|').unwrap_or(row);
-    let mut parts = vec![];
+    let mut parts = Vec::with_capacity(8);
     let (mut start, mut escaped) = (0, false);
     for (at, byte) in row.bytes().enumerate() {
         match byte {

@@ -5,7 +5,7 @@
 //! line is the one of its first cell.
 
 use super::{Block, Lines, Taken};
-use crate::document::limits::MAX_COLUMNS;
+use crate::document::limits::{MAX_COLUMNS, columns};
 use crate::document::{Cell, Row, Table, inline};
 
 /// The table whose first record begins at line `at`.
@@ -27,11 +27,12 @@ pub(super) fn table(lines: &Lines<'_>, at: usize) -> Taken {
         } else if leads(line) {
             let cells = line.trim_start_matches(' ').trim_start_matches('\t').split('\t').map(cell);
             if fresh {
-                rows.push(Row { line: Lines::number(next), cells: cells.take(MAX_COLUMNS).collect() });
+                rows.push(Row { line: Lines::number(next), cells: columns(cells) });
                 fresh = false;
             } else if let Some(row) = rows.last_mut() {
-                row.cells.extend(cells);
-                row.cells.truncate(MAX_COLUMNS);
+                // One more than may be, so that the row is refused.
+                let room = (MAX_COLUMNS + 1).saturating_sub(row.cells.len());
+                row.cells.extend(cells.take(room));
             }
         } else if let Some(above) = rows.last_mut().and_then(|row| row.cells.last_mut()) {
             let inline = inline::plain(line);

@@ -1,15 +1,18 @@
 //! Contents: what the cells of a column hold.
 //!
 //! In come the rows of a table; out come, for one column, how many of its cells hold ports, protocols, addresses
-//! or directions. Invariant: at most [`SAMPLE`] cells are read.
+//! or directions. Invariant: at most [`SAMPLE`] cells are read, and of a column whose header speaks of no ports
+//! [`SPREAD`].
 
 use crate::document::{Cell, Row};
-use crate::requirement::fold::Folded;
 use crate::requirement::names;
 use crate::requirement::reading::Readings;
 
-/// Body rows looked at to tell what a column holds.
+/// Cells looked at to tell what a column holds.
 const SAMPLE: usize = 60;
+/// Cells looked at, evenly over the table, where the header speaks of something else: most of them have to hold
+/// ports before the header is not believed.
+const SPREAD: usize = 16;
 
 /// What the cells of a column hold: how many of each kind, of those that hold anything.
 #[derive(Clone, Debug, Default)]
@@ -34,11 +37,14 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn of(body: &[Row], column: usize, readings: &Readings) -> Self {
+    /// The contents of a column; `ports` if its header speaks of ports or protocols, or of nothing known.
+    pub(super) fn of(body: &[Row], column: usize, ports: bool, readings: &Readings) -> Self {
         let cells = body.iter().filter_map(|row| row.cells.get(column));
-        let cells = || cells.clone().filter(|cell| !cell.is_empty() && !cell.from_left).take(SAMPLE);
-        let mut content = Self { running: is_running(cells()), ..Self::default() };
-        for cell in cells() {
+        let cells: Vec<&Cell> = cells.filter(|cell| !cell.is_empty() && !cell.from_left).collect();
+        let mut content = Self { running: is_running(&cells), ..Self::default() };
+        let sample = if ports { SAMPLE } else { SPREAD }.min(cells.len());
+        for at in 0..sample {
+            let cell = if ports { cells[at] } else { cells[at * cells.len() / sample] };
             content.filled += 1;
             let expression = readings.ports(&cell.text);
             let complete = expression.is_complete();
@@ -54,8 +60,7 @@ impl Content {
             }
             content.some_ports += usize::from(expression.has_ports());
             content.urls += usize::from(names::is_address(&cell.text));
-            content.flows +=
-                usize::from(readings.words.flow_cells.whole(Folded::new(&cell.text).as_str()).is_some());
+            content.flows += usize::from(readings.words.flow_cells.whole_of(&cell.text).is_some());
         }
         content
     }
@@ -66,10 +71,10 @@ impl Content {
 }
 
 /// Whether cells hold nothing but the numbers 1, 2, 3 and so on.
-fn is_running<'a>(cells: impl Iterator<Item = &'a Cell>) -> bool {
+fn is_running(cells: &[&Cell]) -> bool {
     let mut next: Option<u32> = None;
     let mut rows = 0;
-    for cell in cells.filter(|cell| !cell.from_above) {
+    for cell in cells.iter().take(SAMPLE).filter(|cell| !cell.from_above) {
         let Ok(number) = cell.text.trim().trim_end_matches(['.', ')']).parse::<u32>() else { return false };
         if next.map_or(number > 1, |next| number != next) {
             return false;

@@ -49,6 +49,24 @@ pub(super) fn decide(header: &str, found: &[Column], content: &Content) -> Colum
     by_word(found)
 }
 
+/// Whether ports or protocols would be no surprise below a header with these words.
+pub(super) fn may_hold_ports(found: &[Column]) -> bool {
+    let speaks = |word: &Column| {
+        matches!(
+            word,
+            Column::Ports
+                | Column::SourcePorts
+                | Column::DestinationPorts
+                | Column::Protocol
+                | Column::Transport
+                | Column::Default
+                | Column::Parties
+                | Column::TransposedParties
+        )
+    };
+    found.is_empty() || found.iter().any(speaks)
+}
+
 /// Beside a column of inbound ports the outbound port is the one that is dialled, and not the one that the
 /// conversation comes from, as languages call it that have one word for both.
 pub(super) fn oppose(found: &mut [Vec<Column>], directions: &[Option<Direction>]) {
@@ -91,6 +109,7 @@ fn by_word(found: &[Column]) -> Column {
         Column::Application,
         Column::Source,
         Column::Destination,
+        Column::Peer,
         Column::Role,
         Column::Service,
         Column::Rule,

@@ -9,16 +9,18 @@ mod content;
 mod decide;
 mod headers;
 mod shape;
+mod transposed;
 
 use serde::Deserialize;
 
 use self::content::Content;
 pub(crate) use self::headers::spanning;
 pub(crate) use self::shape::Shape;
+pub(crate) use self::transposed::upright;
 use super::fold::Folded;
 use super::reading::Readings;
 use super::vocabulary::Vocabulary;
-use super::{Direction, split_ranges, surroundings};
+use super::{Direction, split_ranges, title};
 use crate::document::{Cell, Row, Table};
 
 /// What a column holds, and what a word of its header says about it.
@@ -49,6 +51,8 @@ pub(crate) enum Column {
     Application,
     Source,
     Destination,
+    /// The other end: the source of what is inbound, the destination of what is outbound.
+    Peer,
     Direction,
     Note,
     Parameter,
@@ -93,9 +97,9 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// How to read `table`, whose surroundings speak of IPsec exceptions if `ipsec`; `None` if it has
-    /// neither ports nor addresses.
-    pub(crate) fn of(table: &Table, ipsec: bool, readings: &Readings) -> Option<Self> {
+    /// How to read `table`, whose surroundings speak of IPsec exceptions if `ipsec`, and say whose ports it has if
+    /// `headed`; `None` if it has neither ports nor addresses.
+    pub(crate) fn of(table: &Table, ipsec: bool, headed: bool, readings: &Readings) -> Option<Self> {
         let words = readings.words;
         let titles = headers::titles(table, readings);
         let titled = titles.len();
@@ -104,7 +108,6 @@ impl Layout {
         let headers: Vec<String> =
             (0..width).map(|column| headers::header_text(&table.rows[titled..header_rows], column)).collect();
         let body = &table.rows[header_rows..];
-        let contents: Vec<Content> = (0..width).map(|column| Content::of(body, column, readings)).collect();
         let lowest = &table.rows[header_rows.saturating_sub(1).max(titled)..header_rows];
         let mut found: Vec<Vec<Column>> = headers
             .iter()
@@ -116,6 +119,9 @@ impl Layout {
                 }
                 found => found,
             })
+            .collect();
+        let contents: Vec<Content> = (0..width)
+            .map(|column| Content::of(body, column, decide::may_hold_ports(&found[column]), readings))
             .collect();
         let stated: Vec<Option<Direction>> =
             headers.iter().map(|header| stated_direction(header, words)).collect();
@@ -138,11 +144,15 @@ impl Layout {
         shape::fill_from_flow(&mut columns, &stated, &contents);
         shape::fill_from_content(&mut columns, &contents, header_rows > titled);
         let directions: Vec<Option<Direction>> =
-            headers.iter().map(|header| surroundings::direction(header, words)).collect();
+            headers.iter().map(|header| title::direction(header, words)).collect();
         shape::fill_from_direction(&mut columns, &directions, &contents);
         let shape = shape::shape(&columns, &found, &headers, &contents, ipsec)?;
         if shape != Shape::Settings {
-            shape::settle(&mut columns, packed.iter().any(|kinds| kinds.contains(&Column::Role)));
+            shape::settle(
+                &mut columns,
+                &headers,
+                headed || packed.iter().any(|kinds| kinds.contains(&Column::Role)),
+            );
         }
         Some(Self { shape, header_rows, columns, packed, headers, titles, directions })
     }
@@ -169,6 +179,6 @@ impl Layout {
 
 /// The direction that a header states; `In` and `Out` do where they are all of it.
 fn stated_direction(header: &str, words: &Vocabulary) -> Option<Direction> {
-    surroundings::direction(header, words)
-        .or_else(|| surroundings::direction_in(words.flow_cells.whole(Folded::new(header).as_str())))
+    title::direction(header, words)
+        .or_else(|| title::direction_in(words.flow_cells.whole(Folded::new(header).as_str())))
 }

@@ -172,9 +172,9 @@ fn matrix(columns: &[Column], found: &[Vec<Column>], contents: &[Content]) -> Op
 }
 
 /// Settles what only the whole table tells: what names a row, and where its ports are.
-pub(super) fn settle(columns: &mut [Column], packed_role: bool) {
+pub(super) fn settle(columns: &mut [Column], headers: &[String], role_stated: bool) {
     let count = |columns: &[Column], kind: &Column| columns.iter().filter(|&column| column == kind).count();
-    let named = count(columns, &Column::Role) > 0 || packed_role;
+    let named = count(columns, &Column::Role) > 0 || role_stated;
     let first = columns.iter().position(|column| !matches!(column, Column::Required | Column::Direction));
     if let (false, Some(first)) = (named, first)
         && columns[first] == Column::Feature
@@ -185,10 +185,14 @@ pub(super) fn settle(columns: &mut [Column], packed_role: bool) {
     let text =
         count(columns, &Column::Role) + count(columns, &Column::Service) + count(columns, &Column::Feature)
             > 0;
-    if let (false, false, Some(first)) = (named, text, first)
-        && columns[first] == Column::Other
-    {
-        columns[first] = Column::Service;
+    if let (false, false, Some(first)) = (named, text, first) {
+        // Without any header, what stands behind the ports names them: `8403  TCP  tunnel`.
+        let unheaded =
+            (0..columns.len()).find(|&at| columns[at] == Column::Other && headers[at].trim().is_empty());
+        let names = if columns[first] == Column::Other { Some(first) } else { unheaded };
+        if let Some(names) = names {
+            columns[names] = Column::Service;
+        }
     }
     if count(columns, &Column::Service) == 0
         && let Some(feature) = columns.iter().position(|column| *column == Column::Feature)

@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
             PortWord::Any if self.context == Context::Protocols => {
                 elements.push(Element::Protocol(Protocol::Any));
             }
-            // `1-65535` and `0-65535` are ranges in a list, and any port where they are all that a group has.
+            // `1-65535` and `0-65535` are ranges here; whether that is any port, the whole row tells.
             PortWord::Any if self.text[tokens[at].start..].starts_with(|c: char| c.is_ascii_digit()) => {
                 let first = u32::from(!self.text[tokens[at].start..].starts_with('0'));
                 elements.extend(self.range(first, 65_535).map(Element::Ports));
@@ -282,6 +282,14 @@ impl<'a> Reader<'a> {
                 self.marks.push(number.value.to_string());
                 return next;
             }
+        }
+        // `5900 (※1)`, `5900(*2)`: a mark of its own makes the number one of a footnote.
+        if let [Token { kind: Kind::Mark, .. }, Token { kind: Kind::Number(number), .. }] = content
+            && after_port
+            && number.value <= LAST_FOOTNOTE
+        {
+            self.marks.push(number.value.to_string());
+            return next;
         }
         if self.depth >= DEEPEST {
             let (start, end) =

@@ -178,10 +178,15 @@ impl Cell<'_> {
         }
     }
 
-    /// `TCP 53 / UDP`: a protocol at the end of a statement goes with the ports before it.
+    /// `TCP 53 / UDP`: a protocol at the end of a statement goes with the ports before it, unless it has none, as
+    /// in `UDP 500 and ESP`.
     fn join_trailing_protocol(&mut self, start: usize) {
+        let joins = |last: &mut Group| {
+            let portless = !last.protocols.is_empty() && last.protocols.iter().all(|it| it.is_portless());
+            last.ports.is_empty() && !portless
+        };
         if self.groups.len() >= start + 2
-            && let Some(last) = self.groups.pop_if(|last| last.ports.is_empty())
+            && let Some(last) = self.groups.pop_if(joins)
             && let Some(before) = self.groups.last_mut()
         {
             before.protocols.extend(last.protocols);
@@ -237,7 +242,8 @@ impl Cell<'_> {
                 group.take_protocols(protocols);
             }
         }
-        let with_ports = groups.iter().any(|group| !group.ports.is_empty());
+        let with_ports = groups.iter().any(|group| !group.ports.is_empty())
+            && groups.iter().any(|group| group.ports.is_empty());
         let used = |group: &Group, groups: &[Group]| {
             groups.iter().any(|other| {
                 !other.ports.is_empty()
@@ -269,12 +275,6 @@ impl Cell<'_> {
 
 /// Numbers say more than words: `dynamic (49152-65535)` is the range.
 fn plain(mut ports: Vec<Ports>) -> Vec<Ports> {
-    if let [Ports::Range(range)] = ports[..]
-        && range.lo() <= 1
-        && range.hi() == u16::MAX
-    {
-        return vec![Ports::Any];
-    }
     let numbers = ports.iter().any(|ports| matches!(ports, Ports::Range(_) | Ports::Beyond { .. }));
     if numbers {
         ports.retain(|ports| !matches!(ports, Ports::Dynamic | Ports::Unspecified | Ports::Any));

@@ -42,7 +42,7 @@ pub(super) enum Kind {
 pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
     let text = folded.as_str();
     let mut found = words.ports.find(folded).into_iter().peekable();
-    let mut tokens: Vec<Token> = vec![];
+    let mut tokens: Vec<Token> = Vec::with_capacity(text.len() / 4 + 1);
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
         while found.next_if(|word| word.start < at).is_some() {}
@@ -115,6 +115,10 @@ pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
 
 /// Bytes of the word at the start of `text`: letters and digits, also joined by `-`, `.` or `_`.
 fn word_length(text: &str) -> usize {
+    let plain = text.bytes().take_while(u8::is_ascii_alphanumeric).count();
+    if text.as_bytes().get(plain).is_none_or(|byte| byte.is_ascii() && !b"-._'@".contains(byte)) {
+        return plain;
+    }
     let mut end = 0;
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {

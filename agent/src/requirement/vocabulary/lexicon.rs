@@ -12,18 +12,23 @@ use crate::requirement::fold::{Folded, fold};
 const BUCKETS: usize = 4096;
 /// Bytes that choose a bucket: a whole kana or Chinese character.
 const PREFIX: usize = 3;
+/// Most white space and punctuation around a phrase that is all of a text.
+const PUNCTUATION: usize = 16;
 
 /// Phrases and what they mean.
 #[derive(Debug)]
 pub(crate) struct Lexicon<T> {
     phrases: Vec<Phrase<T>>,
-    /// Indexes of phrases by their first bytes, longest phrase first; bucket after bucket.
-    indexes: Vec<u32>,
-    /// Where each bucket begins in `indexes`, and where the last one ends.
+    /// The first bytes of each phrase as a [`key`], and its index; longest phrase first, bucket after bucket.
+    entries: Vec<(u32, u32)>,
+    /// Where each bucket begins in `entries`, and where the last one ends.
     starts: Vec<u32>,
-    /// Bytes with which a phrase begins: most places of a text are passed by this alone.
-    leads: [bool; 256],
+    /// For each byte with which a phrase begins, how many bytes of such phrases choose their bucket: bit 1 for one,
+    /// bit 2 for two, bit 3 for three. Most places of a text are passed by this alone.
+    leads: [u8; 256],
     whole: HashMap<String, usize>,
+    /// Bytes of the longest phrase.
+    longest: usize,
     /// Some phrase may end a longer word.
     compounds: bool,
 }
@@ -68,12 +73,13 @@ impl<T: Copy + PartialEq> Lexicon<T> {
             whole.insert(text.clone(), phrases.len());
             phrases.push(Phrase { text, meaning, open_left, open_right });
         }
-        let mut leads = [false; 256];
-        let mut order: Vec<(usize, std::cmp::Reverse<usize>, u32)> = vec![];
+        let mut leads = [0; 256];
+        let mut order: Vec<(usize, std::cmp::Reverse<usize>, (u32, u32))> = vec![];
         for (index, phrase) in (0..).zip(&phrases) {
             let text = phrase.text.as_bytes();
-            leads[usize::from(text[0])] = true;
-            order.push((bucket(&text[..text.len().min(PREFIX)]), std::cmp::Reverse(text.len()), index));
+            let prefix = &text[..text.len().min(PREFIX)];
+            leads[usize::from(text[0])] |= 1 << prefix.len();
+            order.push((bucket(key(prefix)), std::cmp::Reverse(text.len()), (key(prefix), index)));
         }
         order.sort_unstable();
         let mut starts = vec![0; BUCKETS + 1];
@@ -83,9 +89,10 @@ impl<T: Copy + PartialEq> Lexicon<T> {
         for bucket in 0..BUCKETS {
             starts[bucket + 1] += starts[bucket];
         }
-        let indexes = order.into_iter().map(|(.., index)| index).collect();
+        let entries = order.into_iter().map(|(.., entry)| entry).collect();
         let compounds = phrases.iter().any(|phrase| phrase.open_left);
-        Self { phrases, indexes, starts, leads, whole, compounds }
+        let longest = phrases.iter().map(|phrase| phrase.text.len()).max().unwrap_or(0);
+        Self { phrases, entries, starts, leads, whole, longest, compounds }
     }
 
     /// The phrases in `text`, leftmost and longest, none overlapping.
@@ -98,7 +105,7 @@ impl<T: Copy + PartialEq> Lexicon<T> {
             // Inside of a word only the end of a compound can begin.
             let inside =
                 std::mem::replace(&mut in_word, lead.is_ascii_lowercase()) && in_word && !self.compounds;
-            if inside || !self.leads[usize::from(lead)] && lead.is_ascii() {
+            if inside || self.leads[usize::from(lead)] == 0 && lead.is_ascii() {
                 at += 1;
                 continue;
             }
@@ -113,39 +120,50 @@ impl<T: Copy + PartialEq> Lexicon<T> {
         found
     }
 
-    /// The phrases of the bucket of `prefix`, longest first.
-    fn bucket(&self, prefix: &[u8]) -> impl Iterator<Item = &Phrase<T>> {
-        let bucket = bucket(prefix);
-        let ends = self.starts[bucket] as usize..self.starts[bucket + 1] as usize;
-        self.indexes[ends].iter().filter_map(|&index| self.phrases.get(index as usize))
+    /// The first phrase that `wanted` takes of those with which `text` begins, longest first.
+    fn beginning<R>(&self, text: &str, mut wanted: impl FnMut(&Phrase<T>) -> Option<R>) -> Option<R> {
+        let bytes = text.as_bytes();
+        let lengths = bytes.first().map_or(0, |&lead| self.leads[usize::from(lead)]);
+        for length in (1..=PREFIX.min(bytes.len())).rev() {
+            if lengths & 1 << length == 0 {
+                continue;
+            }
+            let key = key(&bytes[..length]);
+            let bucket = bucket(key);
+            let ends = self.starts[bucket] as usize..self.starts[bucket + 1] as usize;
+            for &(other, index) in &self.entries[ends] {
+                if other == key
+                    && let Some(phrase) = self.phrases.get(index as usize)
+                    && text.starts_with(&phrase.text)
+                    && let Some(taken) = wanted(phrase)
+                {
+                    return Some(taken);
+                }
+            }
+        }
+        None
     }
 
     /// The lengths of the phrases with which `text` begins, whole words or not, and what they mean.
     pub(crate) fn beginnings(&self, text: &str) -> Vec<(usize, T)> {
-        (1..=PREFIX.min(text.len()))
-            .rev()
-            .flat_map(|length| self.bucket(&text.as_bytes()[..length]))
-            .filter(|phrase| text.starts_with(&phrase.text))
-            .map(|phrase| (phrase.text.len(), phrase.meaning))
-            .collect()
+        let mut found = vec![];
+        self.beginning(text, |phrase| -> Option<()> {
+            found.push((phrase.text.len(), phrase.meaning));
+            None
+        });
+        found
     }
 
     /// The longest phrase that stands at `at` as whole words.
     fn at(&self, text: &str, at: usize) -> Option<Found<T>> {
-        let rest = &text[at..];
-        (1..=PREFIX.min(rest.len())).rev().find_map(|length| {
-            self.bucket(&rest.as_bytes()[..length]).find_map(|phrase| {
-                if !rest.starts_with(&phrase.text) {
-                    return None;
-                }
-                let end = at + phrase.text.len();
-                let fits = (phrase.open_left || starts_word(text, at, end))
-                    && (phrase.open_right || ends_word(text, at, end));
-                fits.then(|| Found {
-                    start: at,
-                    end: if phrase.open_right { word_end(text, end) } else { end },
-                    meaning: phrase.meaning,
-                })
+        self.beginning(&text[at..], |phrase| {
+            let end = at + phrase.text.len();
+            let fits = (phrase.open_left || starts_word(text, at, end))
+                && (phrase.open_right || ends_word(text, at, end));
+            fits.then(|| Found {
+                start: at,
+                end: if phrase.open_right { word_end(text, end) } else { end },
+                meaning: phrase.meaning,
             })
         })
     }
@@ -153,10 +171,22 @@ impl<T: Copy + PartialEq> Lexicon<T> {
     /// The meaning of the phrase that `text` consists of.
     pub(crate) fn whole(&self, text: &str) -> Option<T> {
         let trimmed = text.trim();
-        let at = self.whole.get(trimmed).or_else(|| {
-            self.whole.get(trimmed.trim_matches(|c: char| c.is_whitespace() || ".:;,*()?".contains(c)))
+        // Longer text needs no hash to be told from all phrases.
+        let known = |text: &str| if text.len() <= self.longest { self.whole.get(text) } else { None };
+        let at = known(trimmed).or_else(|| {
+            let bare = trimmed.trim_matches(|c: char| c.is_whitespace() || ".:;,*()?".contains(c));
+            if bare.len() < trimmed.len() { known(bare) } else { None }
         })?;
         self.phrases.get(*at).map(|phrase| phrase.meaning)
+    }
+
+    /// [`Self::whole`] of a text that is not folded yet.
+    pub(crate) fn whole_of(&self, source: &str) -> Option<T> {
+        // Folding keeps the length of ASCII, and punctuation around the phrase is short.
+        if source.is_ascii() && source.len() > self.longest + PUNCTUATION {
+            return None;
+        }
+        self.whole(Folded::new(source).as_str())
     }
 
     /// Whether phrases, white space and punctuation are all that `text` holds, and one of them at least.
@@ -173,10 +203,14 @@ impl<T: Copy + PartialEq> Lexicon<T> {
     }
 }
 
-/// The bucket of phrases that begin with `prefix`.
-fn bucket(prefix: &[u8]) -> usize {
-    prefix.iter().fold(prefix.len(), |hash, &byte| hash.wrapping_mul(61).wrapping_add(usize::from(byte)))
-        % BUCKETS
+/// Up to [`PREFIX`] bytes as one number, shorter ones unlike longer ones.
+fn key(prefix: &[u8]) -> u32 {
+    prefix.iter().fold(1, |key, &byte| key << 8 | u32::from(byte))
+}
+
+/// The bucket of phrases with this key: the upper bits of a product, which all bits of the key have reached.
+fn bucket(key: u32) -> usize {
+    (key.wrapping_mul(0x9E37_79B1) >> (u32::BITS - BUCKETS.ilog2())) as usize
 }
 
 /// Scripts that part words by spaces.

@@ -57,3 +57,16 @@ pub(crate) enum HintWord {
     Verb(FlowWord),
     Flag(FlagWord),
 }
+
+/// What a word between a title's directions and a role says: `inbound | to the | relay`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SubjectWord {
+    /// The role stands behind the word, as in most languages.
+    pub(crate) leads: bool,
+    /// It names the role of inbound traffic, and the other end of outbound traffic.
+    pub(crate) inbound: bool,
+    /// It names the role of outbound traffic, and the other end of inbound traffic.
+    pub(crate) outbound: bool,
+    /// It names the role where no direction is stated.
+    pub(crate) any: bool,
+}

@@ -12,8 +12,8 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-pub(crate) use self::lexicon::Lexicon;
-pub(crate) use self::meaning::{FlagWord, FlowWord, HintWord, PortWord, RangeEnd};
+pub(crate) use self::lexicon::{Found, Lexicon};
+pub(crate) use self::meaning::{FlagWord, FlowWord, HintWord, PortWord, RangeEnd, SubjectWord};
 use super::Protocol;
 use super::columns::Column;
 use super::fold::fold;
@@ -81,6 +81,8 @@ pub(crate) struct Vocabulary {
     pub(crate) table_labels: Lexicon<()>,
     pub(crate) ipsec: Lexicon<()>,
     pub(crate) parties: Vec<PartiesPattern>,
+    /// What parts words for ports and directions from the role that they belong to.
+    pub(crate) subjects: Lexicon<SubjectWord>,
     pub(crate) applications: Vec<Application>,
     /// Ports that documents list often.
     known: Vec<u16>,
@@ -105,6 +107,16 @@ struct LanguageFile {
     columns: BTreeMap<String, Vec<String>>,
     words: BTreeMap<String, Vec<String>>,
     parties: PartiesFile,
+    #[serde(default)]
+    subject: SubjectFile,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubjectFile {
+    any: Vec<String>,
+    inbound: Vec<String>,
+    outbound: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -243,6 +255,7 @@ impl Vocabulary {
                 .flat_map(|file| &file.parties.patterns)
                 .filter_map(|pattern| PartiesPattern::new(pattern))
                 .collect(),
+            subjects: subjects(&files),
             applications: applications.application,
             known: applications.known,
         })
@@ -282,6 +295,28 @@ fn columns(files: &[LanguageFile]) -> Result<(Lexicon<Column>, Lexicon<Column>),
     }
     // `tcp/udp` over a column means its protocol; `*port` is no whole header.
     Ok((Lexicon::new(anywhere), Lexicon::new(whole)))
+}
+
+/// The words of the subject patterns of all languages; a word of several lists means all of them.
+fn subjects(files: &[LanguageFile]) -> Lexicon<SubjectWord> {
+    let mut subjects: BTreeMap<&str, SubjectWord> = BTreeMap::new();
+    for SubjectFile { any, inbound, outbound } in files.iter().map(|file| &file.subject) {
+        for (patterns, flow) in
+            [(any, None), (inbound, Some(FlowWord::Inbound)), (outbound, Some(FlowWord::Outbound))]
+        {
+            for (before, behind) in patterns.iter().filter_map(|pattern| pattern.split_once("{role}")) {
+                let leads = !before.is_empty();
+                let subject = subjects.entry(if leads { before.trim() } else { behind }).or_default();
+                subject.leads |= leads;
+                match flow {
+                    Some(FlowWord::Inbound) => subject.inbound = true,
+                    Some(FlowWord::Outbound) => subject.outbound = true,
+                    Some(FlowWord::Both) | None => subject.any = true,
+                }
+            }
+        }
+    }
+    Lexicon::new(subjects)
 }
 
 impl PartiesPattern {

@@ -1,0 +1,60 @@
+//! The cost of an import: in proportion to the document, whatever it holds.
+//!
+//! Processor time of the calling thread is compared between two documents, so that neither the machine nor another
+//! load on it counts.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use portcullis::requirement::Import;
+
+/// Processor time of one import: the least of several, which a busy machine disturbs least.
+fn cost(content: &str, name: &str) -> Duration {
+    let now =
+        || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux has the clock"));
+    let once = |_| {
+        let started = now();
+        let import = Import::read(content.as_bytes(), name).expect("a document");
+        assert!(!import.requirements.is_empty(), "{name} says nothing");
+        now() - started
+    };
+    (0..5).map(once).min().expect("some")
+}
+
+/// Tables of 30 rows, of whose cells many come only once.
+fn tables(count: usize) -> String {
+    let mut text = String::from("# Product\n");
+    for table in 0..count {
+        let _ = write!(
+            text,
+            "\n## Section {table}: relay\n\n| Service | Port | Protocol | Notes |\n|---|---|---|---|\n"
+        );
+        for row in 0..30 {
+            let number = table * 30 + row;
+            let _ = writeln!(
+                text,
+                "| service {number} | {} | TCP | Used for request {number} between nodes |",
+                1 + number * 7919 % 65_535
+            );
+        }
+    }
+    text
+}
+
+#[test]
+fn a_document_four_times_as_long_costs_about_four_times_as_much() {
+    // Fewer texts than are remembered, and many more.
+    let (short, long) = (tables(30), tables(120));
+    let (once, four) = (cost(&short, "short.md"), cost(&long, "long.md"));
+    assert!(four < once * 8, "{once:?} for 900 rows, {four:?} for 3,600");
+}
+
+#[test]
+fn lists_that_are_never_closed_cost_no_more_than_closed_ones() {
+    let items = 300;
+    let flat = format!("<ul>{}</ul>", "<li>Node<ul><li>web 443/tcp</ul>".repeat(items));
+    let nested = "<ul><li>Node<ul><li>web 443/tcp".repeat(items);
+    let (closed, open) = (cost(&flat, "flat.html"), cost(&nested, "nested.html"));
+    assert!(open < closed * 8, "{closed:?} for closed lists, {open:?} for open ones");
+}

@@ -69,7 +69,8 @@ fn decides<const SET: bool>(class: u16, common: &Common) -> bool {
     if config::has::<SET>(feature::MORE) && class & class::MORE != 0 {
         return false;
     }
-    if begins::<SET>(common.kind()) && accepts(class) {
+    // Whatever the verdict: the compiler would ask for it first, and a flood of random ports be mispredicted.
+    if begins::<SET>(common.kind()) {
         return false;
     }
     // Whatever the verdict, the same loads and one branch, which goes one way unless a flow uses the

@@ -166,7 +166,7 @@ const OWN: u64 = 1 << 44;
 /// Whether this host, or a client behind it, began a flow.
 #[inline(always)]
 fn is_own(ends: u64) -> bool {
-    ends >> 48 == origin::LOCAL as u64
+    ends >> 48 == u64::from(origin::LOCAL)
 }
 
 /// The two sets in which a key may stand.

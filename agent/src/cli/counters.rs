@@ -16,10 +16,11 @@ use super::{
     table::{bytes, counted, lines, table},
 };
 use crate::{
-    counters::{Count, Report, RuleCount},
+    counters::{Count, Outbound, ReasonCount, Report, RuleCount},
     generation::{Known, Roots, known},
     hits::Window,
     policy::Enforcement,
+    ruleset::Way,
 };
 
 /// Arguments of `counters`.
@@ -142,12 +143,16 @@ impl Counters {
         self.reasons(out, report)?;
         writeln!(
             out,
-            "total {} packets, {}: {} accepted, {} dropped\n",
+            "total {} packets, {}: {} accepted, {} dropped",
             report.total.packets,
             bytes(report.total.bytes),
             report.accepted.packets,
             report.dropped.packets
         )?;
+        if let Some(outbound) = &report.outbound {
+            writeln!(out, "{}", leaving(outbound))?;
+        }
+        writeln!(out)?;
         Ok(())
     }
 
@@ -172,7 +177,7 @@ impl Counters {
                 rule.count.packets.to_string(),
                 bytes(rule.count.bytes),
                 ago(rule.last_hit, now()),
-                format!("{}{address}", opens(&rule.opens)),
+                format!("{}{}{address}", out_of(rule.direction), opens(&rule.opens)),
                 role(rule),
                 rule.service.clone(),
                 place,
@@ -220,7 +225,11 @@ impl Counters {
     fn reasons(&self, out: &mut Vec<u8>, report: &Report) -> Result<()> {
         let mut table = table(&["PACKETS", "BYTES", "LAST HIT", "VERDICT", "REASON", ""], &[0, 1]);
         let mut shown = 0;
-        for reason in report.reasons.iter().filter(|reason| self.all || reason.count.packets > 0) {
+        let applies = |reason: &&ReasonCount| {
+            let all = self.all && (reason.direction == Way::Arriving || report.outbound.is_some());
+            all || reason.count.packets > 0
+        };
+        for reason in report.reasons.iter().filter(applies) {
             shown += 1;
             table.add_row([
                 reason.count.packets.to_string(),
@@ -237,6 +246,29 @@ impl Counters {
         }
         Ok(())
     }
+}
+
+/// What stands before openings for packets that leave.
+fn out_of(way: Way) -> &'static str {
+    match way {
+        Way::Arriving => "",
+        Way::Leaving => "out ",
+    }
+}
+
+/// What has left an interface, in one line.
+pub(super) fn leaving(outbound: &Outbound) -> String {
+    let mode = match outbound.mode {
+        Enforcement::Enforce => "",
+        Enforcement::Observe => ", drops are only counted",
+    };
+    format!(
+        "leaving {} packets, {}: {} accepted, {} dropped{mode}",
+        outbound.total.packets,
+        bytes(outbound.total.bytes),
+        outbound.accepted.packets,
+        outbound.dropped.packets
+    )
 }
 
 /// Seconds since 1970 UTC.

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{
     Outcome,
+    counters::leaving,
     table::{bytes, lines, table},
 };
 use crate::{
@@ -119,7 +120,10 @@ impl Status {
             }
             out.write_all(lines(&table).as_bytes())?;
         }
-        for (_, manifest, _) in &rows {
+        for (_, manifest, report) in &rows {
+            if let Some(outbound) = &report.outbound {
+                writeln!(out, "{}: {}", manifest.interface, leaving(outbound))?;
+            }
             if let Some(sentence) = pending_sentence(manifest) {
                 writeln!(out, "{}: {sentence}", manifest.interface)?;
             }

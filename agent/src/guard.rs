@@ -19,12 +19,14 @@ use crate::{
         Conversation, HostError, Lease, Paths, Side, Transport, conversations, operators_sockets, resolvers,
         sockets,
     },
-    policy::Enforcement,
+    policy::{Enforcement, Settings},
     probe::{self, Segment},
 };
 
 /// `XDP_PASS` of include/uapi/linux/bpf.h.
 const PASS: u32 = 2;
+/// `TC_ACT_SHOT` of include/uapi/linux/pkt_cls.h.
+const SHOT: i32 = 2;
 /// A port from which anything may be asked: the last of those that RFC 6335 section 6 leaves for it.
 const FRESH_PORT: u16 = 65_535;
 const DNS: u16 = 53;
@@ -141,7 +143,8 @@ pub fn cuts<'a>(
 ) -> Result<Vec<Cut>, GuardError> {
     let mut cuts = Vec::new();
     for candidate in candidates {
-        if candidate.wanted.settings.mode == Enforcement::Enforce {
+        let Settings { mode, outbound, .. } = candidate.wanted.settings;
+        if mode == Enforcement::Enforce || outbound == Some(Enforcement::Enforce) {
             let interface = candidate.wanted.name.clone();
             let found = of_interface(candidate, seen);
             cuts.extend(found.map_err(|source| GuardError::Datapath { interface, source })?);
@@ -186,9 +189,9 @@ fn of_interface(candidate: &Candidate, seen: &Seen) -> Result<Vec<Cut>, Datapath
     judge.conversations(&talks, &seen.operators)?;
     for address in resolvers {
         let answer = talk(Transport::Udp, Side::Here, (any(address), FRESH_PORT), (address, DNS));
-        judge.programs.learn(&probe::beginning(&answer))?;
-        if !judge.passes(&probe::arriving(&answer, Segment::Ack))? {
-            judge.cut(Subject::Resolver { address }, true, None);
+        if !judge.answered(&answer)? {
+            let remedy = judge.candidate.wanted.settings.outbound.map(|_| remedy_out("names", &answer));
+            judge.cut(Subject::Resolver { address }, true, remedy);
         }
     }
     for address in gateways {
@@ -244,7 +247,14 @@ impl Judge<'_> {
             if self.goes_on(first)? {
                 continue;
             }
-            let remedy = (first.begun == Side::There).then(|| self.remedy(first));
+            let remedy = match (first.begun, self.candidate.wanted.settings.outbound) {
+                (Side::There, _) => Some(self.remedy(first)),
+                (Side::Here, Some(Enforcement::Enforce)) => {
+                    let base = format!("{}-{}-out", first.transport, first.remote.port());
+                    Some(remedy_out(&self.free(base), first))
+                }
+                (Side::Here, _) => None,
+            };
             let own = group.iter().find(|at| operators.contains(&talks[**at].0));
             let subject = match own {
                 Some(at) => Subject::Session { conversation: talks[*at].1.to_string() },
@@ -257,12 +267,21 @@ impl Judge<'_> {
 
     /// Whether a conversation goes on, and whether the other side could begin it once more.
     fn goes_on(&mut self, talk: &Conversation) -> Result<bool, DatapathError> {
+        if talk.begun == Side::Here {
+            return self.answered(talk);
+        }
         let goes_on = self.passes(&probe::arriving(talk, Segment::Ack))?;
-        if talk.begun == Side::Here || talk.transport == Transport::Udp {
+        if talk.transport == Transport::Udp {
             return Ok(goes_on);
         }
         let again = Conversation { remote: SocketAddr::new(talk.remote.ip(), FRESH_PORT), ..*talk };
         Ok(goes_on && self.passes(&probe::arriving(&again, Segment::Syn))?)
+    }
+
+    /// Whether what this host begins leaves, and its answer arrives.
+    fn answered(&mut self, talk: &Conversation) -> Result<bool, DatapathError> {
+        let leaves = self.programs.leaving(&probe::beginning(talk))? != SHOT;
+        Ok(leaves && self.passes(&probe::arriving(talk, Segment::Ack))?)
     }
 
     fn passes(&mut self, frame: &[u8]) -> Result<bool, DatapathError> {
@@ -274,6 +293,16 @@ impl Judge<'_> {
         self.cuts.push(Cut { interface, subject, vital, remedy });
     }
 
+    /// A name that no allow of the policy has, as this one if it is free.
+    fn free(&self, base: String) -> String {
+        let taken = |name: &str| {
+            let identity = format!("allow/{name}");
+            self.candidate.wanted.rules.rules.iter().any(|rule| rule.identity.0 == identity)
+        };
+        let numbered = (2..).map(|number| format!("{base}-{number}"));
+        std::iter::once(base.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(base)
+    }
+
     /// What the policy would have to say to leave a conversation alone.
     fn remedy(&self, talk: &Conversation) -> String {
         let Conversation { transport, local, remote, .. } = talk;
@@ -282,18 +311,24 @@ impl Judge<'_> {
         } else {
             format!("{transport}-{}", local.port())
         };
-        let taken = |name: &str| {
-            let identity = format!("allow/{name}");
-            self.candidate.wanted.rules.rules.iter().any(|rule| rule.identity.0 == identity)
-        };
-        let numbered = (2..).map(|number| format!("{base}-{number}"));
-        let name = std::iter::once(base.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(base);
+        let name = self.free(base);
         format!(
             "[[interface.allow]]\nname     = \"{name}\"\nprotocol = \"{transport}\"\nports    = {}\nfrom     = [\"{}\"]\n",
             local.port(),
             remote.ip()
         )
     }
+}
+
+/// What the policy would have to say to let a conversation of this host out.
+fn remedy_out(name: &str, talk: &Conversation) -> String {
+    let Conversation { transport, remote, .. } = talk;
+    format!(
+        "[[interface.allow]]\nname      = \"{name}\"\nprotocol  = \"{transport}\"\nports     = {}\n\
+         direction = \"out\"\nto        = [\"{}\"]\n",
+        remote.port(),
+        remote.ip()
+    )
 }
 
 impl fmt::Display for Cut {

@@ -114,6 +114,34 @@ fn a_policy_that_would_cut_the_operators_session_is_refused_and_says_what_is_mis
 }
 
 #[test]
+fn what_this_host_began_is_asked_about_where_leaving_packets_are_judged() -> Result<()> {
+    for mode in ["enforce", "observe"] {
+        let Some(lab) = lab() else { return Ok(()) };
+        let edge = Edge::new(lab)?;
+        let server = SocketAddr::new(Ip::V4.address(2), 2_222);
+        let _server = EchoServer::start(&edge.neighbour, Protocol::Tcp, server)?;
+        let mut stream = edge.lab.host().within(|| TcpStream::connect_timeout(&server, PATIENCE))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut lives = || -> Result<bool> {
+            stream.write_all(b"?")?;
+            Ok(stream.read_exact(&mut [0]).is_ok())
+        };
+        assert!(lives()?);
+        let judged = format!("name = \"edge0\"\nmode = \"{mode}\"\noutbound = \"enforce\"\n");
+        let text = web().replace("name = \"edge0\"\n", &judged);
+
+        let refused = apply(&edge, &text, &[], None).exits(1).complains("edge0: would cut tcp");
+        let missing = remedy(&refused);
+        assert!(missing.contains("direction = \"out\""), "{missing}");
+        assert!(lives()?, "nothing has changed");
+        apply(&edge, &(text + "\n" + &missing), &[], None).exits(0);
+        assert!(lives()?, "{mode}");
+        edge.operator.run(&["detach", "--all"]).exits(0);
+    }
+    Ok(())
+}
+
+#[test]
 fn an_observed_interface_cuts_nothing() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
     let edge = Edge::new(lab)?;

@@ -122,20 +122,26 @@ fn what_this_host_began_is_asked_about_where_leaving_packets_are_judged() -> Res
         let _server = EchoServer::start(&edge.neighbour, Protocol::Tcp, server)?;
         let mut stream = edge.lab.host().within(|| TcpStream::connect_timeout(&server, PATIENCE))?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut lives = || -> Result<bool> {
+        let lives = |stream: &mut TcpStream| -> Result<bool> {
             stream.write_all(b"?")?;
             Ok(stream.read_exact(&mut [0]).is_ok())
         };
-        assert!(lives()?);
+        assert!(lives(&mut stream)?);
         let judged = format!("name = \"edge0\"\nmode = \"{mode}\"\noutbound = \"enforce\"\n");
         let text = web().replace("name = \"edge0\"\n", &judged);
 
-        let refused = apply(&edge, &text, &[], None).exits(1).complains("edge0: would cut tcp");
-        let missing = remedy(&refused);
-        assert!(missing.contains("direction = \"out\""), "{missing}");
-        assert!(lives()?, "nothing has changed");
-        apply(&edge, &(text + "\n" + &missing), &[], None).exits(0);
-        assert!(lives()?, "{mode}");
+        let sentence = format!("edge0: would cut tcp {} > {server}", stream.local_addr()?);
+        let path = edge.operator.policy(&text)?;
+        edge.operator.run(&["plan", path.to_str().expect("text")]).exits(3).complains(&sentence);
+        let allow = "[[interface.allow]]\nname = \"shell\"\nprotocol = \"tcp\"\nports = 2222\n\
+                     direction = \"out\"\nto = [\"203.0.113.2\"]\n";
+        let mended = text.clone() + "\n" + allow;
+        let quiet = apply(&edge, &mended, &[], None).exits(0);
+        assert!(!quiet.stderr.contains("would cut"), "{quiet}");
+        assert!(lives(&mut stream)?, "{mode}");
+        apply(&edge, &text, &[], None).exits(0).complains(&sentence);
+        stream.set_read_timeout(Some(IMPATIENCE))?;
+        assert!(!lives(&mut stream)?, "{mode}: it was told, and is cut");
         edge.operator.run(&["detach", "--all"]).exits(0);
     }
     Ok(())

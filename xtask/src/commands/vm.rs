@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 
 /// Tests that run there: what the verifier says, every kind of packet, and the whole life of an
 /// enforcement with real interfaces.
-const TESTS: [&str; 3] = ["verifier", "verdicts", "lifecycle"];
+const TESTS: [&str; 6] = ["verifier", "verdicts", "flows", "fragments", "outbound", "lifecycle"];
 
 /// Sets up, builds, and runs the tests there.
 pub(crate) fn run(workspace: &Workspace, kernel: Option<&str>, tests: &[String]) -> Result<()> {

@@ -51,7 +51,8 @@ pub(crate) fn follow<const SET: bool>(packet: &Packet, headers: &Headers, side: 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn fragment_remember(key: *const Datagram, slot: u32, headers: u32) -> u32 {
-    let Some(key) = own(key) else { return 0 };
+    let mut own = Words::default();
+    let Some(key) = copy(key, &mut own) else { return 0 };
     #[expect(clippy::cast_possible_truncation, reason = "a slot and an offset")]
     let first = First { seen: clock::now(), slot: slot as u16, headers: headers as u16, reserved: 0 };
     // A full map forgets its oldest datagram. Where even that fails, the fragments behind this one are
@@ -63,7 +64,8 @@ extern "C" fn fragment_remember(key: *const Datagram, slot: u32, headers: u32) -
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn fragment_follow(key: *const Datagram, at: u32) -> u32 {
-    let Some(key) = own(key) else { return Reason::Internal.slot().into() };
+    let mut own = Words::default();
+    let Some(key) = copy(key, &mut own) else { return Reason::Internal.slot().into() };
     let first = match FRAGMENTS.get_ptr(key) {
         // SAFETY: the map handed out the pointer; the kernel keeps the element's memory while the
         // program runs. Should another CPU reuse the element in this instant, this fragment gets the
@@ -79,15 +81,23 @@ extern "C" fn fragment_follow(key: *const Datagram, at: u32) -> u32 {
     (if known { first.slot } else { Reason::Fragment.slot() }).into()
 }
 
-/// A copy of a key that was handed over: Linux 6.1 looks up only what lies on a program's own stack.
+/// The words of a key.
+type Words = [u32; size_of::<Datagram>() / size_of::<u32>()];
+
+/// Copies a key that was handed over: Linux 6.1 looks up only what lies on a program's own stack.
 #[inline(always)]
-fn own(key: *const Datagram) -> Option<Datagram> {
+fn copy(key: *const Datagram, own: &mut Words) -> Option<&Datagram> {
     if key.is_null() {
         return None;
     }
-    // SAFETY: the verifier takes a pointer that is not null for one to a whole key, and has the callers
-    // hand such a one over. Volatile, so that it is copied.
-    Some(unsafe { key.read_volatile() })
+    let from = key.cast::<u32>();
+    for (word, to) in own.iter_mut().enumerate() {
+        // SAFETY: the verifier takes a pointer that is not null for one to a whole key, and has the callers
+        // hand such a one over. Volatile, so that it is copied.
+        *to = unsafe { from.add(word).read_volatile() };
+    }
+    // SAFETY: as many bytes as a key has, aligned as its widest field; every bit pattern is one.
+    Some(unsafe { &*own.as_ptr().cast::<Datagram>() })
 }
 
 /// What a fragment is a piece of, and where a later one begins in the fragmented part, in bytes.

@@ -40,11 +40,12 @@ mod table;
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use portcullis_common::{
     abi::feature,
-    slot::{Reason, accepts},
+    slot::{Reason, Slot, accepts},
 };
 
 use crate::{
     config::{FIRST, SECOND_SET},
+    header::Headers,
     pack::joined,
     packet::{Packet, SkBuff},
 };
@@ -74,26 +75,30 @@ const SHOT: i32 = 2;
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "classifier")]
 extern "C" fn egress(buffer: &SkBuff) -> i32 {
-    if second::decides() { leave::<SECOND_SET>(buffer) } else { leave::<FIRST>(buffer) }
+    let headers = joined(parse::headers(&Packet::leaving(buffer)));
+    let packet = Packet::leaving_again(buffer);
+    if second::decides() {
+        leave::<SECOND_SET>(buffer, &packet, &headers)
+    } else {
+        leave::<FIRST>(buffer, &packet, &headers)
+    }
 }
 
 #[inline(always)]
-fn leave<const SET: bool>(buffer: &SkBuff) -> i32 {
-    let headers = joined(parse::headers(&Packet::leaving(buffer)));
-    let packet = Packet::leaving_again(buffer);
+fn leave<const SET: bool>(buffer: &SkBuff, packet: &Packet, headers: &Result<Headers, Slot>) -> i32 {
     let mut is_answer = false;
     if config::has::<SET>(feature::OUTBOUND) {
-        let slot = outbound::slot::<SET>(&packet, &headers);
+        let slot = outbound::slot::<SET>(packet, headers);
         record::count(slot, buffer.length());
         if config::has::<SET>(feature::OUTBOUND_DROP) && !accepts(slot) {
             return SHOT;
         }
         is_answer = slot == Reason::OutboundReplyUdp.slot();
     }
-    if let Ok(headers) = &headers
+    if let Ok(headers) = headers
         && !is_answer
     {
-        flow::learn::<SET>(&packet, headers);
+        flow::learn::<SET>(packet, headers);
     }
     NEXT
 }

@@ -49,6 +49,14 @@ fn the_verifier_has_little_to_do() -> Result<()> {
             for (stage, role) in
                 [("alone", None), ("trial", Some(Role::After(u64::MAX))), ("shadow", Some(Role::Shadow(128)))]
             {
+                // Such a kernel refuses a shadow, which is a documented limit and takes it a minute each time;
+                // and it is asked about the least and the most that there is.
+                let is_extreme =
+                    (what, kind) == ("no rule", "host") || (what, kind) == ("every feature", "gateway");
+                if !joins && (stage == "shadow" || !is_extreme) {
+                    println!("{what}, {kind}, {stage}: not loaded, as this kernel is older than Linux 6.3");
+                    continue;
+                }
                 let rules = rules::parse(text);
                 // Both sets need all that the rules need.
                 let second = role.map(|role| -> Result<SecondSet> {
@@ -56,16 +64,7 @@ fn the_verifier_has_little_to_do() -> Result<()> {
                     Ok(SecondSet { tables, settings, role })
                 });
                 let options = LoadOptions { second: second.transpose()?, ..LoadOptions::with(settings) };
-                let mut judge = match Judge::new(&rules, &options) {
-                    // A documented limit.
-                    Err(error)
-                        if stage == "shadow" && !joins && format!("{error:#}").contains("too large") =>
-                    {
-                        println!("{what}, {kind}, {stage}: more than {LIMIT} instructions");
-                        continue;
-                    }
-                    judge => judge?,
-                };
+                let mut judge = Judge::new(&rules, &options)?;
                 for (program, count) in judge.programs().verified_instructions()? {
                     println!("{program}, {what}, {kind}, {stage}: {count} of {LIMIT} instructions verified");
                     assert!(count > 0, "{program}: the kernel counts them since Linux 5.16");

@@ -7,6 +7,7 @@ pub mod denied;
 pub mod differential;
 pub mod draft;
 pub mod edge;
+pub mod host;
 pub mod judge;
 pub mod lab;
 pub mod operator;

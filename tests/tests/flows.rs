@@ -11,10 +11,10 @@ use portcullis::{
     datapath::{LoadOptions, ticks},
     evaluate::{Evaluator, Verdict},
     policy::{Flows, Settings},
-    ruleset::RuleSet,
 };
 use portcullis_common::{abi::map, flow::Set, slot::Reason};
 use portcullis_tests::{
+    host::Host,
     judge::{self, Judge},
     lab::Lab,
     packet::{Frame, Ip, Transport},
@@ -22,35 +22,8 @@ use portcullis_tests::{
     splice::{self, Extension},
 };
 
-const NOW: Duration = Duration::ZERO;
 /// Bits of a flow's life that hold its time.
 const TICKS: u64 = (1 << 40) - 1;
-
-/// The kernel and the model as one host.
-struct Host<'a> {
-    kernel: Judge,
-    model: Evaluator<'a>,
-}
-
-impl<'a> Host<'a> {
-    fn new(rules: &'a RuleSet, options: &LoadOptions) -> Result<Self> {
-        let model = Evaluator::new(rules, options.settings);
-        Ok(Self { kernel: Judge::new(rules, options)?, model })
-    }
-
-    fn sends(&mut self, frame: &[u8]) -> Result<()> {
-        self.model.leaving(frame, NOW);
-        self.kernel.leaving(frame)
-    }
-
-    fn receives(&mut self, says: &str, frame: &[u8], verdict: Verdict) -> Result<()> {
-        assert_eq!(self.model.arriving(frame, NOW), verdict, "the model: {says}: {frame:02x?}");
-        if let Err(other) = self.kernel.alone(frame, verdict)? {
-            panic!("the kernel: {says}: {other}\n{frame:02x?}");
-        }
-        Ok(())
-    }
-}
 
 fn tcp(ip: Ip, source: u16, destination: u16, syn: bool, ack: bool) -> Frame {
     Frame::new(ip, Transport::Tcp { source, destination, syn, ack })

@@ -1,53 +1,20 @@
 //! What leaves, where the policy has it judged: documented rows, replies, and nothing else.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use portcullis::{
     datapath::LoadOptions,
-    evaluate::{Evaluator, Verdict},
+    evaluate::Verdict,
     policy::{Enforcement, Settings, Unreadable, Wish},
-    ruleset::RuleSet,
 };
 use portcullis_common::slot::Reason;
 use portcullis_tests::{
+    host::Host,
     judge::{self, Judge},
     lab::Lab,
     packet::{Frame, Ip, Transport},
     rules,
     splice::{self, Extension},
 };
-
-const NOW: Duration = Duration::ZERO;
-
-/// The kernel and the model as one host.
-struct Host<'a> {
-    kernel: Judge,
-    model: Evaluator<'a>,
-}
-
-impl<'a> Host<'a> {
-    fn new(rules: &'a RuleSet, options: &LoadOptions) -> Result<Self> {
-        let model = Evaluator::new(rules, options.settings);
-        Ok(Self { kernel: Judge::new(rules, options)?, model })
-    }
-
-    fn sends(&mut self, says: &str, frame: &[u8], verdict: Verdict) -> Result<()> {
-        assert_eq!(self.model.leaving(frame, NOW), Some(verdict), "the model: {says}: {frame:02x?}");
-        if let Err(other) = self.kernel.leaves(frame, Some(verdict))? {
-            panic!("the kernel: {says}: {other}\n{frame:02x?}");
-        }
-        Ok(())
-    }
-
-    fn receives(&mut self, says: &str, frame: &[u8], verdict: Verdict) -> Result<()> {
-        assert_eq!(self.model.arriving(frame, NOW), verdict, "the model: {says}: {frame:02x?}");
-        if let Err(other) = self.kernel.alone(frame, verdict)? {
-            panic!("the kernel: {says}: {other}\n{frame:02x?}");
-        }
-        Ok(())
-    }
-}
 
 fn judged() -> LoadOptions {
     LoadOptions::with(Settings { outbound: Some(Enforcement::Enforce), ..judge::settings() })
@@ -127,8 +94,8 @@ fn documented_rows_and_replies_leave_and_nothing_else() -> Result<()> {
             ("an error", icmp(error), reason(Reason::OutboundIcmpError)),
         ];
         for (says, transport, verdict) in cases {
-            host.sends(says, &sent(ip, transport), verdict)?;
-            host.sends(says, &splice::tag(&sent(ip, transport), 0x8100, 5), verdict)?;
+            host.lets_out(says, &sent(ip, transport), verdict)?;
+            host.lets_out(says, &splice::tag(&sent(ip, transport), 0x8100, 5), verdict)?;
         }
         // What was let out is answered; what was not is not even known.
         let answer = Frame::new(ip, tcp(443, 40_000, true, true)).bytes();
@@ -139,13 +106,13 @@ fn documented_rows_and_replies_leave_and_nothing_else() -> Result<()> {
         // A datagram that comes in is answered to whom it came from, and to nobody else.
         let question = Frame::udp(ip, 3478);
         host.receives("a question", &question.bytes(), rule(0))?;
-        host.sends("its answer", &question.clone().reply().bytes(), reason(Reason::OutboundReplyUdp))?;
-        host.sends("and another", &question.clone().reply().bytes(), reason(Reason::OutboundReplyUdp))?;
+        host.lets_out("its answer", &question.clone().reply().bytes(), reason(Reason::OutboundReplyUdp))?;
+        host.lets_out("and another", &question.clone().reply().bytes(), reason(Reason::OutboundReplyUdp))?;
         let other = udp(3478, 40_001);
-        host.sends("to another port", &sent(ip, other), reason(Reason::OutboundUdp))?;
+        host.lets_out("to another port", &sent(ip, other), reason(Reason::OutboundUdp))?;
         let mut elsewhere = question.clone().reply();
         elsewhere.destination = ip.address(3);
-        host.sends("to another host", &elsewhere.bytes(), reason(Reason::OutboundUdp))?;
+        host.lets_out("to another host", &elsewhere.bytes(), reason(Reason::OutboundUdp))?;
         // Its conversation does not turn around: it opens nothing to what arrives.
         let mut closed = Frame::new(ip, udp(40_000, 3479));
         closed.source = question.source;
@@ -175,7 +142,7 @@ fn what_the_link_needs_always_leaves() -> Result<()> {
             ("SSH", sent(Ip::V4, tcp(40_000, 22, true, false)), Reason::OutboundTcp),
         ];
         for (says, frame, expected) in cases {
-            host.sends(says, &frame, reason(expected))?;
+            host.lets_out(says, &frame, reason(expected))?;
         }
         host.kernel.finish()?;
     }
@@ -198,15 +165,15 @@ fn leaving_fragments_follow_their_first_too() -> Result<()> {
             };
             let open = sent(ip, udp(40_000, 53));
             let shut = sent(ip, udp(40_000, 54));
-            host.sends("a first fragment", &piece(&open, 1, 0, true), Verdict::Rule(4))?;
-            host.sends("the last one", &piece(&open, 1, 100, false), Verdict::Rule(4))?;
-            host.sends("one that is shut", &piece(&shut, 2, 0, true), reason(Reason::OutboundUdp))?;
-            host.sends("its last", &piece(&shut, 2, 100, false), reason(Reason::OutboundUdp))?;
-            host.sends("one unseen", &piece(&open, 3, 100, false), reason(unseen))?;
+            host.lets_out("a first fragment", &piece(&open, 1, 0, true), Verdict::Rule(4))?;
+            host.lets_out("the last one", &piece(&open, 1, 100, false), Verdict::Rule(4))?;
+            host.lets_out("one that is shut", &piece(&shut, 2, 0, true), reason(Reason::OutboundUdp))?;
+            host.lets_out("its last", &piece(&shut, 2, 100, false), reason(Reason::OutboundUdp))?;
+            host.lets_out("one unseen", &piece(&open, 3, 100, false), reason(unseen))?;
             let again = sent(ip, tcp(40_000, 443, false, true));
-            host.sends("a first segment", &piece(&again, 4, 0, true), Verdict::Rule(4))?;
+            host.lets_out("a first segment", &piece(&again, 4, 0, true), Verdict::Rule(4))?;
             let split = reason(Reason::OutboundFragmentHeader);
-            host.sends("its flags again", &piece(&again, 4, 1, true), split)?;
+            host.lets_out("its flags again", &piece(&again, 4, 1, true), split)?;
         }
         host.kernel.finish()?;
     }
@@ -221,7 +188,7 @@ fn observing_lets_everything_out_and_its_answers_in() -> Result<()> {
     let mut host = Host::new(&rules, &options)?;
     // Judge knows that the action is to pass.
     let question = tcp(40_000, 80, true, false);
-    host.sends("a connection", &sent(Ip::V4, question), reason(Reason::OutboundTcp))?;
+    host.lets_out("a connection", &sent(Ip::V4, question), reason(Reason::OutboundTcp))?;
     let answer = Frame::new(Ip::V4, tcp(80, 40_000, true, true)).bytes();
     host.receives("its answer", &answer, reason(Reason::FlowTcp))?;
     host.kernel.finish()

@@ -288,6 +288,10 @@ fn ago(window: Option<Window>, now: f64) -> String {
     let since = |time: f64| (now - time).max(0.0);
     let Some(after) = after else {
         let (size, name) = unit(since(before));
+        if since(before) < 1.0 {
+            // This reading is the first.
+            return "before now".to_owned();
+        }
         return format!("before {:.0} {name} ago", (since(before) / size).floor());
     };
     let (size, name) = unit(since(after));
@@ -354,6 +358,7 @@ mod tests {
             (window(Some(985.5), 995.2), "4-15 s ago"),
             (window(Some(999.0), 1003.0), "0-1 s ago"),
             (window(Some(-200.0), 900.0), "1-20 min ago"),
+            (window(None, 999.9), "before now"),
             (window(None, 940.0), "before 60 s ago"),
             (window(None, -100_000.0), "before 28 h ago"),
         ] {

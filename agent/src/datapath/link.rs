@@ -19,14 +19,13 @@ use libc::c_long;
 
 use super::{
     Mode,
-    sys::{bpf, descriptor, number},
+    sys::{self, bpf, descriptor, number},
 };
 
 /// Commands of bpf(2) (`enum bpf_cmd` of include/uapi/linux/bpf.h).
 const BPF_OBJ_PIN: c_long = 6;
 const BPF_OBJ_GET: c_long = 7;
 const BPF_PROG_GET_FD_BY_ID: c_long = 13;
-const BPF_OBJ_GET_INFO_BY_FD: c_long = 15;
 const BPF_LINK_CREATE: c_long = 28;
 const BPF_LINK_UPDATE: c_long = 29;
 
@@ -63,14 +62,6 @@ struct ObjectPath {
     file_flags: u32,
 }
 
-/// The part of `union bpf_attr` that `BPF_OBJ_GET_INFO_BY_FD` reads.
-#[repr(C)]
-struct ObjectInfo {
-    bpf_fd: u32,
-    info_len: u32,
-    info: u64,
-}
-
 /// The part of `union bpf_attr` that `BPF_PROG_GET_FD_BY_ID` reads.
 #[repr(C)]
 struct ProgramId {
@@ -92,7 +83,7 @@ struct LinkUpdate {
 /// much as is asked for.
 #[repr(C)]
 #[derive(Default)]
-struct LinkInfo {
+pub(super) struct LinkInfo {
     kind: u32,
     id: u32,
     program: u32,
@@ -122,13 +113,7 @@ impl Link {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
-        let mut link = LinkInfo::default();
-        let mut info = ObjectInfo {
-            bpf_fd: number(&fd),
-            info_len: size_of::<LinkInfo>() as u32,
-            info: std::ptr::from_mut(&mut link).addr() as u64,
-        };
-        bpf(BPF_OBJ_GET_INFO_BY_FD, &mut info)?;
+        let link: LinkInfo = sys::info(&fd)?;
         Ok(Some(Self { fd, program: link.program, interface: link.interface }))
     }
 

@@ -19,7 +19,7 @@ use super::{
     load::{self, Loaded, Loader},
     pins::Pins,
     second::{Classes, Constants, Second, SecondSet},
-    sys,
+    sys::{self, ProgramInfo},
 };
 use crate::{policy::Settings, tables::Tables};
 
@@ -224,7 +224,7 @@ impl Programs {
     ///
     /// Where the kernel does not tell.
     pub fn id(&self) -> Result<u32, DatapathError> {
-        let info = sys::program_info(self.ingress()?);
+        let info = sys::info::<ProgramInfo>(self.ingress()?);
         info.map(|info| info.id).map_err(|error| DatapathError::bpf("read the program's identifier", &error))
     }
 
@@ -237,7 +237,7 @@ impl Programs {
     /// As [`Self::id`].
     pub fn verified_instructions(&self) -> Result<[(&'static str, u32); 2], DatapathError> {
         let verified = |program: &OwnedFd| {
-            let info = sys::program_info(program);
+            let info = sys::info::<ProgramInfo>(program);
             info.map(|info| info.verified)
                 .map_err(|error| DatapathError::bpf("read what the verifier did", &error))
         };

@@ -266,15 +266,22 @@ pub(super) fn run(program: &impl AsFd, packet: &[u8], repeat: u32) -> io::Result
     Ok((run.retval, Duration::from_nanos(run.duration.into())))
 }
 
-/// What the kernel knows of a program.
-pub(super) fn program_info(program: &impl AsFd) -> io::Result<ProgramInfo> {
-    let mut info = ProgramInfo::default();
-    let mut object = ObjectInfo {
-        bpf_fd: number(program),
-        info_len: length(size_of::<ProgramInfo>()),
+/// What the kernel may fill in with what it knows of a program or a link: plain numbers, of which every bit
+/// pattern is one.
+pub(super) trait Info: Default {}
+
+impl Info for ProgramInfo {}
+impl Info for super::link::LinkInfo {}
+
+/// What the kernel knows of a program or a link.
+pub(super) fn info<T: Info>(object: &impl AsFd) -> io::Result<T> {
+    let mut info = T::default();
+    let mut asked = ObjectInfo {
+        bpf_fd: number(object),
+        info_len: length(size_of::<T>()),
         info: std::ptr::from_mut(&mut info).addr() as u64,
     };
-    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut object)?;
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut asked)?;
     Ok(info)
 }
 

@@ -7,6 +7,7 @@
 use std::fmt::{Display, Write as _};
 
 use serde::Serialize;
+use toml_writer::TomlWrite as _;
 
 use super::{CatalogRow, Document, Origin, Role, Sourced, System, file::SCHEMA};
 
@@ -114,13 +115,11 @@ impl Out {
     }
 
     fn also(&mut self, origins: &[Origin], system: &System) {
-        if !origins.is_empty() {
-            let shown = origins.iter().map(|origin| {
-                let id = toml::Value::from(system.documents[origin.document].info.id.as_str());
-                format!("{{ document = {id}, line = {} }}", origin.line)
-            });
-            self.value("also", format!("[{}]", shown.collect::<Vec<_>>().join(", ")));
-        }
+        self.array("also", origins, |out, origin| {
+            let _ = write!(out, "{{ document = ");
+            let _ = out.value(&system.documents[origin.document].info.id);
+            let _ = write!(out, ", line = {} }}", origin.line);
+        });
     }
 
     fn header(&mut self, kind: &str) {
@@ -132,7 +131,9 @@ impl Out {
     }
 
     fn text(&mut self, key: &str, text: &str) {
-        self.value(key, toml::Value::from(text));
+        let _ = write!(self.0, "{key} = ");
+        let _ = self.0.value(text);
+        self.0.push('\n');
     }
 
     fn optional(&mut self, key: &str, text: &str) {
@@ -142,10 +143,26 @@ impl Out {
     }
 
     fn list(&mut self, key: &str, items: &[impl Display]) {
+        let mut text = String::new();
+        self.array(key, items, |out, item| {
+            text.clear();
+            let _ = write!(text, "{item}");
+            let _ = out.value(&text);
+        });
+    }
+
+    /// A list whose items are written by `write`; nothing where it is empty.
+    fn array<T>(&mut self, key: &str, items: &[T], mut write: impl FnMut(&mut String, &T)) {
+        for (at, item) in items.iter().enumerate() {
+            if at == 0 {
+                let _ = write!(self.0, "{key} = [");
+            } else {
+                self.0.push_str(", ");
+            }
+            write(&mut self.0, item);
+        }
         if !items.is_empty() {
-            let items: Vec<toml::Value> =
-                items.iter().map(|item| toml::Value::from(item.to_string())).collect();
-            self.value(key, toml::Value::from(items));
+            self.0.push_str("]\n");
         }
     }
 

@@ -4,8 +4,9 @@
 //! that most cells have been read before. Invariant: the memory of the cache is bounded.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::expression::{Context, Expression};
 use super::fold::Folded;

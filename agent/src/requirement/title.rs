@@ -199,16 +199,16 @@ pub(crate) fn parties(text: &str, words: &Vocabulary) -> Option<Parties> {
 
 fn matches(source: &str, folded: &Folded, pattern: &PartiesPattern, words: &Vocabulary) -> Option<Parties> {
     let text = folded.as_str();
-    let (start, first) = if pattern.before.is_empty() {
-        (0, 0)
-    } else {
-        let at = find_word(text, &pattern.before)?;
-        (at, at + pattern.before.len())
+    let (start, first) = match &pattern.before {
+        None => (0, 0),
+        Some(before) => before.find(text)?,
     };
-    let middle = first + find_word(&text[first..], &pattern.between)?;
-    let second = middle + pattern.between.len();
-    let end =
-        if pattern.after.is_empty() { text.len() } else { second + text[second..].find(&pattern.after)? };
+    let (middle, second) = pattern.between.find(&text[first..])?;
+    let (middle, second) = (first + middle, first + second);
+    let end = match &pattern.after {
+        None => text.len(),
+        Some(after) => second + after.find_anywhere(&text[second..])?,
+    };
     let piece = |from: usize, to: usize| {
         source
             .get(folded.source(from)..folded.source(to).min(source.len()))
@@ -223,18 +223,6 @@ fn matches(source: &str, folded: &Folded, pattern: &PartiesPattern, words: &Voca
         |end: &str| !end.is_empty() && end.chars().count() <= NAME && end.chars().any(char::is_alphabetic);
     let (from, to) = if pattern.from_first { (one, other) } else { (other, one) };
     (spoken && named(&from) && named(&to)).then_some(Parties { source: from, destination: to })
-}
-
-/// The first place of `word` in `text` that no letters of a spaced script adjoin; `word` carries its own spaces.
-fn find_word(text: &str, word: &str) -> Option<usize> {
-    text.match_indices(word).map(|(at, _)| at).find(|&at| {
-        let letter = |c: Option<char>| c.is_some_and(|c| c.is_alphabetic() && c.is_ascii());
-        let starts =
-            !word.starts_with(|c: char| c.is_ascii_alphabetic()) || !letter(text[..at].chars().next_back());
-        let ends = !word.ends_with(|c: char| c.is_ascii_alphabetic())
-            || !letter(text[at + word.len()..].chars().next());
-        starts && ends
-    })
 }
 
 #[cfg(test)]

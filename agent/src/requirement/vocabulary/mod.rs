@@ -6,6 +6,8 @@
 
 mod lexicon;
 mod meaning;
+mod needle;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -14,9 +16,10 @@ use serde::Deserialize;
 
 pub(crate) use self::lexicon::{Found, Lexicon};
 pub(crate) use self::meaning::{FlagWord, FlowWord, HintWord, PortWord, RangeEnd, SubjectWord};
+use self::needle::Needle;
+use self::words::Words;
 use super::Protocol;
 use super::columns::Column;
-use super::fold::fold;
 
 /// One file a language; the common one comes first, so that its entries win.
 const LANGUAGES: [&str; 10] = [
@@ -53,9 +56,9 @@ pub(crate) struct Application {
 /// A sentence that names two ends: text before, between and after them.
 #[derive(Debug)]
 pub(crate) struct PartiesPattern {
-    pub(crate) before: String,
-    pub(crate) between: String,
-    pub(crate) after: String,
+    pub(crate) before: Option<Needle>,
+    pub(crate) between: Needle,
+    pub(crate) after: Option<Needle>,
     pub(crate) from_first: bool,
 }
 
@@ -65,6 +68,8 @@ pub(crate) struct Vocabulary {
     pub(crate) columns: Lexicon<Column>,
     pub(crate) whole_columns: Lexicon<Column>,
     pub(crate) ports: Lexicon<PortWord>,
+    /// The words of which `ports` consists.
+    pub(crate) port_words: Words,
     /// Directions that count in headings, captions and cells.
     pub(crate) flows: Lexicon<FlowWord>,
     /// Directions that count where they are all of a cell.
@@ -229,6 +234,7 @@ impl Vocabulary {
         Ok(Self {
             columns,
             whole_columns,
+            port_words: Words::new(ports.iter().map(|(phrase, _)| *phrase)),
             ports: Lexicon::new(ports),
             flows: flows([&["both"], &["inbound"], &["outbound"]]),
             flow_cells: flows([
@@ -326,9 +332,9 @@ impl PartiesPattern {
         let (first_end, second_end) =
             (pattern[first..].find('}')? + first + 1, pattern[second..].find('}')? + second + 1);
         Some(Self {
-            before: fold(&pattern[..first]),
-            between: fold(&pattern[first_end..second]),
-            after: fold(&pattern[second_end..]),
+            before: Needle::new(&pattern[..first]),
+            between: Needle::new(&pattern[first_end..second])?,
+            after: Needle::new(&pattern[second_end..]),
             from_first: from < to,
         })
     }

@@ -60,7 +60,9 @@ fn subject(text: &str, words: &Vocabulary) -> Subject {
     for Found { start, end: behind, meaning: word } in words.subjects.find(&folded) {
         let (before, after) = (piece(0, start), piece(behind, end));
         let (said, name) = if word.leads { (before, after) } else { (after, before) };
-        if said.is_empty() || !is_generic(said, words) || !named(name) {
+        let name = if word.leads { name } else { without_article(name, words) };
+        let said_enough = if said.is_empty() { word.alone } else { is_generic(said, words) };
+        if !said_enough || !named(name) {
             continue;
         }
         let own = match direction(said, words) {
@@ -84,6 +86,14 @@ fn subject(text: &str, words: &Vocabulary) -> Subject {
         }
     }
     Subject::None
+}
+
+/// A name without the article before it: `The relay`.
+fn without_article<'a>(name: &'a str, words: &Vocabulary) -> &'a str {
+    let folded = Folded::new(name);
+    let articles = words.articles.find(&folded);
+    let behind = articles.first().filter(|article| article.start == 0).map_or(0, |article| article.end);
+    name.get(folded.source(behind)..).map_or(name, str::trim_start)
 }
 
 /// `text` without the number of its section: `3.2 Nodes`, `C.1 Nodes`, `1. Nodes`.
@@ -295,7 +305,23 @@ mod tests {
             ("コントローラからの送信", Some("コントローラ")),
             ("数据节点入站端口", Some("数据节点")),
             ("媒体服务器的出站端口", Some("媒体服务器")),
+            ("The relay requires", Some("relay")),
+            ("The relay also requires the following ports", Some("relay")),
+            ("Das Gateway benötigt zusätzlich folgende Ports", Some("Gateway")),
+            ("La passerelle nécessite en outre", Some("passerelle")),
+            ("El nodo de control necesita además", Some("nodo de control")),
+            ("Il nodo richiede inoltre", Some("nodo")),
+            ("O servidor de mídia precisa das seguintes portas", Some("servidor de mídia")),
+            ("Сервер записи использует следующие порты", Some("Сервер записи")),
+            ("ゲートウェイは以下のポートを使用します", Some("ゲートウェイ")),
+            ("媒体服务器需要以下端口", Some("媒体服务器")),
+            ("Matriz de puertos de Acme Gateway", Some("Acme Gateway")),
+            ("Ports de Acme Gateway", Some("Acme Gateway")),
+            ("Portas do Acme Gateway", Some("Acme Gateway")),
+            ("Porte di Acme Gateway", Some("Acme Gateway")),
+            ("Puertos de red", None),
             ("Required ports", None),
+            ("The following ports are required", None),
             ("Ports from A to B", None),
         ] {
             assert_eq!(role(text, words).as_deref(), expected, "{text}");

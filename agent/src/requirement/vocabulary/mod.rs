@@ -88,6 +88,8 @@ pub(crate) struct Vocabulary {
     pub(crate) parties: Vec<PartiesPattern>,
     /// What parts words for ports and directions from the role that they belong to.
     pub(crate) subjects: Lexicon<SubjectWord>,
+    /// Articles before a name.
+    pub(crate) articles: Lexicon<()>,
     pub(crate) applications: Vec<Application>,
     /// Ports that documents list often.
     known: Vec<u16>,
@@ -122,6 +124,7 @@ struct SubjectFile {
     any: Vec<String>,
     inbound: Vec<String>,
     outbound: Vec<String>,
+    alone: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -262,6 +265,7 @@ impl Vocabulary {
                 .filter_map(|pattern| PartiesPattern::new(pattern))
                 .collect(),
             subjects: subjects(&files),
+            articles: single(&["article"]),
             applications: applications.application,
             known: applications.known,
         })
@@ -306,14 +310,18 @@ fn columns(files: &[LanguageFile]) -> Result<(Lexicon<Column>, Lexicon<Column>),
 /// The words of the subject patterns of all languages; a word of several lists means all of them.
 fn subjects(files: &[LanguageFile]) -> Lexicon<SubjectWord> {
     let mut subjects: BTreeMap<&str, SubjectWord> = BTreeMap::new();
-    for SubjectFile { any, inbound, outbound } in files.iter().map(|file| &file.subject) {
-        for (patterns, flow) in
-            [(any, None), (inbound, Some(FlowWord::Inbound)), (outbound, Some(FlowWord::Outbound))]
-        {
+    for SubjectFile { any, inbound, outbound, alone } in files.iter().map(|file| &file.subject) {
+        for (patterns, flow, alone) in [
+            (any, None, false),
+            (inbound, Some(FlowWord::Inbound), false),
+            (outbound, Some(FlowWord::Outbound), false),
+            (alone, None, true),
+        ] {
             for (before, behind) in patterns.iter().filter_map(|pattern| pattern.split_once("{role}")) {
                 let leads = !before.is_empty();
                 let subject = subjects.entry(if leads { before.trim() } else { behind }).or_default();
                 subject.leads |= leads;
+                subject.alone |= alone;
                 match flow {
                     Some(FlowWord::Inbound) => subject.inbound = true,
                     Some(FlowWord::Outbound) => subject.outbound = true,

@@ -22,6 +22,7 @@ mod matrix;
 mod names;
 mod outcome;
 mod pairing;
+mod pieces;
 mod reading;
 mod rows;
 mod settings;

@@ -130,6 +130,7 @@ impl<'a> Cells<'a> {
         );
         let mut statement = Statement {
             line: self.row.line,
+            table: context.name.to_owned(),
             role,
             service: self.text(Column::Service),
             source: or(self.text(Column::Source), &parties.source),

@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::diagnostic::Diagnostic;
+use super::footnotes::Footnotes;
 use super::ipsec::IpsecException;
 use super::names::Name;
 use super::outcome::{Outcome, RowOutcome};
-use super::pieces::{self, Found, Piece};
 use super::reading::Readings;
 use super::surroundings::Surroundings;
 use super::vocabulary::{Vocabulary, VocabularyError};
-use super::{Requirement, language, lists, slug, unruled};
-use crate::document::{Block, Document, Item, ReadError};
+use super::{Requirement, columns, language, lists, slug, tables, unruled};
+use crate::document::{Block, Document, Item, ReadError, Table};
 
 /// Everything that a document requires.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +94,7 @@ impl Import {
     pub fn read(bytes: &[u8], name: &str) -> Result<Self, ImportError> {
         let document = Document::read(bytes, name)?;
         let words = Vocabulary::standard()?;
-        let mut import = run(document, words);
+        let mut import = Importer::new(words).run(document);
         let digest = Sha256::digest(bytes);
         import.document.file = name.rsplit(['/', '\\']).next().unwrap_or(name).to_owned();
         import.document.sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -117,74 +117,86 @@ impl Import {
     }
 }
 
-/// What a document requires; where it comes from stays open but for its title and language.
-fn run(document: Document, words: &'static Vocabulary) -> Import {
-    let language = language::of(&document).to_owned();
-    let blocks = unruled::tables(document.blocks, words);
-    let pieces = pieces(document.title.clone(), &blocks, words);
-    let found = pieces::read(&pieces, words);
-    let title = document.title.or_else(|| first_text(&blocks)).unwrap_or_default();
-    let document = DocumentInfo { title, language, ..DocumentInfo::default() };
-    let mut import = Import { schema: SCHEMA, document, ..Import::default() };
-    let mut names = slug::Names::default();
-    for (piece, found) in pieces.iter().zip(found) {
-        import.add(piece, found, &mut names);
-    }
-    import.requirements.sort_by_key(|requirement| requirement.line);
-    import.diagnostics.sort_by_key(|diagnostic| diagnostic.line);
-    import.diagnostics.dedup();
-    import
+/// Walks through a document and collects what it requires.
+struct Importer {
+    readings: Readings,
+    surroundings: Surroundings,
+    /// Names of tables.
+    taken: slug::Names,
+    import: Import,
 }
 
-/// The tables and lists of a document, each with what was passed on the way to it.
-fn pieces<'a>(title: Option<String>, blocks: &'a [Block], words: &'static Vocabulary) -> Vec<Piece<'a>> {
-    let readings = Readings::new(words);
-    let mut surroundings = Surroundings::of(title);
-    let mut pieces = vec![];
-    for (at, block) in blocks.iter().enumerate() {
-        let behind = &blocks[at + 1..];
-        match block {
-            Block::Heading(heading) => surroundings.heading(heading),
-            Block::Paragraph(paragraph) => surroundings.paragraph(paragraph, words),
-            Block::List(items) if heads(items, behind, &readings) => surroundings.line(&items[0]),
-            Block::List(items) => {
-                pieces.push(Piece::List { items, scope: surroundings.scope(None, words) });
-                surroundings.other();
-            }
-            Block::Table(table) => {
-                let caption = surroundings.caption_of(table);
-                let scope = surroundings.scope(caption.as_deref(), words);
-                pieces.push(Piece::Table { table, scope, behind });
-                surroundings.other();
-            }
+impl Importer {
+    fn new(words: &'static Vocabulary) -> Self {
+        let import = Import { schema: SCHEMA, ..Import::default() };
+        Self {
+            readings: Readings::new(words),
+            surroundings: Surroundings::default(),
+            taken: slug::Names::default(),
+            import,
         }
     }
-    pieces
-}
 
-impl Import {
-    /// Adds what was found in a piece behind what was found before it; a table that says something gets a name of
-    /// its own.
-    fn add(&mut self, piece: &Piece<'_>, found: Found, names: &mut slug::Names) {
-        let Found { import: mut found, columns } = found;
-        if let Piece::Table { table, scope, .. } = piece
-            && found.found() > 0
-        {
-            let slugs = scope.titles.iter().map(|title| slug::slug(title));
-            let base = slugs.into_iter().find(|slug| !slug.is_empty()).unwrap_or_else(|| "table".to_owned());
-            let name = names.free(&base);
-            for requirement in &mut found.requirements {
-                requirement.table.clone_from(&name);
+    fn run(mut self, document: Document) -> Import {
+        self.import.document.language = language::of(&document).to_owned();
+        self.surroundings = Surroundings::of(document.title.clone());
+        let blocks = unruled::tables(document.blocks, self.readings.words);
+        let title = document.title.or_else(|| first_text(&blocks));
+        self.import.document.title = title.unwrap_or_default();
+        for (at, block) in blocks.iter().enumerate() {
+            match block {
+                Block::Heading(heading) => self.surroundings.heading(heading),
+                Block::Paragraph(paragraph) => self.surroundings.paragraph(paragraph, self.readings.words),
+                Block::List(items) if heads(items, &blocks[at + 1..], &self.readings) => {
+                    self.surroundings.line(&items[0]);
+                }
+                Block::List(items) => {
+                    let scope = self.surroundings.scope(None, self.readings.words);
+                    lists::read(items, &scope, &self.readings, &mut self.import);
+                    self.surroundings.other();
+                }
+                Block::Table(table) => {
+                    self.table(table, &blocks[at + 1..]);
+                    self.surroundings.other();
+                }
             }
+        }
+        self.import.requirements.sort_by_key(|requirement| requirement.line);
+        self.import.diagnostics.sort_by_key(|diagnostic| diagnostic.line);
+        self.import.diagnostics.dedup();
+        self.import
+    }
+
+    fn table(&mut self, table: &Table, behind: &[Block]) {
+        let caption = self.surroundings.caption_of(table);
+        let scope = self.surroundings.scope(caption.as_deref(), self.readings.words);
+        let footnotes = Footnotes::behind(behind);
+        let before = self.import.found();
+        let name = self.table_name(&scope.titles);
+        let upright = columns::upright(table, &self.readings);
+        let table = upright.as_ref().unwrap_or(table);
+        let columns = tables::read(table, &name, &scope, footnotes, &self.readings, &mut self.import);
+        if self.import.found() != before {
             let title = scope.titles.first().cloned().unwrap_or_default();
-            let columns = columns.unwrap_or_default();
-            self.tables.push(TableInfo { name, line: table.line, title, columns });
+            self.import.tables.push(TableInfo {
+                name,
+                line: table.line,
+                title,
+                columns: columns.unwrap_or_default(),
+            });
+        } else {
+            self.taken.take_back(&name);
         }
-        self.requirements.append(&mut found.requirements);
-        self.names.append(&mut found.names);
-        self.ipsec_exceptions.append(&mut found.ipsec_exceptions);
-        self.diagnostics.append(&mut found.diagnostics);
-        self.rows.append(&mut found.rows);
+    }
+
+    /// A name that no other table of the document has.
+    fn table_name(&mut self, titles: &[String]) -> String {
+        let base = titles
+            .iter()
+            .map(|title| slug::slug(title))
+            .find(|slug| !slug.is_empty())
+            .unwrap_or_else(|| "table".to_owned());
+        self.taken.free(&base)
     }
 }
 

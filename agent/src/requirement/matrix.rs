@@ -24,6 +24,7 @@ pub(crate) fn read(row: &Row, context: &Context<'_>, transposed: bool, parties: 
         let expression = context.readings.ports(&cell.text);
         let mut statement = Statement {
             line: row.line,
+            table: context.name.to_owned(),
             notes: notes(row, at, context),
             qualified: cell.one_line(),
             ..Statement::default()

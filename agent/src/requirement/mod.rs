@@ -22,7 +22,6 @@ mod matrix;
 mod names;
 mod outcome;
 mod pairing;
-mod pieces;
 mod reading;
 mod rows;
 mod settings;

@@ -62,6 +62,7 @@ pub(crate) fn read(row: &Row, context: &Context<'_>, import: &mut Import) {
     let scope = context.scope;
     let statement = Statement {
         line: row.line,
+        table: context.name.to_owned(),
         role: if role.is_empty() {
             scope.captioned_role.clone().or_else(|| scope.heading_role.clone()).unwrap_or_default()
         } else {

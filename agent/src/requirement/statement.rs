@@ -20,7 +20,6 @@ use super::{Diagnostic, Direction, Parameter, PortRange, Ports, Protocol, Requir
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Statement {
     pub(crate) line: u32,
-    /// What stands for the table of a list; that of a row is named when all tables were read.
     pub(crate) table: String,
     pub(crate) role: String,
     pub(crate) service: String,

@@ -19,6 +19,7 @@ use crate::document::{Cell, Row, Table};
 
 /// A table on the way to its requirements.
 pub(crate) struct Context<'a> {
+    pub(crate) name: &'a str,
     pub(crate) layout: &'a Layout,
     pub(crate) scope: &'a Scope,
     pub(crate) footnotes: &'a Footnotes,
@@ -36,6 +37,7 @@ pub(crate) struct Section {
 /// Reads a table; tells how its columns were understood.
 pub(crate) fn read(
     table: &Table,
+    name: &str,
     scope: &Scope,
     mut footnotes: Footnotes,
     readings: &Readings,
@@ -59,7 +61,7 @@ pub(crate) fn read(
     let notes: Vec<bool> =
         body.iter().map(|row| layout.columns.len() > 1 && footnotes.row(row, readings.words)).collect();
     let sections = sections(body, &notes, readings);
-    let context = Context { layout: &layout, scope: &scope, footnotes: &footnotes, readings };
+    let context = Context { name, layout: &layout, scope: &scope, footnotes: &footnotes, readings };
     let subject = Subject::of(body, &layout, readings);
     let mut section = Section::default();
     let mut carried = rows::Carried::default();

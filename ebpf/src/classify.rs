@@ -105,11 +105,11 @@ fn replied<const SET: bool>(packet: &Packet, headers: &Headers, slot: Slot) -> S
 }
 
 /// Whether a packet of this kind begins a flow if a rule accepts it: on a gateway, whatever asks; where
-/// leaving packets are judged, a datagram, whose answer nothing else tells from a question.
+/// leaving packets are judged, a datagram or an SCTP packet, whose answer nothing else tells from a question.
 #[inline(always)]
 fn begins<const SET: bool>(kind: Kind) -> bool {
     match kind {
-        Kind::Datagram => config::has::<SET>(feature::OUTBOUND | feature::GATEWAY),
+        Kind::Datagram | Kind::Association => config::has::<SET>(feature::OUTBOUND | feature::GATEWAY),
         Kind::Syn | Kind::EchoRequest => config::has::<SET>(feature::GATEWAY),
         Kind::Segment | Kind::EchoReply | Kind::Other => false,
     }

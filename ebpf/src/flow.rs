@@ -1,7 +1,7 @@
 //! Flows: [`learn`] records the conversations that this host begins, [`reply`] recognises their
 //! replies.
 //!
-//! A TCP flow begins with a SYN of this host, a UDP flow with a datagram from a port that no rule
+//! A TCP flow begins with a SYN of this host, a UDP or SCTP flow with a packet from a port that no rule
 //! opens, an echo flow with a request. What arrives at a documented port needs no flow.
 
 use portcullis_common::{
@@ -14,7 +14,7 @@ use portcullis_common::{
 use crate::{
     clock,
     config::{self, FIRST, SECOND_SET},
-    header::{Headers, Kind, Part, Side, Version, protocol, tcp_index, udp_index},
+    header::{Headers, Kind, Part, Side, Version, protocol, sctp_index, tcp_index, udp_index},
     packet::{Packet, Window},
     shared::Shared,
     table,
@@ -36,13 +36,15 @@ pub(crate) fn learn<const SET: bool>(packet: &Packet, headers: &Headers) {
     let ending = ending(packet, headers, state::LOCAL_FIN);
     match headers.kind {
         Kind::Syn | Kind::EchoRequest => {}
-        // A datagram from a port that a rule opens: what comes back is admitted by that rule.
+        // A packet from a port that a rule opens: what comes back is admitted by that rule.
         Kind::Datagram if is_open_to_all(udp_index(ports.local)) => return,
-        Kind::Datagram => {}
+        Kind::Association if is_open_to_all(sctp_index(ports.local)) => return,
+        Kind::Datagram | Kind::Association => {}
         Kind::Segment if ending != 0 => {}
         Kind::Segment | Kind::EchoReply | Kind::Other => return,
     }
-    let may_answer = config::has::<SET>(feature::GATEWAY) && headers.kind == Kind::Datagram;
+    let may_answer =
+        config::has::<SET>(feature::GATEWAY) && matches!(headers.kind, Kind::Datagram | Kind::Association);
     if may_answer && answer::<SET>(packet, headers).is_some() {
         return;
     }
@@ -62,11 +64,11 @@ pub(crate) fn admit<const SET: bool>(packet: &Packet, headers: &Headers) {
     note(packet, headers, ports, side, origin, 0);
 }
 
-/// The reason to let out a datagram: it answers one that was let in.
+/// The reason to let out a datagram or an SCTP packet: it answers one that was let in.
 #[inline(always)]
 pub(crate) fn answer<const SET: bool>(packet: &Packet, headers: &Headers) -> Option<Reason> {
     let leaving = ports(packet, headers, Side::Source)?;
-    if config::has::<SET>(feature::DHCP) && is_dhcp(leaving, headers.version) {
+    if may_be_dhcp::<SET>(headers) && is_dhcp(leaving, headers.version) {
         return Some(Reason::Dhcp);
     }
     let key = if config::has::<SET>(feature::GATEWAY) {
@@ -75,7 +77,8 @@ pub(crate) fn answer<const SET: bool>(packet: &Packet, headers: &Headers) -> Opt
     } else {
         key(packet, headers, leaving, Side::Source, origin::REMOTE)?
     };
-    (flow_lives(&raw const key) != 0).then_some(Reason::FlowUdp)
+    let reason = if headers.kind == Kind::Association { Reason::FlowSctp } else { Reason::FlowUdp };
+    (flow_lives(&raw const key) != 0).then_some(reason)
 }
 
 /// Begins a flow, or notes that it goes on or ends.
@@ -99,15 +102,16 @@ pub(crate) fn reply<const SET: bool>(packet: &Packet, headers: &Headers) -> Opti
     let reason = match headers.kind {
         Kind::Segment => Reason::FlowTcp,
         Kind::Datagram => Reason::FlowUdp,
+        Kind::Association => Reason::FlowSctp,
         Kind::EchoReply => Reason::FlowEcho,
         Kind::Syn | Kind::EchoRequest | Kind::Other => return None,
     };
-    if headers.kind != Kind::EchoReply && mark_of(headers.index) == 0 {
+    // Of TCP and UDP alone is it known which ports flows use.
+    if matches!(headers.kind, Kind::Segment | Kind::Datagram) && mark_of(headers.index) == 0 {
         return None;
     }
     let ports = ports(packet, headers, Side::Destination)?;
-    let may_be_dhcp = config::has::<SET>(feature::DHCP) && headers.kind == Kind::Datagram;
-    if may_be_dhcp && is_dhcp(ports, headers.version) {
+    if may_be_dhcp::<SET>(headers) && is_dhcp(ports, headers.version) {
         return Some(Reason::Dhcp);
     }
     let key = key(packet, headers, ports, Side::Destination, origin::LOCAL)?;
@@ -261,6 +265,12 @@ fn is_open_to_all(index: usize) -> bool {
 #[inline(always)]
 fn accepts_all(class: u16) -> bool {
     class & class::MORE == 0 && accepts(class)
+}
+
+/// Whether a packet may have to do with DHCP, and the policy has replies to this host's client accepted.
+#[inline(always)]
+fn may_be_dhcp<const SET: bool>(headers: &Headers) -> bool {
+    config::has::<SET>(feature::DHCP) && headers.kind == Kind::Datagram
 }
 
 /// Whether a datagram is between this host's DHCP client and a server: ports 68 and 67 (RFC 2131 section

@@ -13,6 +13,7 @@ pub(crate) mod protocol {
     pub(crate) const AUTHENTICATION: u8 = 51;
     pub(crate) const ICMP6: u8 = 58;
     pub(crate) const DESTINATION_OPTIONS: u8 = 60;
+    pub(crate) const SCTP: u8 = 132;
     pub(crate) const MOBILITY: u8 = 135;
     pub(crate) const HIP: u8 = 139;
     pub(crate) const SHIM6: u8 = 140;
@@ -87,6 +88,8 @@ pub(crate) enum Kind {
     Segment,
     /// A UDP datagram.
     Datagram,
+    /// An SCTP packet.
+    Association,
     /// An ICMP or ICMPv6 echo request.
     EchoRequest,
     /// An ICMP or ICMPv6 echo reply.
@@ -108,6 +111,7 @@ impl Kind {
         match self {
             Self::Syn | Self::Segment => Some(protocol::TCP),
             Self::Datagram => Some(protocol::UDP),
+            Self::Association => Some(protocol::SCTP),
             Self::EchoRequest | Self::EchoReply => Some(protocol::ICMP),
             Self::Other => None,
         }
@@ -124,4 +128,10 @@ pub(crate) fn tcp_index(port: u16) -> usize {
 #[inline(always)]
 pub(crate) fn udp_index(port: u16) -> usize {
     class::UDP + port as usize
+}
+
+/// The class index of an SCTP destination port as it stands in the packet.
+#[inline(always)]
+pub(crate) fn sctp_index(port: u16) -> usize {
+    class::SCTP + port as usize
 }

@@ -93,7 +93,7 @@ fn leave<const SET: bool>(buffer: &SkBuff, packet: &Packet, headers: &Result<Hea
         if config::has::<SET>(feature::OUTBOUND_DROP) && !accepts(slot) {
             return SHOT;
         }
-        is_answer = slot == Reason::OutboundReplyUdp.slot();
+        is_answer = slot == Reason::OutboundReplyUdp.slot() || slot == Reason::OutboundReplySctp.slot();
     }
     if let Ok(headers) = headers
         && !is_answer

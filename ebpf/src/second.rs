@@ -100,7 +100,7 @@ fn example(packet: &Packet, headers: &Headers) -> Example {
     let transport: Option<&Window<8>> = packet.window(headers.transport);
     if let Some(header) = transport {
         example.source_port = match headers.kind {
-            Kind::Syn | Kind::Segment | Kind::Datagram => header.half::<0>(),
+            Kind::Syn | Kind::Segment | Kind::Datagram | Kind::Association => header.half::<0>(),
             Kind::EchoRequest | Kind::EchoReply => header.half::<4>(),
             Kind::Other => 0,
         };

@@ -174,6 +174,7 @@ fn openings(row: &Requirement, parameters: &BTreeMap<String, PortRange>) -> Resu
                 openings.extend(ranges.iter().copied().map(Opening::Tcp));
                 openings.extend(ranges.iter().copied().map(Opening::Udp));
             }
+            Protocol::Ip(132) => openings.extend(ranges.iter().copied().map(Opening::Sctp)),
             Protocol::Ip(1) => openings.extend((0..=u8::MAX).map(Opening::Icmp)),
             Protocol::Ip(58) => openings.extend((0..=u8::MAX).map(Opening::Icmpv6)),
             Protocol::Ip(number) => openings.push(Opening::Protocol(*number)),

@@ -130,7 +130,7 @@ const CASES: &[Case] = &[
     Case {
         policy: allow!("protocol = \"gre\"\nports = 443"),
         place: "7:9",
-        message: "only `tcp` and `udp` have ports",
+        message: "only `tcp`, `udp` and `sctp` have ports",
         help: "remove `ports`",
     },
     Case {

@@ -98,10 +98,7 @@ fn by_rules<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> 
 /// The slot of a packet that no rule admits.
 #[inline(always)]
 fn replied<const SET: bool>(packet: &Packet, headers: &Headers, slot: Slot) -> Slot {
-    match flow::reply::<SET>(packet, headers) {
-        Some(reason) => reason.slot(),
-        None => slot,
-    }
+    flow::reply::<SET>(packet, headers).unwrap_or(slot)
 }
 
 /// Whether a packet of this kind begins a flow if a rule accepts it: on a gateway, whatever asks; where

@@ -8,13 +8,13 @@ use portcullis_common::{
     abi::{self, feature},
     class,
     flow::{Key, PORTS, is_closed, origin, state},
-    slot::{Reason, accepts},
+    slot::{Reason, Slot, accepts},
 };
 
 use crate::{
     clock,
     config::{self, FIRST, SECOND_SET},
-    header::{Headers, Kind, Part, Side, Version, protocol, sctp_index, tcp_index, udp_index},
+    header::{Headers, Kind, Part, Side, Version, sctp_index, tcp_index, udp_index},
     packet::{Packet, Window},
     shared::Shared,
     table,
@@ -95,28 +95,24 @@ fn note(packet: &Packet, headers: &Headers, ports: Ports, side: Side, origin: u8
     }
 }
 
-/// The reason to accept an arriving packet that no rule admits: it replies to a conversation that
+/// The slot of an arriving packet that no rule admits, where it is accepted: it replies to a conversation that
 /// this host began, or to its DHCP client.
 #[inline(always)]
-pub(crate) fn reply<const SET: bool>(packet: &Packet, headers: &Headers) -> Option<Reason> {
-    let reason = match headers.kind {
-        Kind::Segment => Reason::FlowTcp,
-        Kind::Datagram => Reason::FlowUdp,
-        Kind::Association => Reason::FlowSctp,
-        Kind::EchoReply => Reason::FlowEcho,
-        Kind::Syn | Kind::EchoRequest | Kind::Other => return None,
-    };
+pub(crate) fn reply<const SET: bool>(packet: &Packet, headers: &Headers) -> Option<Slot> {
+    if matches!(headers.kind, Kind::Syn | Kind::EchoRequest | Kind::Other) {
+        return None;
+    }
     // Of TCP and UDP alone is it known which ports flows use.
     if matches!(headers.kind, Kind::Segment | Kind::Datagram) && mark_of(headers.index) == 0 {
         return None;
     }
     let ports = ports(packet, headers, Side::Destination)?;
     if may_be_dhcp::<SET>(headers) && is_dhcp(ports, headers.version) {
-        return Some(Reason::Dhcp);
+        return Some(Reason::Dhcp.slot());
     }
     let key = key(packet, headers, ports, Side::Destination, origin::LOCAL)?;
     let ending = ending(packet, headers, state::REMOTE_FIN);
-    (flow_continues(&raw const key, ending.into()) != 0).then_some(reason)
+    (flow_continues(&raw const key, ending.into()) != 0).then_some(headers.kind.reply())
 }
 
 // The three functions that follow are functions for the verifier as well, which looks at each of them
@@ -232,7 +228,7 @@ fn ports(packet: &Packet, headers: &Headers, side: Side) -> Option<Ports> {
 
 #[inline(always)]
 fn key(packet: &Packet, headers: &Headers, ports: Ports, side: Side, origin: u8) -> Option<Key> {
-    let ends = Key::ends(ports.local, ports.remote, headers.kind.protocol()?, origin);
+    let ends = Key::ends(ports.local, ports.remote, headers.kind.protocol(), origin);
     Some(match headers.version {
         Version::V4 => {
             let header: &Window<20> = packet.window(headers.network)?;
@@ -287,9 +283,9 @@ fn is_dhcp(ports: Ports, version: Version) -> bool {
 /// Marks the local port of a TCP or UDP flow as used.
 #[inline(always)]
 fn mark(headers: &Headers, local_port: u16) {
-    let index = match headers.kind.protocol() {
-        Some(protocol::TCP) => tcp_index(local_port),
-        Some(protocol::UDP) => udp_index(local_port),
+    let index = match headers.kind {
+        Kind::Syn | Kind::Segment => tcp_index(local_port),
+        Kind::Datagram => udp_index(local_port),
         _ => return,
     };
     let used = port_byte(index);

@@ -80,6 +80,12 @@ impl Shape {
         }
     }
 
+    /// Whether it is an SCTP packet.
+    #[must_use]
+    pub fn is_association(&self) -> bool {
+        self.protocol == 132
+    }
+
     /// The packet's conversation in the other direction.
     #[must_use]
     pub fn reversed(&self) -> Self {

@@ -116,6 +116,18 @@ const CASES: &[Case] = &[
         help: "add `ports",
     },
     Case {
+        policy: allow!("protocol = \"sctp\""),
+        place: "6:12",
+        message: "`sctp` needs `ports`",
+        help: "add `ports",
+    },
+    Case {
+        policy: allow!("protocol = \"ip132\""),
+        place: "6:12",
+        message: "`ip132` needs `ports`",
+        help: "add `ports",
+    },
+    Case {
         policy: allow!("protocol = \"tpc\"\nports = 443"),
         place: "6:12",
         message: "`tpc` is no protocol",

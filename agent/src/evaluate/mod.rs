@@ -5,11 +5,12 @@
 //! kernel programs, so that a mistake in one shows as a difference from the other; `explain`, `replay`
 //! and policy tests ask this model as well. It knows neither classes nor slots.
 
+mod conversation;
 mod frame;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use ipnet::IpNet;
 use portcullis_common::slot::Reason;
@@ -18,6 +19,7 @@ use crate::{
     policy::{Deployment, Enforcement, Settings},
     ruleset::{Opening, Rule, RuleSet, Way},
 };
+use conversation::{Carrier, Conversation};
 pub use frame::Destination;
 use frame::{Content, Datagram, Message, Packet};
 
@@ -463,44 +465,4 @@ fn unruled(destination: Destination) -> Reason {
 /// RFC 2131 section 4.1; RFC 8415 section 7.2.
 fn is_dhcp_reply(packet: &Packet, from: u16, to: u16) -> bool {
     if packet.target.is_ipv4() { (from, to) == (67, 68) } else { (from, to) == (547, 546) }
-}
-
-/// A conversation as the host sees it. The ports of an echo are its identifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Conversation {
-    carrier: Carrier,
-    local: (IpAddr, u16),
-    remote: (IpAddr, u16),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Carrier {
-    Tcp,
-    Udp,
-    Sctp,
-    Echo,
-}
-
-impl Conversation {
-    fn leaving(packet: &Packet) -> Option<Self> {
-        let (carrier, from, to) = Self::ends(packet.message)?;
-        Some(Self { carrier, local: (packet.source, from), remote: (packet.target, to) })
-    }
-
-    fn arriving(packet: &Packet) -> Option<Self> {
-        let (carrier, from, to) = Self::ends(packet.message)?;
-        Some(Self { carrier, local: (packet.target, to), remote: (packet.source, from) })
-    }
-
-    fn ends(message: Message) -> Option<(Carrier, u16, u16)> {
-        match message {
-            Message::Tcp { from, to, .. } => Some((Carrier::Tcp, from, to)),
-            Message::Udp { from, to } => Some((Carrier::Udp, from, to)),
-            Message::Sctp { from, to } => Some((Carrier::Sctp, from, to)),
-            Message::EchoRequest { identifier } | Message::EchoReply { identifier } => {
-                Some((Carrier::Echo, identifier, identifier))
-            }
-            Message::None => None,
-        }
-    }
 }

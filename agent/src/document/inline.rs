@@ -77,7 +77,7 @@ enum Piece {
 /// Removes the markup of `source`.
 pub(super) fn plain(source: &str) -> Inline {
     let mut inline = Inline::default();
-    if !source.contains(['\\', '`', '*', '_', '<', '&', '[', '!', '|', '~', '^']) && source.is_ascii() {
+    if !source.contains(is_markup) {
         source.trim().clone_into(&mut inline.text);
         return inline;
     }
@@ -122,7 +122,13 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn run(&mut self) {
-        while let Some(c) = self.rest.chars().next() {
+        loop {
+            let text = self.rest.find(is_markup).unwrap_or(self.rest.len());
+            let (text, rest) = self.rest.split_at(text);
+            self.push_str(text);
+            self.previous = text.chars().next_back().or(self.previous);
+            self.rest = rest;
+            let Some(c) = rest.chars().next() else { break };
             let taken = match c {
                 '\\' => self.escape(),
                 '`' => self.code(),
@@ -156,7 +162,8 @@ impl<'a> Reader<'a> {
     }
 
     fn push_str(&mut self, text: &str) {
-        text.chars().for_each(|c| self.push(c));
+        self.all_strong &= self.strong > 0 || text.trim_start().is_empty();
+        self.plain.push_str(text);
     }
 
     fn flush(&mut self) {
@@ -318,6 +325,12 @@ impl<'a> Reader<'a> {
         self.marks.push(raised.iter().copied().filter_map(digit).collect());
         Some(raised.iter().map(|c| c.len_utf8()).sum())
     }
+}
+
+/// Whether a character may be markup.
+fn is_markup(c: char) -> bool {
+    matches!(c, '\\' | '`' | '*' | '_' | '<' | '&' | '[' | '!' | '|' | '~' | '^')
+        || !c.is_ascii() && SUPERSCRIPTS.iter().any(|&(raised, _)| raised == c)
 }
 
 /// Offset of the `close` that belongs to an `open` just before `text`.

@@ -4,6 +4,9 @@
 //! width, ligatures fall apart, raised digits follow a star), lower case, without accents. Invariant: every
 //! byte of the folded text knows the byte of the source that it came from.
 
+use std::ops::RangeInclusive;
+use std::sync::LazyLock;
+
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
@@ -31,13 +34,12 @@ impl Folded {
             length += rest[length..].chars().take_while(|&c| is_mark(c)).map(char::len_utf8).sum::<usize>();
             if first.is_ascii() && length == 1 {
                 folded.push(first.to_ascii_lowercase(), offset);
+            } else if is_own_fold(first) && length == first.len_utf8() {
+                folded.push(first, offset);
+            } else if let Some(letter) = LETTERS.get(first).filter(|_| length == first.len_utf8()) {
+                letter.chars().for_each(|c| folded.push(c, offset));
             } else {
-                if is_raised(first) {
-                    folded.push('*', offset);
-                }
-                for c in rest[..length].nfkc() {
-                    folded.push_composed(c, offset);
-                }
+                folded.push_cluster(&rest[..length], offset);
             }
             offset += length;
             rest = &rest[length..];
@@ -57,6 +59,16 @@ impl Folded {
             at
         } else {
             self.origin.get(at).map_or(usize::MAX, |&offset| offset as usize)
+        }
+    }
+
+    /// A character and the marks that compose with it.
+    fn push_cluster(&mut self, cluster: &str, offset: usize) {
+        if cluster.starts_with(is_raised) {
+            self.push('*', offset);
+        }
+        for c in cluster.nfkc() {
+            self.push_composed(c, offset);
         }
     }
 
@@ -83,6 +95,45 @@ impl Folded {
     }
 }
 
+/// Characters of the European scripts and of general punctuation as they fold, worked out once: Unicode's own
+/// tables are larger than a processor keeps at hand.
+struct Letters {
+    folds: Vec<Box<str>>,
+}
+
+static LETTERS: LazyLock<Letters> = LazyLock::new(|| {
+    let fold = |c: char| {
+        let mut folded = Folded::default();
+        folded.push_cluster(c.encode_utf8(&mut [0; 4]), 0);
+        folded.text.into_boxed_str()
+    };
+    Letters { folds: Letters::RANGES.into_iter().flatten().map(fold).collect() }
+});
+
+impl Letters {
+    const EUROPEAN: RangeInclusive<char> = '\u{80}'..='\u{52f}';
+    const PUNCTUATION: RangeInclusive<char> = '\u{2000}'..='\u{206f}';
+    const RANGES: [RangeInclusive<char>; 2] = [Self::EUROPEAN, Self::PUNCTUATION];
+
+    fn get(&self, c: char) -> Option<&str> {
+        let european = *Self::EUROPEAN.end() as usize - *Self::EUROPEAN.start() as usize + 1;
+        let at = if Self::EUROPEAN.contains(&c) {
+            c as usize - *Self::EUROPEAN.start() as usize
+        } else if Self::PUNCTUATION.contains(&c) {
+            european + (c as usize - *Self::PUNCTUATION.start() as usize)
+        } else {
+            return None;
+        };
+        self.folds.get(at).map(Box::as_ref)
+    }
+}
+
+/// Whether a character is its own folded form: kana that are no compatibility forms, and the common Chinese
+/// characters.
+fn is_own_fold(c: char) -> bool {
+    matches!(c, '\u{3001}' | '\u{3002}' | '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fe}' | '\u{4e00}'..='\u{9fa5}')
+}
+
 /// Circled and superscript digits, which mark footnotes: a star keeps them from the number that they follow.
 pub(crate) fn is_raised(c: char) -> bool {
     matches!(c, '\u{2460}'..='\u{2473}' | '\u{b2}' | '\u{b3}' | '\u{b9}' | '\u{2070}'..='\u{2079}')
@@ -93,7 +144,8 @@ pub(crate) fn fold(source: &str) -> String {
     Folded::new(source).text
 }
 
-fn is_mark(c: char) -> bool {
+/// Whether a character composes with the one before it.
+pub(crate) fn is_mark(c: char) -> bool {
     matches!(c, '\u{ff9e}' | '\u{ff9f}') || !c.is_ascii() && is_combining_mark(c)
 }
 
@@ -112,6 +164,17 @@ mod tests {
             ("5000 ～ 6000", "5000 ~ 6000"),
         ] {
             assert_eq!(fold(source), folded);
+        }
+    }
+
+    /// The short ways say what Unicode's tables say.
+    #[test]
+    fn every_character_folds_as_its_cluster() {
+        for c in ('\u{80}'..='\u{ffff}').chain('\u{1f100}'..='\u{1f2ff}') {
+            let source = c.to_string();
+            let mut slow = Folded::default();
+            slow.push_cluster(&source, 0);
+            assert_eq!(Folded::new(&source).text, slow.text, "{c:?}");
         }
     }
 

@@ -156,11 +156,8 @@ fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> 
     }
     let read = |piece: &str| {
         let piece = piece.trim();
-        let expression = readings.ports(piece);
         // Most pieces end here; what else is asked folds the piece once more.
-        if !expression.is_complete() {
-            return None;
-        }
+        let expression = readings.complete(piece)?;
         let protocols = expression.protocols();
         let proven = || {
             about_ports
@@ -188,8 +185,9 @@ fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> 
     if let Some(expression) = read(text) {
         // `SSH: 22/TCP`: an application protocol beside the ports is what they are for.
         let name = |piece: &str| {
-            let expression = readings.ports(piece);
-            expression.is_complete() && !expression.has_ports() && expression.protocols().is_empty()
+            readings
+                .complete(piece)
+                .is_some_and(|expression| !expression.has_ports() && expression.protocols().is_empty())
         };
         for separator in SEPARATORS {
             if let Some((before, behind)) = text.split_once(separator) {

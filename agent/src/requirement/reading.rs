@@ -43,6 +43,15 @@ impl Readings {
         known(&self.ports, text, || Expression::read(text, Context::Ports, self.words))
     }
 
+    /// The expression of a text that is port language and nothing else; `None` of any other, mostly without reading
+    /// it.
+    pub(crate) fn complete(&self, text: &str) -> Option<Rc<Expression>> {
+        if self.words.port_words.are_exceeded_by(text) {
+            return None;
+        }
+        Some(self.ports(text)).filter(|expression| expression.is_complete())
+    }
+
     /// The expression of a cell with protocols.
     pub(crate) fn protocols(&self, text: &str) -> Rc<Expression> {
         known(&self.protocols, text, || Expression::read(text, Context::Protocols, self.words))

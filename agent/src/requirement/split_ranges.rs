@@ -52,9 +52,8 @@ fn empty(text: &str, readings: &Readings) -> bool {
 
 /// The only port of a cell.
 fn one(text: &str, readings: &Readings) -> Option<PortRange> {
-    let expression = readings.ports(text);
-    match expression.groups.as_slice() {
-        [group] if expression.is_complete() => match group.ports.as_slice() {
+    match readings.complete(text)?.groups.as_slice() {
+        [group] => match group.ports.as_slice() {
             [Ports::Range(range)] if range.lo() == range.hi() => Some(*range),
             _ => None,
         },

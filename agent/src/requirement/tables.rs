@@ -127,8 +127,7 @@ fn sections(body: &[Row], notes: &[bool], readings: &Readings) -> Vec<bool> {
             !note
                 && row.cells.len() > 1
                 && spanning(row).is_some_and(|text| {
-                    let expression = readings.ports(&text);
-                    !(expression.is_complete() && expression.has_numbers())
+                    !readings.complete(&text).is_some_and(|expression| expression.has_numbers())
                 })
         })
         .collect();

@@ -60,7 +60,9 @@ fn subject(text: &str, words: &Vocabulary) -> Subject {
     for Found { start, end: behind, meaning: word } in words.subjects.find(&folded) {
         let (before, after) = (piece(0, start), piece(behind, end));
         let (said, name) = if word.leads { (before, after) } else { (after, before) };
-        if said.is_empty() || !is_generic(said, words) || !named(name) {
+        let name = if word.leads { name } else { without_article(name, words) };
+        let said_enough = if said.is_empty() { word.alone } else { is_generic(said, words) };
+        if !said_enough || !named(name) {
             continue;
         }
         let own = match direction(said, words) {
@@ -84,6 +86,14 @@ fn subject(text: &str, words: &Vocabulary) -> Subject {
         }
     }
     Subject::None
+}
+
+/// A name without the article before it: `The relay`.
+fn without_article<'a>(name: &'a str, words: &Vocabulary) -> &'a str {
+    let folded = Folded::new(name);
+    let articles = words.articles.find(&folded);
+    let behind = articles.first().filter(|article| article.start == 0).map_or(0, |article| article.end);
+    name.get(folded.source(behind)..).map_or(name, str::trim_start)
 }
 
 /// `text` without the number of its section: `3.2 Nodes`, `C.1 Nodes`, `1. Nodes`.
@@ -199,16 +209,16 @@ pub(crate) fn parties(text: &str, words: &Vocabulary) -> Option<Parties> {
 
 fn matches(source: &str, folded: &Folded, pattern: &PartiesPattern, words: &Vocabulary) -> Option<Parties> {
     let text = folded.as_str();
-    let (start, first) = if pattern.before.is_empty() {
-        (0, 0)
-    } else {
-        let at = find_word(text, &pattern.before)?;
-        (at, at + pattern.before.len())
+    let (start, first) = match &pattern.before {
+        None => (0, 0),
+        Some(before) => before.find(text)?,
     };
-    let middle = first + find_word(&text[first..], &pattern.between)?;
-    let second = middle + pattern.between.len();
-    let end =
-        if pattern.after.is_empty() { text.len() } else { second + text[second..].find(&pattern.after)? };
+    let (middle, second) = pattern.between.find(&text[first..])?;
+    let (middle, second) = (first + middle, first + second);
+    let end = match &pattern.after {
+        None => text.len(),
+        Some(after) => second + after.find_anywhere(&text[second..])?,
+    };
     let piece = |from: usize, to: usize| {
         source
             .get(folded.source(from)..folded.source(to).min(source.len()))
@@ -223,18 +233,6 @@ fn matches(source: &str, folded: &Folded, pattern: &PartiesPattern, words: &Voca
         |end: &str| !end.is_empty() && end.chars().count() <= NAME && end.chars().any(char::is_alphabetic);
     let (from, to) = if pattern.from_first { (one, other) } else { (other, one) };
     (spoken && named(&from) && named(&to)).then_some(Parties { source: from, destination: to })
-}
-
-/// The first place of `word` in `text` that no letters of a spaced script adjoin; `word` carries its own spaces.
-fn find_word(text: &str, word: &str) -> Option<usize> {
-    text.match_indices(word).map(|(at, _)| at).find(|&at| {
-        let letter = |c: Option<char>| c.is_some_and(|c| c.is_alphabetic() && c.is_ascii());
-        let starts =
-            !word.starts_with(|c: char| c.is_ascii_alphabetic()) || !letter(text[..at].chars().next_back());
-        let ends = !word.ends_with(|c: char| c.is_ascii_alphabetic())
-            || !letter(text[at + word.len()..].chars().next());
-        starts && ends
-    })
 }
 
 #[cfg(test)]
@@ -307,7 +305,23 @@ mod tests {
             ("コントローラからの送信", Some("コントローラ")),
             ("数据节点入站端口", Some("数据节点")),
             ("媒体服务器的出站端口", Some("媒体服务器")),
+            ("The relay requires", Some("relay")),
+            ("The relay also requires the following ports", Some("relay")),
+            ("Das Gateway benötigt zusätzlich folgende Ports", Some("Gateway")),
+            ("La passerelle nécessite en outre", Some("passerelle")),
+            ("El nodo de control necesita además", Some("nodo de control")),
+            ("Il nodo richiede inoltre", Some("nodo")),
+            ("O servidor de mídia precisa das seguintes portas", Some("servidor de mídia")),
+            ("Сервер записи использует следующие порты", Some("Сервер записи")),
+            ("ゲートウェイは以下のポートを使用します", Some("ゲートウェイ")),
+            ("媒体服务器需要以下端口", Some("媒体服务器")),
+            ("Matriz de puertos de Acme Gateway", Some("Acme Gateway")),
+            ("Ports de Acme Gateway", Some("Acme Gateway")),
+            ("Portas do Acme Gateway", Some("Acme Gateway")),
+            ("Porte di Acme Gateway", Some("Acme Gateway")),
+            ("Puertos de red", None),
             ("Required ports", None),
+            ("The following ports are required", None),
             ("Ports from A to B", None),
         ] {
             assert_eq!(role(text, words).as_deref(), expected, "{text}");

@@ -179,8 +179,11 @@ impl Reader<'_> {
         if self.pending.is_empty() {
             return;
         }
-        let source: Vec<&str> = self.pending.iter().map(|&(_, text)| text).collect();
-        let bold = inline::plain(&source.join(" ")).bold;
+        // Nothing else makes text bold.
+        let bold = self.pending.iter().any(|(_, text)| text.contains(['*', '_', '<'])) && {
+            let source: Vec<&str> = self.pending.iter().map(|&(_, text)| text).collect();
+            inline::plain(&source.join(" ")).bold
+        };
         let lines = self
             .pending
             .drain(..)

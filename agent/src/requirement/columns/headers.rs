@@ -41,8 +41,7 @@ pub(super) fn headers(table: &Table, start: usize, readings: &Readings) -> usize
     let mut known = 0;
     let mut filled = 0;
     for cell in row.cells.iter().filter(|cell| !cell.is_empty() && !cell.from_left) {
-        let expression = readings.ports(&cell.text);
-        if expression.is_complete() && expression.has_numbers() {
+        if readings.complete(&cell.text).is_some_and(|expression| expression.has_numbers()) {
             return 0;
         }
         filled += 1;

@@ -30,8 +30,7 @@ pub(crate) fn upright(table: &Table, readings: &Readings) -> Option<Table> {
     let (Some(own), None) = (ports.next(), ports.next()) else { return None };
     let filled = || own.cells[1..].iter().filter(|cell| !cell.is_empty() && !cell.from_left);
     let reads = filled().all(|cell| {
-        let expression = readings.ports(&cell.text);
-        expression.is_complete() && (expression.has_ports() || expression.nothing)
+        readings.complete(&cell.text).is_some_and(|expression| expression.has_ports() || expression.nothing)
     });
     if headed || named < 2 || named + 1 < table.rows.len() || !reads || filled().count() < 2 {
         return None;

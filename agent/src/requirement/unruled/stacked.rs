@@ -118,8 +118,7 @@ fn records(
 }
 
 fn reads(text: &str, readings: &Readings) -> bool {
-    let expression = readings.ports(text);
-    expression.is_complete() && (expression.has_ports() || expression.nothing)
+    readings.complete(text).is_some_and(|expression| expression.has_ports() || expression.nothing)
 }
 
 /// What a line says if it is the name of a column and nothing else.

@@ -8,6 +8,7 @@
 use super::{digits, header, paragraph, table};
 use crate::document::{Block, Item, Line, Paragraph};
 use crate::requirement::columns::Column;
+use crate::requirement::expression::Expression;
 use crate::requirement::fold::Folded;
 use crate::requirement::reading::Readings;
 use crate::requirement::vocabulary::PortWord;
@@ -94,8 +95,8 @@ fn port_column(columns: &[Column]) -> Option<usize> {
 
 /// Cuts at the ports: behind the other cells, or before them where the header begins with the port.
 fn ports(text: &str, columns: &[Column], at: usize, readings: &Readings) -> Cut {
-    let all = readings.ports(text);
-    if all.is_complete() && all.has_ports() && at > 0 && all.applications().is_empty() {
+    let continues = |all: &Expression| all.has_ports() && all.applications().is_empty();
+    if at > 0 && readings.complete(text).is_some_and(|all| continues(&all)) {
         return Cut::Continues(text.to_owned());
     }
     let found = if at == 0 {
@@ -120,10 +121,7 @@ fn ports(text: &str, columns: &[Column], at: usize, readings: &Readings) -> Cut 
 
 /// The longest port language at the end of a line, and the text before it.
 pub(super) fn trailing<'a>(text: &'a str, readings: &Readings) -> Option<(&'a str, &'a str)> {
-    let reads = |start: usize| {
-        let expression = readings.ports(&text[start..]);
-        expression.is_complete() && expression.has_numbers() && expression.problems.is_empty()
-    };
+    let reads = |start: usize| readings.complete(&text[start..]).is_some_and(|it| is_sure(&it));
     let starts = boundaries(text);
     if let Some(&start) = starts.iter().find(|&&start| reads(start)) {
         return Some((&text[..start], &text[start..]));
@@ -154,11 +152,14 @@ pub(super) fn trailing<'a>(text: &'a str, readings: &Readings) -> Option<(&'a st
 fn leading<'a>(text: &'a str, readings: &Readings) -> Option<(&'a str, &'a str)> {
     let mut ends = boundaries(text);
     ends.push(text.len());
-    let end = *ends.iter().rev().find(|&&end| {
-        let expression = readings.ports(&text[..end]);
-        expression.is_complete() && expression.has_numbers() && expression.problems.is_empty()
-    })?;
+    let end =
+        *ends.iter().rev().find(|&&end| readings.complete(&text[..end]).is_some_and(|it| is_sure(&it)))?;
     Some((&text[..end], &text[end..]))
+}
+
+/// Whether port language has numbers, and none that is in doubt.
+fn is_sure(expression: &Expression) -> bool {
+    expression.has_numbers() && expression.problems.is_empty()
 }
 
 /// Where a cell may begin: at a letter or digit behind something else, another script, or a lower-case letter.
@@ -223,8 +224,8 @@ fn unheaded(lines: &[Line], readings: &Readings) -> Option<Block> {
             return None;
         }
         let proven = |text: &str| {
-            let expression = readings.ports(text);
-            expression.is_complete() && expression.has_numbers() && !expression.protocols().is_empty()
+            let expression = readings.complete(text);
+            expression.is_some_and(|it| it.has_numbers() && !it.protocols().is_empty())
         };
         if proven(&line.text) {
             if rows.is_empty() {

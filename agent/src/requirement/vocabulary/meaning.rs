@@ -69,4 +69,6 @@ pub(crate) struct SubjectWord {
     pub(crate) outbound: bool,
     /// It names the role where no direction is stated.
     pub(crate) any: bool,
+    /// It does so where nothing else is said: `The relay | requires`.
+    pub(crate) alone: bool,
 }

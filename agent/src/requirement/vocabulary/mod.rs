@@ -6,6 +6,8 @@
 
 mod lexicon;
 mod meaning;
+mod needle;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -14,9 +16,10 @@ use serde::Deserialize;
 
 pub(crate) use self::lexicon::{Found, Lexicon};
 pub(crate) use self::meaning::{FlagWord, FlowWord, HintWord, PortWord, RangeEnd, SubjectWord};
+use self::needle::Needle;
+use self::words::Words;
 use super::Protocol;
 use super::columns::Column;
-use super::fold::fold;
 
 /// One file a language; the common one comes first, so that its entries win.
 const LANGUAGES: [&str; 10] = [
@@ -53,9 +56,9 @@ pub(crate) struct Application {
 /// A sentence that names two ends: text before, between and after them.
 #[derive(Debug)]
 pub(crate) struct PartiesPattern {
-    pub(crate) before: String,
-    pub(crate) between: String,
-    pub(crate) after: String,
+    pub(crate) before: Option<Needle>,
+    pub(crate) between: Needle,
+    pub(crate) after: Option<Needle>,
     pub(crate) from_first: bool,
 }
 
@@ -65,6 +68,8 @@ pub(crate) struct Vocabulary {
     pub(crate) columns: Lexicon<Column>,
     pub(crate) whole_columns: Lexicon<Column>,
     pub(crate) ports: Lexicon<PortWord>,
+    /// The words of which `ports` consists.
+    pub(crate) port_words: Words,
     /// Directions that count in headings, captions and cells.
     pub(crate) flows: Lexicon<FlowWord>,
     /// Directions that count where they are all of a cell.
@@ -83,6 +88,8 @@ pub(crate) struct Vocabulary {
     pub(crate) parties: Vec<PartiesPattern>,
     /// What parts words for ports and directions from the role that they belong to.
     pub(crate) subjects: Lexicon<SubjectWord>,
+    /// Articles before a name.
+    pub(crate) articles: Lexicon<()>,
     pub(crate) applications: Vec<Application>,
     /// Ports that documents list often.
     known: Vec<u16>,
@@ -117,6 +124,7 @@ struct SubjectFile {
     any: Vec<String>,
     inbound: Vec<String>,
     outbound: Vec<String>,
+    alone: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -229,6 +237,7 @@ impl Vocabulary {
         Ok(Self {
             columns,
             whole_columns,
+            port_words: Words::new(ports.iter().map(|(phrase, _)| *phrase)),
             ports: Lexicon::new(ports),
             flows: flows([&["both"], &["inbound"], &["outbound"]]),
             flow_cells: flows([
@@ -256,6 +265,7 @@ impl Vocabulary {
                 .filter_map(|pattern| PartiesPattern::new(pattern))
                 .collect(),
             subjects: subjects(&files),
+            articles: single(&["article"]),
             applications: applications.application,
             known: applications.known,
         })
@@ -300,14 +310,18 @@ fn columns(files: &[LanguageFile]) -> Result<(Lexicon<Column>, Lexicon<Column>),
 /// The words of the subject patterns of all languages; a word of several lists means all of them.
 fn subjects(files: &[LanguageFile]) -> Lexicon<SubjectWord> {
     let mut subjects: BTreeMap<&str, SubjectWord> = BTreeMap::new();
-    for SubjectFile { any, inbound, outbound } in files.iter().map(|file| &file.subject) {
-        for (patterns, flow) in
-            [(any, None), (inbound, Some(FlowWord::Inbound)), (outbound, Some(FlowWord::Outbound))]
-        {
+    for SubjectFile { any, inbound, outbound, alone } in files.iter().map(|file| &file.subject) {
+        for (patterns, flow, alone) in [
+            (any, None, false),
+            (inbound, Some(FlowWord::Inbound), false),
+            (outbound, Some(FlowWord::Outbound), false),
+            (alone, None, true),
+        ] {
             for (before, behind) in patterns.iter().filter_map(|pattern| pattern.split_once("{role}")) {
                 let leads = !before.is_empty();
                 let subject = subjects.entry(if leads { before.trim() } else { behind }).or_default();
                 subject.leads |= leads;
+                subject.alone |= alone;
                 match flow {
                     Some(FlowWord::Inbound) => subject.inbound = true,
                     Some(FlowWord::Outbound) => subject.outbound = true,
@@ -326,9 +340,9 @@ impl PartiesPattern {
         let (first_end, second_end) =
             (pattern[first..].find('}')? + first + 1, pattern[second..].find('}')? + second + 1);
         Some(Self {
-            before: fold(&pattern[..first]),
-            between: fold(&pattern[first_end..second]),
-            after: fold(&pattern[second_end..]),
+            before: Needle::new(&pattern[..first]),
+            between: Needle::new(&pattern[first_end..second])?,
+            after: Needle::new(&pattern[second_end..]),
             from_first: from < to,
         })
     }

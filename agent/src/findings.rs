@@ -238,7 +238,7 @@ impl Finder<'_> {
 
 fn ports(opening: Opening) -> Option<PortRange> {
     match opening {
-        Opening::Tcp(ports) | Opening::Udp(ports) => Some(ports),
+        Opening::Tcp(ports) | Opening::Udp(ports) | Opening::Sctp(ports) => Some(ports),
         Opening::Icmp(_) | Opening::Icmpv6(_) | Opening::Protocol(_) => None,
     }
 }
@@ -247,7 +247,9 @@ fn overlaps(a: &Rule, b: &Rule) -> bool {
     let meet = |a: PortRange, b: PortRange| a.lo() <= b.hi() && b.lo() <= a.hi();
     let openings_meet = a.openings.iter().any(|x| {
         b.openings.iter().any(|y| match (*x, *y) {
-            (Opening::Tcp(x), Opening::Tcp(y)) | (Opening::Udp(x), Opening::Udp(y)) => meet(x, y),
+            (Opening::Tcp(x), Opening::Tcp(y))
+            | (Opening::Udp(x), Opening::Udp(y))
+            | (Opening::Sctp(x), Opening::Sctp(y)) => meet(x, y),
             (x, y) => x == y,
         })
     });

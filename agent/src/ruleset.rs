@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::requirement::PortRange;
 
@@ -33,6 +33,7 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Way::is_arriving")]
     pub way: Way,
     /// What it opens.
+    #[serde(deserialize_with = "stored")]
     pub openings: Vec<Opening>,
     /// Sources that it is limited to; empty means any. A leaving packet's is the local address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -113,12 +114,23 @@ pub enum Opening {
     Tcp(PortRange),
     /// UDP destination ports.
     Udp(PortRange),
+    /// SCTP destination ports.
+    Sctp(PortRange),
     /// An ICMP type.
     Icmp(u8),
     /// An ICMPv6 type.
     Icmpv6(u8),
     /// Another IP protocol, by number.
     Protocol(u8),
+}
+
+/// Openings as a manifest has them. One that was written before SCTP had ports opens all of them by the number
+/// of the protocol (132, RFC 9260), which a rollback must not shut.
+fn stored<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Opening>, D::Error> {
+    const SCTP: Opening = Opening::Protocol(132);
+    let openings = Vec::deserialize(deserializer)?;
+    let opening = |opening| if opening == SCTP { Opening::Sctp(PortRange::ALL) } else { opening };
+    Ok(openings.into_iter().map(opening).collect())
 }
 
 /// Where a rule comes from, in an operator's words.
@@ -163,6 +175,7 @@ impl fmt::Display for Opening {
         match self {
             Self::Tcp(ports) => write!(f, "tcp/{ports}"),
             Self::Udp(ports) => write!(f, "udp/{ports}"),
+            Self::Sctp(ports) => write!(f, "sctp/{ports}"),
             Self::Icmp(kind) => write!(f, "icmp/{kind}"),
             Self::Icmpv6(kind) => write!(f, "icmpv6/{kind}"),
             Self::Protocol(number) => write!(f, "ip{number}"),
@@ -176,5 +189,24 @@ impl fmt::Display for Origin {
             Self::Document(origin) => write!(f, "{}:{}", origin.document, origin.line),
             Self::Policy { file, line, .. } => write!(f, "{file}:{line}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Opening, PortRange, Rule};
+
+    #[test]
+    fn a_rule_that_was_stored_before_sctp_had_ports_opens_all_of_them() {
+        let stored = |openings: &str| {
+            format!(
+                r#"{{"identity":"allow/s1","origin":{{"policy":{{"name":"s1","file":"p","line":1}}}},"openings":{openings}}}"#
+            )
+        };
+        let rule: Rule = serde_json::from_str(&stored(r#"[{"protocol":132},{"protocol":47}]"#)).unwrap();
+        assert_eq!(rule.openings, [Opening::Sctp(PortRange::ALL), Opening::Protocol(47)]);
+        let again = serde_json::to_string(&rule).unwrap();
+        assert!(again.contains(r#"[{"sctp":"0-65535"},{"protocol":47}]"#), "{again}");
+        assert_eq!(serde_json::from_str::<Rule>(&again).unwrap(), rule);
     }
 }

@@ -159,6 +159,7 @@ fn example(last: &Example) -> Option<String> {
         class::ICMP6..class::PROTOCOL => {
             Some(format!("icmpv6/{} {source} > {destination}", index - class::ICMP6))
         }
+        class::SCTP.. => ports("sctp", class::SCTP),
         _ => Some(format!("ip{} {source} > {destination}", index - class::PROTOCOL)),
     }
 }

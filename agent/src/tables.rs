@@ -133,6 +133,7 @@ impl Tables {
         classes[class::UDP..class::ICMP4].fill(Reason::UndocumentedUdp.slot());
         classes[class::ICMP4..class::PROTOCOL].fill(Reason::UndocumentedIcmp.slot());
         classes[class::PROTOCOL..class::PROTOCOL + 0x100].fill(Reason::UndocumentedProtocol.slot());
+        classes[class::SCTP..class::COUNT].fill(Reason::UndocumentedSctp.slot());
         for (base, types, reason) in ALWAYS {
             classes[base + types.start()..=base + types.end()].fill(reason.slot());
         }

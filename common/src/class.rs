@@ -18,6 +18,7 @@
 //! | [`ICMP4`] + type | ICMP type (RFC 792) |
 //! | [`ICMP6`] + type | ICMPv6 type (RFC 4443) |
 //! | [`PROTOCOL`] + number | any other IP protocol, by its number |
+//! | [`SCTP`] + port | SCTP destination port, as those of TCP and UDP |
 
 /// First TCP port.
 pub const TCP: usize = 0;
@@ -29,8 +30,12 @@ pub const ICMP4: usize = 0x2_0000;
 pub const ICMP6: usize = ICMP4 + 0x100;
 /// First IP protocol number.
 pub const PROTOCOL: usize = ICMP6 + 0x100;
-/// Number of entries; padded to the next 1,024 so that the value stays a whole number of pages.
-pub const COUNT: usize = 0x2_0400;
+/// First SCTP port; behind the others padded to the next 1,024, so that the value stays a whole number of
+/// pages. Not beside TCP and UDP: examples of a shadow ([`crate::second::Example`]) outlive the agent that
+/// made it, and so does the meaning of an index.
+pub const SCTP: usize = 0x2_0400;
+/// Number of entries.
+pub const COUNT: usize = SCTP + 0x1_0000;
 
 /// Classes on a page of the table for leaving packets; a power of two.
 pub const PAGE: usize = 0x200;
@@ -43,7 +48,7 @@ pub const MORE: u16 = 0x8000;
 /// Largest number of rows.
 pub const MAX_ROWS: usize = 0x8000;
 
-/// Index of a TCP or UDP port's class relative to [`TCP`] or [`UDP`]: the port as it stands in a
+/// Index of a port's class relative to [`TCP`], [`UDP`] or [`SCTP`]: the port as it stands in a
 /// packet (network byte order) read as a native integer.
 #[must_use]
 pub const fn port_index(port: u16) -> usize {

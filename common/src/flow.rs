@@ -114,6 +114,8 @@ pub enum Phase {
     Closed,
     /// UDP.
     Datagrams,
+    /// SCTP.
+    Associations,
     /// ICMP echo.
     Echo,
 }
@@ -193,6 +195,7 @@ impl Phase {
             6 if state & state::ANSWERED != 0 => Self::Established,
             6 => Self::Opening,
             17 => Self::Datagrams,
+            132 => Self::Associations,
             _ => Self::Echo,
         }
     }
@@ -201,14 +204,31 @@ impl Phase {
 /// Entries of the table of timeouts.
 pub const TIMEOUTS: usize = 64;
 
-/// Where the timeout of a conversation stands in that table: four bits of state, and two of the protocol
-/// that tell TCP (6), UDP (17) and ICMP (1) apart.
+/// Where the timeout of a conversation stands in that table: four bits of state, and two that tell TCP (6),
+/// UDP (17), SCTP (132) and ICMP (1) apart, without a branch: bits 1 and 4 of the protocol after its upper
+/// bits were mixed in.
 #[must_use]
 #[inline(always)]
 pub const fn timeout_index(ends: u64, state: u8) -> usize {
     let protocol = (ends >> 32) as usize;
-    (state as usize & 15 | (protocol & 16) | (protocol & 2) << 4) & (TIMEOUTS - 1)
+    let mixed = protocol ^ protocol >> 3;
+    (state as usize & 15 | (mixed & 16) | (mixed & 2) << 4) & (TIMEOUTS - 1)
 }
+
+const _: () = {
+    // Whatever stands beside the protocol, each has a quarter of the table.
+    let protocols = [1, 6, 17, 132];
+    let mut taken = [false; TIMEOUTS];
+    let mut n = 0;
+    while n < protocols.len() * 16 {
+        let (protocol, state) = (protocols[n / 16], (n % 16) as u8);
+        let index = timeout_index(Key::ends(0, 0, protocol, 0), state);
+        assert!(!taken[index]);
+        assert!(index == timeout_index(Key::ends(u16::MAX, u16::MAX, protocol, u8::MAX) | 0xff << 40, state));
+        taken[index] = true;
+        n += 1;
+    }
+};
 
 /// A place for a flow.
 #[repr(C)]

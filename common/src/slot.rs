@@ -72,6 +72,8 @@ reasons! {
     /// The transport header is split over fragments, or a later one would overwrite it (RFC 1858,
     /// RFC 3128, RFC 7112).
     FragmentHeader = 13, "fragment-header", "fragment that splits or overwrites the transport header";
+    /// An SCTP packet that neither a rule nor a flow admits.
+    UndocumentedSctp = 14, "undocumented-sctp", "SCTP port that no rule opens, and no conversation of this host";
     /// The program could not read its own tables. Never seen; counted so that it cannot hide.
     Internal = 12, "internal", "the program could not read its tables";
 
@@ -103,6 +105,8 @@ reasons! {
     OutboundInternal = 28, "outbound-internal", "the program could not read its tables for a leaving packet";
     /// A leaving fragment splits or overwrites a transport header.
     OutboundFragmentHeader = 29, "outbound-fragment-header", "leaving fragment that splits or overwrites the transport header";
+    /// A leaving SCTP packet that no rule admits.
+    OutboundSctp = 30, "outbound-undocumented-sctp", "leaving SCTP packet that no rule allows, and no reply";
 
     /// Reply to a TCP conversation that this host began.
     FlowTcp = 32, "flow-tcp", "reply to a TCP conversation that this host began";
@@ -134,6 +138,8 @@ reasons! {
     HeaderLimitAccepted = 45, "header-limit-accepted", "more IPv6 extension headers than are followed, accepted by the policy";
     /// [`Self::Fragment`] where the policy accepts it.
     FragmentAccepted = 46, "fragment-accepted", "later fragment whose first was not seen, accepted by the policy";
+    /// Reply to an SCTP conversation that this host began.
+    FlowSctp = 47, "flow-sctp", "reply to an SCTP conversation that this host began";
     /// TCP segment of a conversation with a port that is open to the other side.
     OutboundReplyTcp = 48, "outbound-reply-tcp", "leaving reply of a TCP port that is open to the other side";
     /// Reply to a UDP conversation that was let in.
@@ -164,6 +170,8 @@ reasons! {
     OutboundHeaderLimitAccepted = 61, "outbound-header-limit-accepted", "leaving packet with too many IPv6 extension headers, accepted by the policy";
     /// [`Self::OutboundFragment`] where the policy accepts it.
     OutboundFragmentAccepted = 62, "outbound-fragment-accepted", "leaving later fragment whose first was not seen, accepted by the policy";
+    /// Reply to an SCTP conversation that was let in.
+    OutboundReplySctp = 63, "outbound-reply-sctp", "leaving reply to an SCTP conversation that was let in";
 }
 
 impl Reason {
@@ -245,9 +253,11 @@ const _: () = {
         (Reason::ForgedNeighbour, Reason::OutboundForgedNeighbour),
         (Reason::Internal, Reason::OutboundInternal),
         (Reason::FragmentHeader, Reason::OutboundFragmentHeader),
+        (Reason::UndocumentedSctp, Reason::OutboundSctp),
         (Reason::FlowTcp, Reason::OutboundReplyTcp),
         (Reason::FlowUdp, Reason::OutboundReplyUdp),
         (Reason::FlowEcho, Reason::OutboundReplyEcho),
+        (Reason::FlowSctp, Reason::OutboundReplySctp),
         (Reason::Arp, Reason::OutboundArp),
         (Reason::NeighbourDiscovery, Reason::OutboundNeighbourDiscovery),
         (Reason::IcmpError, Reason::OutboundIcmpError),

@@ -98,18 +98,15 @@ fn by_rules<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> 
 /// The slot of a packet that no rule admits.
 #[inline(always)]
 fn replied<const SET: bool>(packet: &Packet, headers: &Headers, slot: Slot) -> Slot {
-    match flow::reply::<SET>(packet, headers) {
-        Some(reason) => reason.slot(),
-        None => slot,
-    }
+    flow::reply::<SET>(packet, headers).unwrap_or(slot)
 }
 
 /// Whether a packet of this kind begins a flow if a rule accepts it: on a gateway, whatever asks; where
-/// leaving packets are judged, a datagram, whose answer nothing else tells from a question.
+/// leaving packets are judged, a datagram or an SCTP packet, whose answer nothing else tells from a question.
 #[inline(always)]
 fn begins<const SET: bool>(kind: Kind) -> bool {
     match kind {
-        Kind::Datagram => config::has::<SET>(feature::OUTBOUND | feature::GATEWAY),
+        Kind::Datagram | Kind::Association => config::has::<SET>(feature::OUTBOUND | feature::GATEWAY),
         Kind::Syn | Kind::EchoRequest => config::has::<SET>(feature::GATEWAY),
         Kind::Segment | Kind::EchoReply | Kind::Other => false,
     }

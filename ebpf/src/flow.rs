@@ -1,20 +1,20 @@
 //! Flows: [`learn`] records the conversations that this host begins, [`reply`] recognises their
 //! replies.
 //!
-//! A TCP flow begins with a SYN of this host, a UDP flow with a datagram from a port that no rule
+//! A TCP flow begins with a SYN of this host, a UDP or SCTP flow with a packet from a port that no rule
 //! opens, an echo flow with a request. What arrives at a documented port needs no flow.
 
 use portcullis_common::{
     abi::{self, feature},
     class,
     flow::{Key, PORTS, is_closed, origin, state},
-    slot::{Reason, accepts},
+    slot::{Reason, Slot, accepts},
 };
 
 use crate::{
     clock,
     config::{self, FIRST, SECOND_SET},
-    header::{Headers, Kind, Part, Side, Version, protocol, tcp_index, udp_index},
+    header::{Headers, Kind, Part, Side, Version, sctp_index, tcp_index, udp_index},
     packet::{Packet, Window},
     shared::Shared,
     table,
@@ -36,13 +36,15 @@ pub(crate) fn learn<const SET: bool>(packet: &Packet, headers: &Headers) {
     let ending = ending(packet, headers, state::LOCAL_FIN);
     match headers.kind {
         Kind::Syn | Kind::EchoRequest => {}
-        // A datagram from a port that a rule opens: what comes back is admitted by that rule.
+        // A packet from a port that a rule opens: what comes back is admitted by that rule.
         Kind::Datagram if is_open_to_all(udp_index(ports.local)) => return,
-        Kind::Datagram => {}
+        Kind::Association if is_open_to_all(sctp_index(ports.local)) => return,
+        Kind::Datagram | Kind::Association => {}
         Kind::Segment if ending != 0 => {}
         Kind::Segment | Kind::EchoReply | Kind::Other => return,
     }
-    let may_answer = config::has::<SET>(feature::GATEWAY) && headers.kind == Kind::Datagram;
+    let may_answer =
+        config::has::<SET>(feature::GATEWAY) && matches!(headers.kind, Kind::Datagram | Kind::Association);
     if may_answer && answer::<SET>(packet, headers).is_some() {
         return;
     }
@@ -62,11 +64,11 @@ pub(crate) fn admit<const SET: bool>(packet: &Packet, headers: &Headers) {
     note(packet, headers, ports, side, origin, 0);
 }
 
-/// The reason to let out a datagram: it answers one that was let in.
+/// The reason to let out a datagram or an SCTP packet: it answers one that was let in.
 #[inline(always)]
 pub(crate) fn answer<const SET: bool>(packet: &Packet, headers: &Headers) -> Option<Reason> {
     let leaving = ports(packet, headers, Side::Source)?;
-    if config::has::<SET>(feature::DHCP) && is_dhcp(leaving, headers.version) {
+    if may_be_dhcp::<SET>(headers) && is_dhcp(leaving, headers.version) {
         return Some(Reason::Dhcp);
     }
     let key = if config::has::<SET>(feature::GATEWAY) {
@@ -75,7 +77,8 @@ pub(crate) fn answer<const SET: bool>(packet: &Packet, headers: &Headers) -> Opt
     } else {
         key(packet, headers, leaving, Side::Source, origin::REMOTE)?
     };
-    (flow_lives(&raw const key) != 0).then_some(Reason::FlowUdp)
+    let reason = if headers.kind == Kind::Association { Reason::FlowSctp } else { Reason::FlowUdp };
+    (flow_lives(&raw const key) != 0).then_some(reason)
 }
 
 /// Begins a flow, or notes that it goes on or ends.
@@ -92,27 +95,24 @@ fn note(packet: &Packet, headers: &Headers, ports: Ports, side: Side, origin: u8
     }
 }
 
-/// The reason to accept an arriving packet that no rule admits: it replies to a conversation that
+/// The slot of an arriving packet that no rule admits, where it is accepted: it replies to a conversation that
 /// this host began, or to its DHCP client.
 #[inline(always)]
-pub(crate) fn reply<const SET: bool>(packet: &Packet, headers: &Headers) -> Option<Reason> {
-    let reason = match headers.kind {
-        Kind::Segment => Reason::FlowTcp,
-        Kind::Datagram => Reason::FlowUdp,
-        Kind::EchoReply => Reason::FlowEcho,
-        Kind::Syn | Kind::EchoRequest | Kind::Other => return None,
-    };
-    if headers.kind != Kind::EchoReply && mark_of(headers.index) == 0 {
+pub(crate) fn reply<const SET: bool>(packet: &Packet, headers: &Headers) -> Option<Slot> {
+    if matches!(headers.kind, Kind::Syn | Kind::EchoRequest | Kind::Other) {
+        return None;
+    }
+    // Of TCP and UDP alone is it known which ports flows use.
+    if matches!(headers.kind, Kind::Segment | Kind::Datagram) && mark_of(headers.index) == 0 {
         return None;
     }
     let ports = ports(packet, headers, Side::Destination)?;
-    let may_be_dhcp = config::has::<SET>(feature::DHCP) && headers.kind == Kind::Datagram;
-    if may_be_dhcp && is_dhcp(ports, headers.version) {
-        return Some(Reason::Dhcp);
+    if may_be_dhcp::<SET>(headers) && is_dhcp(ports, headers.version) {
+        return Some(Reason::Dhcp.slot());
     }
     let key = key(packet, headers, ports, Side::Destination, origin::LOCAL)?;
     let ending = ending(packet, headers, state::REMOTE_FIN);
-    (flow_continues(&raw const key, ending.into()) != 0).then_some(reason)
+    (flow_continues(&raw const key, ending.into()) != 0).then_some(headers.kind.reply())
 }
 
 // The three functions that follow are functions for the verifier as well, which looks at each of them
@@ -228,7 +228,7 @@ fn ports(packet: &Packet, headers: &Headers, side: Side) -> Option<Ports> {
 
 #[inline(always)]
 fn key(packet: &Packet, headers: &Headers, ports: Ports, side: Side, origin: u8) -> Option<Key> {
-    let ends = Key::ends(ports.local, ports.remote, headers.kind.protocol()?, origin);
+    let ends = Key::ends(ports.local, ports.remote, headers.kind.protocol(), origin);
     Some(match headers.version {
         Version::V4 => {
             let header: &Window<20> = packet.window(headers.network)?;
@@ -263,6 +263,12 @@ fn accepts_all(class: u16) -> bool {
     class & class::MORE == 0 && accepts(class)
 }
 
+/// Whether a packet may have to do with DHCP, and the policy has replies to this host's client accepted.
+#[inline(always)]
+fn may_be_dhcp<const SET: bool>(headers: &Headers) -> bool {
+    config::has::<SET>(feature::DHCP) && headers.kind == Kind::Datagram
+}
+
 /// Whether a datagram is between this host's DHCP client and a server: ports 68 and 67 (RFC 2131 section
 /// 4.1); DHCPv6: 546 and 547 (RFC 8415 section 7.2). Userspace has the client ports marked, so that what
 /// arrives there is looked at.
@@ -277,9 +283,9 @@ fn is_dhcp(ports: Ports, version: Version) -> bool {
 /// Marks the local port of a TCP or UDP flow as used.
 #[inline(always)]
 fn mark(headers: &Headers, local_port: u16) {
-    let index = match headers.kind.protocol() {
-        Some(protocol::TCP) => tcp_index(local_port),
-        Some(protocol::UDP) => udp_index(local_port),
+    let index = match headers.kind {
+        Kind::Syn | Kind::Segment => tcp_index(local_port),
+        Kind::Datagram => udp_index(local_port),
         _ => return,
     };
     let used = port_byte(index);

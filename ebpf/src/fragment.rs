@@ -134,6 +134,7 @@ fn end_of_headers(headers: &Headers) -> u32 {
     let length = match headers.index {
         ..class::UDP => 20,
         class::UDP..class::PROTOCOL => 8,
+        class::SCTP.. => 12,
         _ => 0,
     };
     // Extension headers of IPv6 behind the fragment header are part of what is fragmented.

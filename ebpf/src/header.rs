@@ -1,6 +1,9 @@
 //! What the rest of the program needs to know of a packet's headers.
 
-use portcullis_common::class;
+use portcullis_common::{
+    class,
+    slot::{Reason, Slot},
+};
 
 /// IP protocol numbers that the program tells apart (IANA protocol numbers).
 pub(crate) mod protocol {
@@ -13,6 +16,7 @@ pub(crate) mod protocol {
     pub(crate) const AUTHENTICATION: u8 = 51;
     pub(crate) const ICMP6: u8 = 58;
     pub(crate) const DESTINATION_OPTIONS: u8 = 60;
+    pub(crate) const SCTP: u8 = 132;
     pub(crate) const MOBILITY: u8 = 135;
     pub(crate) const HIP: u8 = 139;
     pub(crate) const SHIM6: u8 = 140;
@@ -87,6 +91,8 @@ pub(crate) enum Kind {
     Segment,
     /// A UDP datagram.
     Datagram,
+    /// An SCTP packet.
+    Association,
     /// An ICMP or ICMPv6 echo request.
     EchoRequest,
     /// An ICMP or ICMPv6 echo reply.
@@ -102,16 +108,51 @@ impl Kind {
         if flags & (SYN | ACK) == SYN { Self::Syn } else { Self::Segment }
     }
 
-    /// The IP protocol number that a flow of this kind is recorded under; `None` where no flow is.
+    /// The IP protocol number that a flow of this kind is recorded under; 0 where no flow is.
     #[inline(always)]
-    pub(crate) fn protocol(self) -> Option<u8> {
-        match self {
-            Self::Syn | Self::Segment => Some(protocol::TCP),
-            Self::Datagram => Some(protocol::UDP),
-            Self::EchoRequest | Self::EchoReply => Some(protocol::ICMP),
-            Self::Other => None,
-        }
+    pub(crate) fn protocol(self) -> u8 {
+        const PROTOCOLS: u64 = by_kind([
+            (Kind::Syn, protocol::TCP),
+            (Kind::Segment, protocol::TCP),
+            (Kind::Datagram, protocol::UDP),
+            (Kind::Association, protocol::SCTP),
+            (Kind::EchoRequest, protocol::ICMP),
+            (Kind::EchoReply, protocol::ICMP),
+        ]);
+        self.byte_of(PROTOCOLS)
     }
+
+    /// The slot of a reply of this kind; 0 where it is none.
+    #[inline(always)]
+    pub(crate) fn reply(self) -> Slot {
+        #[expect(clippy::cast_possible_truncation, reason = "reasons are below 64")]
+        const REASONS: u64 = by_kind([
+            (Kind::Segment, Reason::FlowTcp.slot() as u8),
+            (Kind::Datagram, Reason::FlowUdp.slot() as u8),
+            (Kind::Association, Reason::FlowSctp.slot() as u8),
+            (Kind::EchoReply, Reason::FlowEcho.slot() as u8),
+        ]);
+        self.byte_of(REASONS).into()
+    }
+
+    /// The byte of this kind. A shift and no branches: the verifier follows what comes behind once for each.
+    #[inline(always)]
+    fn byte_of(self, table: u64) -> u8 {
+        #[expect(clippy::cast_possible_truncation, reason = "a byte")]
+        let byte = (table >> (u8::BITS * self as u32)) as u8;
+        byte
+    }
+}
+
+/// A byte for each kind, zero where none is given.
+const fn by_kind<const N: usize>(bytes: [(Kind, u8); N]) -> u64 {
+    let (mut table, mut n) = (0, 0);
+    while n < N {
+        let (kind, byte) = bytes[n];
+        table |= (byte as u64) << (u8::BITS * kind as u32);
+        n += 1;
+    }
+    table
 }
 
 /// The class index of a TCP destination port as it stands in the packet.
@@ -124,4 +165,10 @@ pub(crate) fn tcp_index(port: u16) -> usize {
 #[inline(always)]
 pub(crate) fn udp_index(port: u16) -> usize {
     class::UDP + port as usize
+}
+
+/// The class index of an SCTP destination port as it stands in the packet.
+#[inline(always)]
+pub(crate) fn sctp_index(port: u16) -> usize {
+    class::SCTP + port as usize
 }

@@ -60,7 +60,12 @@ fn ingress(ctx: XdpContext) -> u32 {
         return record::verdict::<SECOND_SET>(&ctx, &packet, slot);
     }
     let slot = classify::slot::<FIRST>(&ctx, &packet);
-    let slot = second::compare(&ctx, slot);
+    if second::shadows() {
+        let slot = second::compare(&ctx, slot);
+        // Read anew: otherwise the verifier would follow the comparison once for each number of bytes that the
+        // first set has made sure of.
+        return record::verdict::<FIRST>(&ctx, &Packet::arriving_again(&ctx), slot);
+    }
     record::verdict::<FIRST>(&ctx, &packet, slot)
 }
 
@@ -93,7 +98,7 @@ fn leave<const SET: bool>(buffer: &SkBuff, packet: &Packet, headers: &Result<Hea
         if config::has::<SET>(feature::OUTBOUND_DROP) && !accepts(slot) {
             return SHOT;
         }
-        is_answer = slot == Reason::OutboundReplyUdp.slot();
+        is_answer = slot == Reason::OutboundReplyUdp.slot() || slot == Reason::OutboundReplySctp.slot();
     }
     if let Ok(headers) = headers
         && !is_answer

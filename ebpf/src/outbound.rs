@@ -1,7 +1,7 @@
 //! Leaving packets -> slot, where the policy has them judged: rule first, then reply, then drop.
 //!
 //! A reply is what a port that is open to the other side answers. A TCP segment is none if it asks for a
-//! connection; a datagram only where one has come in before. So a documented port of this host is no
+//! connection; a datagram or an SCTP packet only where one has come in before. So a documented port of this host is no
 //! way out.
 
 use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
@@ -62,7 +62,7 @@ fn reply<const SET: bool>(packet: &Packet, headers: &Headers) -> Option<Reason> 
             let request = if headers.version == Version::V4 { class::ICMP4 + 8 } else { class::ICMP6 + 128 };
             (request, Reason::FlowEcho)
         }
-        Kind::Datagram => return flow::answer::<SET>(packet, headers),
+        Kind::Datagram | Kind::Association => return flow::answer::<SET>(packet, headers),
         Kind::Syn | Kind::EchoRequest | Kind::Other => return None,
     };
     accepts(resolve::<SET>(packet, headers, config::class::<SET>(index))).then_some(reason)

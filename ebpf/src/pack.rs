@@ -71,6 +71,7 @@ fn unpack(word: u64) -> Result<Headers, Slot> {
         SYN => Kind::Syn,
         SEGMENT => Kind::Segment,
         DATAGRAM => Kind::Datagram,
+        ASSOCIATION => Kind::Association,
         ECHO_REQUEST => Kind::EchoRequest,
         ECHO_REPLY => Kind::EchoReply,
         _ => Kind::Other,
@@ -94,6 +95,7 @@ fn unpack(word: u64) -> Result<Headers, Slot> {
 const SYN: usize = Kind::Syn as usize;
 const SEGMENT: usize = Kind::Segment as usize;
 const DATAGRAM: usize = Kind::Datagram as usize;
+const ASSOCIATION: usize = Kind::Association as usize;
 const ECHO_REQUEST: usize = Kind::EchoRequest as usize;
 const ECHO_REPLY: usize = Kind::EchoReply as usize;
 const FIRST: usize = Part::First as usize;

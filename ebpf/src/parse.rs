@@ -7,7 +7,7 @@
 use portcullis_common::{class, slot::Reason};
 
 use crate::{
-    header::{ACK, Headers, Kind, Part, SYN, Version, protocol, tcp_index, udp_index},
+    header::{ACK, Headers, Kind, Part, SYN, Version, protocol, sctp_index, tcp_index, udp_index},
     packet::Packet,
 };
 
@@ -176,6 +176,7 @@ fn ipv4(packet: &Packet, network: usize) -> Result<Headers, Reason> {
     let upper = match header.byte::<9>() {
         protocol::TCP => tcp(packet, transport),
         protocol::UDP => udp(packet, transport),
+        protocol::SCTP => sctp(packet, transport),
         protocol::ICMP => icmp4(packet, transport),
         other => Ok((class::PROTOCOL + usize::from(other), Kind::Other)),
     };
@@ -244,6 +245,7 @@ fn ipv6(packet: &Packet, network: usize) -> Result<Headers, Reason> {
                 let upper = match next {
                     protocol::TCP => tcp(packet, transport),
                     protocol::UDP => udp(packet, transport),
+                    protocol::SCTP => sctp(packet, transport),
                     protocol::ICMP6 => icmp6(packet, transport, hop_limit),
                     other => Ok((class::PROTOCOL + usize::from(other), Kind::Other)),
                 };
@@ -268,6 +270,13 @@ fn tcp(packet: &Packet, transport: usize) -> Result<(usize, Kind), Reason> {
 fn udp(packet: &Packet, transport: usize) -> Result<(usize, Kind), Reason> {
     let header = packet.window::<8>(transport).ok_or(Reason::Truncated)?;
     Ok((udp_index(header.half::<2>()), Kind::Datagram))
+}
+
+/// SCTP (RFC 9260 section 3.1): its destination port, in a common header of twelve bytes.
+#[inline(always)]
+fn sctp(packet: &Packet, transport: usize) -> Result<(usize, Kind), Reason> {
+    let header = packet.window::<12>(transport).ok_or(Reason::Truncated)?;
+    Ok((sctp_index(header.half::<2>()), Kind::Association))
 }
 
 /// ICMP (RFC 792).

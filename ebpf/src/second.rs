@@ -30,12 +30,15 @@ pub(crate) fn decides() -> bool {
     config::second_is(abi::second::TRIAL) && now() >= config::deadline()
 }
 
+/// Whether there is a shadow.
+#[inline(always)]
+pub(crate) fn shadows() -> bool {
+    config::second_is(abi::second::SHADOW)
+}
+
 /// Counts a packet that a shadow would decide otherwise than by `slot`; gives the slot back.
 #[inline(always)]
 pub(crate) fn compare(ctx: &XdpContext, slot: Slot) -> Slot {
-    if !config::second_is(abi::second::SHADOW) {
-        return slot;
-    }
     #[expect(clippy::cast_possible_truncation, reason = "a slot")]
     let slot = forget(slot.into()) as Slot;
     count_difference(ctx, slot);
@@ -100,7 +103,7 @@ fn example(packet: &Packet, headers: &Headers) -> Example {
     let transport: Option<&Window<8>> = packet.window(headers.transport);
     if let Some(header) = transport {
         example.source_port = match headers.kind {
-            Kind::Syn | Kind::Segment | Kind::Datagram => header.half::<0>(),
+            Kind::Syn | Kind::Segment | Kind::Datagram | Kind::Association => header.half::<0>(),
             Kind::EchoRequest | Kind::EchoReply => header.half::<4>(),
             Kind::Other => 0,
         };

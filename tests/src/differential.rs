@@ -48,6 +48,8 @@ pub struct Statistics {
     pub left: u64,
     /// Packets by what became of them; rules together.
     pub verdicts: BTreeMap<&'static str, u64>,
+    /// SCTP packets that a rule accepted.
+    pub associations: u64,
 }
 
 /// Everything that a verdict depends on.
@@ -140,6 +142,7 @@ fn one_policy(random: &mut Random, packets: u64, statistics: &mut Statistics) ->
                 return Ok(Some(Scenario { rules, beside, options, earlier, last: Event::Left(frame) }));
             }
             statistics.left += 1;
+            statistics.associations += u64::from(shape.is_association() && is_rule(verdict));
             if let Some(verdict) = verdict {
                 *statistics.verdicts.entry(name(verdict)).or_default() += 1;
             }
@@ -169,6 +172,7 @@ fn one_policy(random: &mut Random, packets: u64, statistics: &mut Statistics) ->
             eprintln!("the judges differ, and the case is made smaller: {disagreement}");
             return Ok(Some(Scenario { rules, beside, options, earlier, last: Event::Arrived(frame) }));
         }
+        statistics.associations += u64::from(shape.is_association() && is_rule(Some(verdict)));
         if verdict.accepts() {
             guests.push(shape);
             if guests.len() > REMEMBERED {
@@ -245,6 +249,10 @@ fn unreadable(random: &mut Random) -> Unreadable {
     }
 }
 
+fn is_rule(verdict: Option<Verdict>) -> bool {
+    matches!(verdict, Some(Verdict::Rule(_)))
+}
+
 fn name(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Rule(_) => "rule",
@@ -306,7 +314,8 @@ impl Statistics {
 
 impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} packets arrived, {} left:", self.arrived, self.left)?;
+        let Self { arrived, left, associations, .. } = self;
+        write!(f, "{arrived} packets arrived, {left} left, {associations} of SCTP by a rule:")?;
         for (name, count) in &self.verdicts {
             write!(f, " {name} {count}")?;
         }

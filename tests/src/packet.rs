@@ -43,6 +43,13 @@ pub enum Transport {
         /// Destination port.
         destination: u16,
     },
+    /// SCTP (RFC 9260 section 3.1): the common header, without chunks.
+    Sctp {
+        /// Source port.
+        source: u16,
+        /// Destination port.
+        destination: u16,
+    },
     /// ICMP or ICMPv6, as the addresses ask, with this type and identifier.
     Icmp {
         /// Type.
@@ -102,6 +109,12 @@ impl Frame {
         Self::new(ip, Transport::Udp { source: 40_000, destination: port })
     }
 
+    /// An SCTP packet to `port`.
+    #[must_use]
+    pub fn sctp(ip: Ip, port: u16) -> Self {
+        Self::new(ip, Transport::Sctp { source: 40_000, destination: port })
+    }
+
     /// With VLAN tags.
     #[must_use]
     pub fn tagged(mut self, tags: &[u16]) -> Self {
@@ -114,7 +127,9 @@ impl Frame {
     pub fn reply(mut self) -> Self {
         std::mem::swap(&mut self.source, &mut self.destination);
         match &mut self.transport {
-            Transport::Tcp { source, destination, .. } | Transport::Udp { source, destination } => {
+            Transport::Tcp { source, destination, .. }
+            | Transport::Udp { source, destination }
+            | Transport::Sctp { source, destination } => {
                 std::mem::swap(source, destination);
             }
             Transport::Icmp { .. } | Transport::Other(_) => {}
@@ -191,6 +206,11 @@ impl Frame {
                         .icmpv6(Icmpv6Type::Unknown { type_u8: kind, code_u8: 0, bytes5to8: rest })
                         .write(&mut bytes, &payload),
                 }
+            }
+            Transport::Sctp { source, destination } => {
+                // Verification tag and checksum, which no verdict depends on, are zero.
+                let header = [&source.to_be_bytes()[..], &destination.to_be_bytes(), &[0; 8]].concat();
+                step.write(&mut bytes, IpNumber::SCTP, &[header, payload].concat())
             }
             Transport::Other(number) => step.write(&mut bytes, IpNumber(number), &payload),
         };

@@ -2,7 +2,7 @@
 //! copied from its output.
 //!
 //! ```text
-//! tcp/443 udp/3478-3481 icmp/8 icmpv6/128 ip47 from 198.51.100.0/24 2001:db8::/32 at 203.0.113.1
+//! tcp/443 udp/3478-3481 sctp/36412 icmp/8 icmpv6/128 ip47 from 198.51.100.0/24 2001:db8::/32 at 203.0.113.1
 //! out tcp/443 udp/53 to 198.51.100.0/24 at 203.0.113.1
 //! ```
 
@@ -102,6 +102,7 @@ fn opening(word: &str) -> Result<Opening> {
     Ok(match kind {
         "tcp" => Opening::Tcp(value.parse()?),
         "udp" => Opening::Udp(value.parse()?),
+        "sctp" => Opening::Sctp(value.parse()?),
         "icmp" => Opening::Icmp(value.parse()?),
         "icmpv6" => Opening::Icmpv6(value.parse()?),
         _ => bail!("`{kind}` is nothing that a rule opens"),
@@ -112,7 +113,7 @@ fn opening(word: &str) -> Result<Opening> {
 mod tests {
     #[test]
     fn what_is_printed_is_read_back() {
-        let text = "tcp/443 udp/3478-3481 icmp/8 icmpv6/128 ip47 from 198.51.100.0/24 2001:db8::/32 at 203.0.113.1\n\
+        let text = "tcp/443 udp/3478-3481 sctp/36412 icmp/8 icmpv6/128 ip47 from 198.51.100.0/24 2001:db8::/32 at 203.0.113.1\n\
                     udp/53\n\
                     out tcp/443 to 198.51.100.0/24 2001:db8::/32 at 203.0.113.1\n";
         assert_eq!(super::print(&super::parse(text)), text);

@@ -1,7 +1,8 @@
 //! Every port of every documented role: the kernel's verdict is what the rows say.
 //!
 //! For each role of the catalog, each of the 65,536 ports, TCP and UDP, IPv4 and IPv6, the loaded
-//! program judges a packet. What it should say is read off the rows here, without the compiler.
+//! program judges a packet. What it should say is read off the rows here, without the compiler. No built-in
+//! document names SCTP, so its ports are those of an allow.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use portcullis::{
     requirement::{Direction, PortRange, Ports, Protocol},
     ruleset::rule_set,
 };
-use portcullis_common::slot::{FIRST_RULE, Slot};
+use portcullis_common::slot::{FIRST_RULE, Reason, Slot};
 use portcullis_tests::{
     lab::Lab,
     packet::{Frame, Ip},
@@ -47,6 +48,38 @@ fn the_kernel_accepts_exactly_the_documented_ports_of_every_role() -> Result<()>
     println!("{roles} roles and variants, {verdicts} verdicts, {accepted} accepted, all as documented");
     assert!(roles > 0, "the catalog has no roles");
     assert_eq!(verdicts, roles * 65_536 * 4);
+    Ok(())
+}
+
+#[test]
+fn the_kernel_accepts_exactly_the_open_sctp_ports() -> Result<()> {
+    let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
+    let text = "version = 1\n[[interface]]\nname = \"edge0\"\n[[interface.allow]]\nname = \"signalling\"\n\
+                protocol = \"sctp\"\nports = \"0,2905,9900-9999,36412,36422,65535\"\n";
+    let is_open = |port: u16| matches!(port, 0 | 2905 | 9900..=9999 | 36412 | 36422 | 65535);
+    let catalog = Catalog::builtin();
+    let policy = Policy::parse(text, "policy.toml", &catalog)?;
+    let (rules, _) = rule_set(&policy.file, &policy.interfaces[0], &catalog);
+    let tables = compile(&rules, &[FIRST_RULE])?.tables;
+    let mut programs = Programs::load(&tables, &LoadOptions::default(), None)?;
+    for (transport, opens) in
+        [(Frame::sctp as fn(Ip, u16) -> Frame, true), (Frame::syn, false), (Frame::udp, false)]
+    {
+        for ip in Ip::BOTH {
+            let mut frame = transport(ip, 0).bytes();
+            let at = destination_port_offset(ip);
+            for port in 0..=u16::MAX {
+                frame[at..at + 2].copy_from_slice(&port.to_be_bytes());
+                let expected = if opens && is_open(port) { PASS } else { DROP };
+                assert_eq!(programs.judge(&frame, 1)?.0, expected, "port {port} over {ip:?}");
+            }
+        }
+    }
+    let totals = programs.totals(u32::from(FIRST_RULE) + 1)?;
+    let counted = |slot| totals.of(slot).packets;
+    assert_eq!(counted(FIRST_RULE), 2 * 105);
+    assert_eq!(counted(Reason::UndocumentedSctp.slot()), 2 * (65_536 - 105));
+    assert_eq!(totals.sum().packets, 6 * 65_536);
     Ok(())
 }
 

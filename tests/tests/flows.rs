@@ -33,6 +33,10 @@ fn udp(ip: Ip, source: u16, destination: u16) -> Frame {
     Frame::new(ip, Transport::Udp { source, destination })
 }
 
+fn sctp(ip: Ip, source: u16, destination: u16) -> Frame {
+    Frame::new(ip, Transport::Sctp { source, destination })
+}
+
 fn echo(ip: Ip, request: bool, identifier: u16) -> Frame {
     let kind = match (ip, request) {
         (Ip::V4, true) => 8,
@@ -63,14 +67,18 @@ fn other_address(mut frame: Frame) -> Frame {
 #[test]
 fn replies_come_in_and_nothing_else_with_them() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
-    let rules = rules::parse("tcp/22\n udp/123\n tcp/5061 from 198.51.100.0/24 2001:db8:1::/48");
+    let rules = rules::parse(
+        "tcp/22\n udp/123\n tcp/5061 from 198.51.100.0/24 2001:db8:1::/48\n sctp/36412\n sctp/2905 from 198.51.100.0/24",
+    );
     let (no_tcp, no_udp) = (Reason::UndocumentedTcp, Reason::UndocumentedUdp);
     let (flow_tcp, flow_udp, flow_echo) = (Reason::FlowTcp, Reason::FlowUdp, Reason::FlowEcho);
+    let (no_sctp, flow_sctp) = (Reason::UndocumentedSctp, Reason::FlowSctp);
     for ip in Ip::BOTH {
         let mut host = Host::new(&rules, &judge::options())?;
         let early = [
             ("an answer before its question", tcp(ip, 80, 50_000, true, true), no_tcp),
             ("the same over UDP", udp(ip, 53, 50_000), no_udp),
+            ("the same over SCTP", sctp(ip, 36_412, 50_000), no_sctp),
             ("an echo reply before its request", echo(ip, false, 7), Reason::UndocumentedIcmp),
         ];
         for (says, frame, reason) in early {
@@ -83,6 +91,10 @@ fn replies_come_in_and_nothing_else_with_them() -> Result<()> {
         host.sends(&sent(tcp(ip, 50_002, 80, true, true)))?;
         host.sends(&sent(udp(ip, 50_000, 53)))?;
         host.sends(&sent(udp(ip, 123, 123)))?;
+        host.sends(&sent(sctp(ip, 50_000, 36_412)))?;
+        host.sends(&sent(sctp(ip, 36_412, 36_413)))?;
+        host.sends(&sent(sctp(ip, 2_905, 2_905)))?;
+        host.sends(&sent(sctp(ip, 68, 67)))?;
         host.sends(&sent(echo(ip, true, 7)))?;
         host.sends(&sent(echo(ip, false, 8)))?;
         host.sends(&splice::tag(&sent(tcp(ip, 50_003, 80, true, false)), 0x8100, 5))?;
@@ -107,6 +119,16 @@ fn replies_come_in_and_nothing_else_with_them() -> Result<()> {
             ("TCP with the ports of a UDP flow", tcp(ip, 53, 50_000, false, true), no_tcp),
             ("a UDP answer from another port", udp(ip, 54, 50_000), no_udp),
             ("a UDP answer from another host", elsewhere(udp(ip, 53, 50_000)), no_udp),
+            ("an SCTP answer", sctp(ip, 36_412, 50_000), flow_sctp),
+            ("an SCTP answer from another port", sctp(ip, 36_413, 50_000), no_sctp),
+            ("an SCTP answer to another port", sctp(ip, 36_412, 50_001), no_sctp),
+            ("an SCTP answer from another host", elsewhere(sctp(ip, 36_412, 50_000)), no_sctp),
+            ("an SCTP answer to another address", other_address(sctp(ip, 36_412, 50_000)), no_sctp),
+            ("SCTP with the ports of a UDP flow", sctp(ip, 53, 50_000), no_sctp),
+            ("UDP with the ports of an SCTP flow", udp(ip, 36_412, 50_000), no_udp),
+            ("an SCTP answer to a port open to others", sctp(ip, 2_905, 2_905), flow_sctp),
+            ("SCTP with the ports of DHCP is none", sctp(ip, 67, 68), flow_sctp),
+            ("nor where nobody asked", sctp(ip, 547, 546), no_sctp),
             ("an echo reply", echo(ip, false, 7), flow_echo),
             ("an echo reply from another host", elsewhere(echo(ip, false, 7)), Reason::UndocumentedIcmp),
             ("another ping's echo reply", echo(ip, false, 9), Reason::UndocumentedIcmp),
@@ -120,6 +142,8 @@ fn replies_come_in_and_nothing_else_with_them() -> Result<()> {
             host.receives(says, &frame.clone().tagged(&[5, 6]).bytes(), verdict)?;
         }
         host.receives("an open port counts under its rule", &udp(ip, 123, 123).bytes(), Verdict::Rule(1))?;
+        let association = sctp(ip, 36_413, 36_412).bytes();
+        host.receives("an open SCTP port too", &association, Verdict::Rule(3))?;
         let reply = tcp(ip, 80, 50_000, false, true).bytes();
         let (hidden, later) = match ip {
             Ip::V4 => (splice::options(&reply, 5), splice::fragment4(&reply, 100, false)),
@@ -170,6 +194,7 @@ fn short() -> LoadOptions {
         tcp_established: seconds(200),
         tcp_closing: seconds(40),
         udp: seconds(30),
+        sctp: seconds(50),
         echo: seconds(20),
         ..judge::settings().flows
     };
@@ -208,6 +233,8 @@ fn a_silent_conversation_ends() -> Result<()> {
         let breaks_there = |reason| Receives(flags(tcp(ip, 80, 50_000, false, true).bytes(), rst), reason);
         let datagram = || Sends(sent(udp(ip, 50_000, 53)));
         let answer = |reason| Receives(udp(ip, 53, 50_000).bytes(), reason);
+        let associates = || Sends(sent(sctp(ip, 50_000, 36_412)));
+        let heartbeat = |reason| Receives(sctp(ip, 36_412, 50_000).bytes(), reason);
         let ping = || Sends(sent(echo(ip, true, 7)));
         let pong = |reason| Receives(echo(ip, false, 7).bytes(), reason);
 
@@ -269,6 +296,20 @@ fn a_silent_conversation_ends() -> Result<()> {
             (
                 "questions keep it alive as well",
                 vec![datagram(), Passes(25), datagram(), Passes(25), answer(Reason::FlowUdp)],
+            ),
+            (
+                "an association",
+                vec![
+                    associates(),
+                    Passes(45),
+                    heartbeat(Reason::FlowSctp),
+                    Passes(45),
+                    associates(),
+                    Passes(45),
+                    heartbeat(Reason::FlowSctp),
+                    Passes(52),
+                    heartbeat(Reason::UndocumentedSctp),
+                ],
             ),
             (
                 "a ping",

@@ -24,7 +24,7 @@ use portcullis_tests::{
 };
 
 const RULES: &str =
-    "tcp/443 udp/3478\n udp/53 from 198.51.100.0/24 2001:db8:1::/48\n icmp/8 icmpv6/128\n ip47";
+    "tcp/443 udp/3478\n udp/53 from 198.51.100.0/24 2001:db8:1::/48\n icmp/8 icmpv6/128\n ip47\n sctp/36412";
 
 /// The kernel and the model, which must say the same.
 struct Host<'a> {
@@ -83,6 +83,8 @@ fn later_fragments_follow_their_first() -> Result<()> {
             ("a port open to its source", limited, 17, rule(1)),
             ("a ping", echo, icmp, rule(2)),
             ("a protocol", rest(ip, 47), 47, rule(3)),
+            ("an open SCTP port", Frame::sctp(ip, 36_412), 132, rule(4)),
+            ("a closed SCTP port", Frame::sctp(ip, 1), 132, reason(Reason::UndocumentedSctp)),
             ("a closed UDP port", Frame::udp(ip, 1), 17, reason(Reason::UndocumentedUdp)),
             ("a closed TCP port", Frame::ack(ip, 1), 6, reason(Reason::UndocumentedTcp)),
             ("a port open to others", Frame::udp(ip, 53), 17, reason(Reason::Source)),
@@ -168,6 +170,15 @@ fn no_fragment_brings_a_header_that_was_not_judged() -> Result<()> {
             // A UDP header has eight bytes, so the second fragment may follow at once.
             host.receives("a datagram", &piece(ip, &Frame::udp(ip, 3478), 4, 0, true), Verdict::Rule(0))?;
             host.receives("its second", &piece(ip, &rest(ip, 17), 4, 1, false), Verdict::Rule(0))?;
+            // That of SCTP has twelve.
+            let open = Frame::sctp(ip, 36_412);
+            let whole = piece(ip, &open, 6, 0, true);
+            let sctp = rest(ip, 132);
+            host.receives("ports and tag alone", &whole[..header + 11], split)?;
+            host.receives("an association", &whole[..header + 12], Verdict::Rule(4))?;
+            host.receives("its checksum again", &piece(ip, &sctp, 6, 1, true), split)?;
+            host.receives("behind it", &piece(ip, &sctp, 6, 2, false), Verdict::Rule(4))?;
+            let open = Frame::ack(ip, 443);
             // A whole packet in a fragment's clothes (RFC 6946) is no first fragment.
             host.receives("an only fragment", &piece(ip, &open, 5, 0, false), Verdict::Rule(0))?;
             host.receives("nothing comes behind it", &piece(ip, &tcp, 5, 9, false), reason(unseen))?;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use portcullis::{
     datapath::LoadOptions,
     evaluate::Verdict,
-    policy::{Enforcement, Settings, Unreadable, Wish},
+    policy::{Deployment, Enforcement, Settings, Unreadable, Wish},
 };
 use portcullis_common::slot::Reason;
 use portcullis_tests::{
@@ -39,6 +39,10 @@ fn udp(source: u16, destination: u16) -> Transport {
     Transport::Udp { source, destination }
 }
 
+fn sctp(source: u16, destination: u16) -> Transport {
+    Transport::Sctp { source, destination }
+}
+
 fn icmp(kind: u8) -> Transport {
     Transport::Icmp { kind, identifier: 7 }
 }
@@ -53,6 +57,9 @@ const RULES: &str = "
     out tcp/5062 to 198.51.100.0/24 2001:db8:1::/48
     out udp/123 at 203.0.113.9
     out ip47
+    sctp/36412
+    out sctp/3868
+    out sctp/2905 to 198.51.100.0/24
 ";
 
 #[test]
@@ -89,6 +96,12 @@ fn documented_rows_and_replies_leave_and_nothing_else() -> Result<()> {
             ),
             ("an answer from a closed port", tcp(80, 40_000, false, true), reason(Reason::OutboundTcp)),
             ("a datagram to nobody who asked", udp(3478, 40_000), reason(Reason::OutboundUdp)),
+            ("an allowed SCTP port", sctp(40_000, 3868), rule(10)),
+            ("the same port, not allowed for UDP", udp(40_000, 3868), reason(Reason::OutboundUdp)),
+            ("an SCTP port allowed to others", sctp(40_000, 2905), reason(Reason::Destination)),
+            ("an SCTP port that is only open to what arrives", sctp(1, 36_412), reason(Reason::OutboundSctp)),
+            ("SCTP to nobody who asked", sctp(36_412, 40_000), reason(Reason::OutboundSctp)),
+            ("SCTP with the ports of DHCP", sctp(68, 67), reason(Reason::OutboundSctp)),
             ("a ping", icmp(ping), reason(Reason::OutboundIcmp)),
             ("an echo reply", icmp(pong), reason(Reason::OutboundReplyEcho)),
             ("an error", icmp(error), reason(Reason::OutboundIcmpError)),
@@ -117,6 +130,42 @@ fn documented_rows_and_replies_leave_and_nothing_else() -> Result<()> {
         let mut closed = Frame::new(ip, udp(40_000, 3479));
         closed.source = question.source;
         host.receives("no other port is open", &closed.bytes(), reason(Reason::UndocumentedUdp))?;
+
+        // So with associations.
+        let answer = Frame::new(ip, sctp(3868, 40_000)).bytes();
+        host.receives("the answer to an association", &answer, reason(Reason::FlowSctp))?;
+        let answer = Frame::new(ip, sctp(2905, 40_000)).bytes();
+        host.receives("to one that was not let out", &answer, reason(Reason::UndocumentedSctp))?;
+        let asks = Frame::sctp(ip, 36_412);
+        host.receives("an association", &asks.bytes(), rule(9))?;
+        host.lets_out("its answer", &asks.clone().reply().bytes(), reason(Reason::OutboundReplySctp))?;
+        host.lets_out("to another port", &sent(ip, sctp(36_412, 40_001)), reason(Reason::OutboundSctp))?;
+        host.lets_out("over UDP", &sent(ip, udp(36_412, 40_000)), reason(Reason::OutboundUdp))?;
+        let mut elsewhere = asks.clone().reply();
+        elsewhere.destination = ip.address(3);
+        host.lets_out("to another host", &elsewhere.bytes(), reason(Reason::OutboundSctp))?;
+        let closed = Frame::sctp(ip, 36_413).bytes();
+        host.receives("no other port is open", &closed, reason(Reason::UndocumentedSctp))?;
+        host.kernel.finish()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_gateway_passes_associations_of_its_clients() -> Result<()> {
+    let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
+    let rules = rules::parse("sctp/36412");
+    let settings = Settings { deployment: Deployment::Gateway, ..judged().settings };
+    for ip in Ip::BOTH {
+        let mut host = Host::new(&rules, &LoadOptions::with(settings))?;
+        let asks = Frame::sctp(ip, 36_412);
+        host.lets_out("an answer to nobody", &asks.clone().reply().bytes(), reason(Reason::OutboundSctp))?;
+        host.receives("a client asks", &asks.bytes(), Verdict::Rule(0))?;
+        host.lets_out("it is answered", &asks.clone().reply().bytes(), reason(Reason::OutboundReplySctp))?;
+        // As on the interface behind which the server is: the answer arrives, the request leaves.
+        let answer = asks.clone().reply().bytes();
+        host.receives("the answer arrives elsewhere", &answer, reason(Reason::FlowSctp))?;
+        host.receives("another port", &Frame::sctp(ip, 36_413).bytes(), reason(Reason::UndocumentedSctp))?;
         host.kernel.finish()?;
     }
     Ok(())

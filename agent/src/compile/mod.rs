@@ -139,6 +139,7 @@ fn indexes(opening: Opening) -> Indexes {
     match opening {
         Opening::Tcp(ports) => Indexes::Ports(class::TCP, ports),
         Opening::Udp(ports) => Indexes::Ports(class::UDP, ports),
+        Opening::Sctp(ports) => Indexes::Ports(class::SCTP, ports),
         Opening::Icmp(kind) => Indexes::One(class::ICMP4 + usize::from(kind)),
         Opening::Icmpv6(kind) => Indexes::One(class::ICMP6 + usize::from(kind)),
         Opening::Protocol(number) => Indexes::One(class::PROTOCOL + usize::from(number)),

@@ -100,6 +100,7 @@ fn frame(opening: Opening, source: IpAddr, address: IpAddr) -> (usize, Vec<u8>) 
     let (index, protocol, start) = match opening {
         Opening::Tcp(ports) => (class::TCP + class::port_index(ports.lo()), 6, ports.lo().to_be_bytes()),
         Opening::Udp(ports) => (class::UDP + class::port_index(ports.lo()), 17, ports.lo().to_be_bytes()),
+        Opening::Sctp(ports) => (class::SCTP + class::port_index(ports.lo()), 132, ports.lo().to_be_bytes()),
         Opening::Icmp(kind) => (class::ICMP4 + usize::from(kind), 1, [kind, 0]),
         Opening::Icmpv6(kind) => (class::ICMP6 + usize::from(kind), 58, [kind, 0]),
         Opening::Protocol(number) => (class::PROTOCOL + usize::from(number), number, [0, 0]),
@@ -146,11 +147,12 @@ fn places(rules: &RuleSet) -> Vec<(IpAddr, IpAddr)> {
 fn destinations(v4: bool) -> impl Iterator<Item = Opening> {
     let ports = (0..=u16::MAX).flat_map(|port| {
         let port = PortRange::single(port);
-        [Opening::Tcp(port), Opening::Udp(port)]
+        [Opening::Tcp(port), Opening::Udp(port), Opening::Sctp(port)]
     });
     let types = (0..=u8::MAX).map(move |kind| if v4 { Opening::Icmp(kind) } else { Opening::Icmpv6(kind) });
     // The numbers that stand for another kind of destination, or for an extension header.
-    let taken: &[u8] = if v4 { &[1, 6, 17] } else { &[0, 6, 17, 43, 44, 51, 58, 60, 135, 139, 140] };
+    let taken: &[u8] =
+        if v4 { &[1, 6, 17, 132] } else { &[0, 6, 17, 43, 44, 51, 58, 60, 132, 135, 139, 140] };
     let protocols = (0..=u8::MAX).filter(|number| !taken.contains(number)).map(Opening::Protocol);
     ports.chain(types).chain(protocols)
 }
@@ -184,7 +186,8 @@ fn opening() -> impl Strategy<Value = Opening> {
     let range = prop_oneof![range, port().prop_map(PortRange::single)];
     prop_oneof![
         4 => range.clone().prop_map(Opening::Tcp),
-        3 => range.prop_map(Opening::Udp),
+        3 => range.clone().prop_map(Opening::Udp),
+        2 => range.prop_map(Opening::Sctp),
         1 => select(vec![0, 3, 8, 13]).prop_map(Opening::Icmp),
         1 => select(vec![2, 128, 135, 143, 200]).prop_map(Opening::Icmpv6),
         1 => select(vec![2, 47, 50, 132]).prop_map(Opening::Protocol),
@@ -253,7 +256,7 @@ fn cases(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    // Few cases: each looks at all 131,072 ports, twice.
+    // Few cases: each looks at all 196,608 ports, twice.
     #![proptest_config(cases(10))]
 
     #[test]
@@ -281,7 +284,7 @@ proptest! {
         let mut counted = vec![false; rules.rules.len()];
         let edges: BTreeSet<u16> = (0..10).chain([65_533, 65_534, 65_535]).collect();
         let near = |opening: &Opening| match opening {
-            Opening::Tcp(ports) | Opening::Udp(ports) => edges.contains(&ports.lo()),
+            Opening::Tcp(ports) | Opening::Udp(ports) | Opening::Sctp(ports) => edges.contains(&ports.lo()),
             Opening::Icmp(_) | Opening::Icmpv6(_) | Opening::Protocol(_) => true,
         };
         for place in places(&rules) {

@@ -69,13 +69,14 @@ pub(super) fn prepare(loaded: &mut Loaded, sets: u32, pins: Option<&Pins>) -> Re
 /// The table of timeouts, in ticks, as the programs look it up.
 pub(super) fn timeouts(flows: &Flows, tick: Tick) -> [u64; TIMEOUTS] {
     let mut timeouts = [0; TIMEOUTS];
-    for protocol in [1, 6, 17] {
+    for protocol in [1, 6, 17, 132] {
         for state in 0..16 {
             let timeout = match Phase::of(protocol, state) {
                 Phase::Opening => flows.tcp_opening,
                 Phase::Established => flows.tcp_established,
                 Phase::Closing | Phase::Closed => flows.tcp_closing,
                 Phase::Datagrams => flows.udp,
+                Phase::Associations => flows.sctp,
                 Phase::Echo => flows.echo,
             };
             timeouts[timeout_index(Key::ends(0, 0, protocol, 0), state)] = tick.in_duration(timeout);

@@ -19,6 +19,8 @@ pub enum Destination {
     Tcp(u16),
     /// A UDP port.
     Udp(u16),
+    /// An SCTP port.
+    Sctp(u16),
     /// An ICMP type.
     Icmp(u8),
     /// An ICMPv6 type.
@@ -62,6 +64,7 @@ pub(super) struct Datagram {
 pub(super) enum Message {
     Tcp { from: u16, to: u16, asks: bool, ends: bool, breaks: bool },
     Udp { from: u16, to: u16 },
+    Sctp { from: u16, to: u16 },
     EchoRequest { identifier: u16 },
     EchoReply { identifier: u16 },
     None,
@@ -110,6 +113,7 @@ fn ipv4(frame: &[u8], at: usize) -> Result<Content, Reason> {
         1 => icmp(frame, behind),
         6 => tcp(frame, behind),
         17 => udp(frame, behind),
+        132 => sctp(frame, behind),
         other => Ok((Destination::Protocol(other), Message::None)),
     };
     let (destination, message) = upper.map_err(|reason| if more { split(reason) } else { reason })?;
@@ -126,6 +130,7 @@ fn split(reason: Reason) -> Reason {
 fn headers_of(destination: Destination) -> usize {
     match destination {
         Destination::Tcp(_) => 20,
+        Destination::Sctp(_) => 12,
         Destination::Udp(_) | Destination::Icmp(_) | Destination::Icmpv6(_) => 8,
         Destination::Protocol(_) => 0,
     }
@@ -179,6 +184,7 @@ fn ipv6(frame: &[u8], at: usize) -> Result<Content, Reason> {
             }
             6 => break tcp(frame, behind).map_err(|reason| fail(&fragment, reason))?,
             17 => break udp(frame, behind).map_err(|reason| fail(&fragment, reason))?,
+            132 => break sctp(frame, behind).map_err(|reason| fail(&fragment, reason))?,
             58 => break icmpv6(frame, behind, hop_limit).map_err(|reason| fail(&fragment, reason))?,
             other => break (Destination::Protocol(other), Message::None),
         };
@@ -206,6 +212,13 @@ fn udp(frame: &[u8], at: usize) -> Result<(Destination, Message), Reason> {
     let header = take(frame, at, 8)?;
     let (from, to) = (half(header, 0)?, half(header, 2)?);
     Ok((Destination::Udp(to), Message::Udp { from, to }))
+}
+
+/// SCTP (RFC 9260 section 3.1): source port, destination port, verification tag, checksum.
+fn sctp(frame: &[u8], at: usize) -> Result<(Destination, Message), Reason> {
+    let header = take(frame, at, 12)?;
+    let (from, to) = (half(header, 0)?, half(header, 2)?);
+    Ok((Destination::Sctp(to), Message::Sctp { from, to }))
 }
 
 /// ICMP (RFC 792).

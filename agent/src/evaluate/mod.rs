@@ -5,11 +5,12 @@
 //! kernel programs, so that a mistake in one shows as a difference from the other; `explain`, `replay`
 //! and policy tests ask this model as well. It knows neither classes nor slots.
 
+mod conversation;
 mod frame;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use ipnet::IpNet;
 use portcullis_common::slot::Reason;
@@ -18,6 +19,7 @@ use crate::{
     policy::{Deployment, Enforcement, Settings},
     ruleset::{Opening, Rule, RuleSet, Way},
 };
+use conversation::{Carrier, Conversation};
 pub use frame::Destination;
 use frame::{Content, Datagram, Message, Packet};
 
@@ -45,7 +47,7 @@ pub struct Evaluator<'a> {
     beside: Option<&'a [Rule]>,
     settings: Settings,
     conversations: HashMap<Conversation, Course>,
-    /// UDP conversations with this host that were let in -> when a packet of them was last seen.
+    /// UDP and SCTP conversations with this host that were let in -> when a packet of them was last seen.
     visits: HashMap<Conversation, Duration>,
     /// Fragmented datagram that arrives or leaves -> what became of its first fragment.
     datagrams: HashMap<(Way, Datagram), First>,
@@ -113,10 +115,11 @@ impl<'a> Evaluator<'a> {
         });
         let is_gone = self.settings.outbound == Some(Enforcement::Enforce)
             && verdict.is_some_and(|verdict| !verdict.accepts());
-        let is_answer = verdict == Some(Verdict::Reason(Reason::OutboundReplyUdp));
+        let is_answer =
+            matches!(verdict, Some(Verdict::Reason(Reason::OutboundReplyUdp | Reason::OutboundReplySctp)));
         if let (false, false, Ok(Content::Packet(packet))) = (is_gone, is_answer, content) {
             let is_answer = self.is_gateway() && self.answers(&packet, now).is_some();
-            if !(is_answer && matches!(packet.message, Message::Udp { .. })) {
+            if !(is_answer && matches!(packet.message, Message::Udp { .. } | Message::Sctp { .. })) {
                 self.remember(&packet, now);
             }
         }
@@ -148,20 +151,24 @@ impl<'a> Evaluator<'a> {
             Message::EchoReply { .. } if packet.source.is_ipv6() && is_open(Destination::Icmpv6(128)) => {
                 Some(Reason::OutboundReplyEcho)
             }
-            Message::Udp { .. } => self.answers(packet, now),
+            Message::Udp { .. } | Message::Sctp { .. } => self.answers(packet, now),
             _ => None,
         };
         reason.map_or(without_reply, Verdict::Reason)
     }
 
-    /// The reason to let out a datagram: it answers one that was let in, or asks for an address.
+    /// The reason to let out a datagram or an SCTP packet: it answers one that was let in, or asks for an
+    /// address.
     fn answers(&mut self, packet: &Packet, now: Duration) -> Option<Reason> {
-        let Message::Udp { from, to } = packet.message else { return None };
         let asks_for_address = if packet.target.is_ipv4() { (68, 67) } else { (546, 547) };
-        if self.settings.dhcp && (from, to) == asks_for_address {
-            return Some(Reason::OutboundDhcp);
-        }
-        let timeout = self.settings.flows.udp;
+        let (reason, timeout) = match packet.message {
+            Message::Udp { from, to } if self.settings.dhcp && (from, to) == asks_for_address => {
+                return Some(Reason::OutboundDhcp);
+            }
+            Message::Udp { .. } => (Reason::OutboundReplyUdp, self.settings.flows.udp),
+            Message::Sctp { .. } => (Reason::OutboundReplySctp, self.settings.flows.sctp),
+            _ => return None,
+        };
         let seen = if self.is_gateway() {
             &mut self.conversations.get_mut(&Conversation::arriving(packet)?)?.seen
         } else {
@@ -171,7 +178,7 @@ impl<'a> Evaluator<'a> {
             return None;
         }
         *seen = now;
-        Some(Reason::OutboundReplyUdp)
+        Some(reason)
     }
 
     /// Remembers what a packet begins or carries on whose source is this host, or a client behind it.
@@ -192,7 +199,8 @@ impl<'a> Evaluator<'a> {
             },
             // What comes back to a port that is open to all needs no conversation.
             Message::Udp { from, .. } if self.is_open_to_all(Destination::Udp(from)) => return,
-            Message::Udp { .. } | Message::EchoRequest { .. } => {
+            Message::Sctp { from, .. } if self.is_open_to_all(Destination::Sctp(from)) => return,
+            Message::Udp { .. } | Message::Sctp { .. } | Message::EchoRequest { .. } => {
                 Course { seen: now, ..known.unwrap_or_default() }
             }
             Message::Tcp { .. } | Message::EchoReply { .. } | Message::None => return,
@@ -230,18 +238,18 @@ impl<'a> Evaluator<'a> {
     /// Remembers what a packet begins that a rule accepts: on a gateway a client's conversation, else, where
     /// leaving packets are judged, one that this host answers.
     fn admit(&mut self, packet: &Packet, now: Duration) {
-        let is_datagram = matches!(packet.message, Message::Udp { .. });
+        let may_be_answered = matches!(packet.message, Message::Udp { .. } | Message::Sctp { .. });
         if self.is_gateway() {
             let Some(conversation) = Conversation::leaving(packet) else { return };
             let known = match packet.message {
                 Message::Tcp { asks: true, .. } => None,
-                Message::Udp { .. } | Message::EchoRequest { .. } => {
+                Message::Udp { .. } | Message::Sctp { .. } | Message::EchoRequest { .. } => {
                     self.conversations.get(&conversation).copied()
                 }
                 _ => return,
             };
             self.conversations.insert(conversation, Course { seen: now, ..known.unwrap_or_default() });
-        } else if is_datagram
+        } else if may_be_answered
             && self.settings.outbound.is_some()
             && let Some(visit) = Conversation::arriving(packet)
         {
@@ -312,6 +320,7 @@ impl<'a> Evaluator<'a> {
             }
             Message::Tcp { ends, breaks, .. } => (Reason::FlowTcp, ends, breaks),
             Message::Udp { .. } => (Reason::FlowUdp, false, false),
+            Message::Sctp { .. } => (Reason::FlowSctp, false, false),
             Message::EchoReply { .. } => (Reason::FlowEcho, false, false),
         };
         let conversation = Conversation::arriving(packet)?;
@@ -338,6 +347,7 @@ impl<'a> Evaluator<'a> {
         let flows = &self.settings.flows;
         let timeout = match carrier {
             Carrier::Udp => flows.udp,
+            Carrier::Sctp => flows.sctp,
             Carrier::Echo => flows.echo,
             Carrier::Tcp if course.is_over() || course.ended_here || course.ended_there => flows.tcp_closing,
             Carrier::Tcp if course.answered => flows.tcp_established,
@@ -381,10 +391,10 @@ impl Verdict {
 /// Number of destinations in the narrowest opening of a rule that holds `destination`.
 fn width(rule: &Rule, destination: Destination) -> Option<u32> {
     let widths = rule.openings.iter().filter_map(|opening| match (*opening, destination) {
-        (Opening::Tcp(ports), Destination::Tcp(port)) | (Opening::Udp(ports), Destination::Udp(port)) => {
-            (ports.lo() <= port && port <= ports.hi())
-                .then(|| u32::from(ports.hi()) - u32::from(ports.lo()) + 1)
-        }
+        (Opening::Tcp(ports), Destination::Tcp(port))
+        | (Opening::Udp(ports), Destination::Udp(port))
+        | (Opening::Sctp(ports), Destination::Sctp(port)) => (ports.lo() <= port && port <= ports.hi())
+            .then(|| u32::from(ports.hi()) - u32::from(ports.lo()) + 1),
         (Opening::Icmp(open), Destination::Icmp(kind))
         | (Opening::Icmpv6(open), Destination::Icmpv6(kind)) => (open == kind).then_some(1),
         (Opening::Protocol(open), Destination::Protocol(number)) => (open == number).then_some(1),
@@ -408,6 +418,7 @@ fn leaving(verdict: Verdict) -> Verdict {
     Verdict::Reason(match reason {
         Reason::UndocumentedTcp => Reason::OutboundTcp,
         Reason::UndocumentedUdp => Reason::OutboundUdp,
+        Reason::UndocumentedSctp => Reason::OutboundSctp,
         Reason::UndocumentedIcmp => Reason::OutboundIcmp,
         Reason::UndocumentedProtocol => Reason::OutboundProtocol,
         Reason::UndocumentedProtocolAccepted => Reason::OutboundProtocolAccepted,
@@ -439,6 +450,7 @@ fn unruled(destination: Destination) -> Reason {
     match destination {
         Destination::Tcp(_) => Reason::UndocumentedTcp,
         Destination::Udp(_) => Reason::UndocumentedUdp,
+        Destination::Sctp(_) => Reason::UndocumentedSctp,
         // Unreachable, time exceeded, parameter problem (RFC 792).
         Destination::Icmp(3 | 11 | 12) => Reason::IcmpError,
         // RFC 4890 section 4.4.1.
@@ -453,42 +465,4 @@ fn unruled(destination: Destination) -> Reason {
 /// RFC 2131 section 4.1; RFC 8415 section 7.2.
 fn is_dhcp_reply(packet: &Packet, from: u16, to: u16) -> bool {
     if packet.target.is_ipv4() { (from, to) == (67, 68) } else { (from, to) == (547, 546) }
-}
-
-/// A conversation as the host sees it. The ports of an echo are its identifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Conversation {
-    carrier: Carrier,
-    local: (IpAddr, u16),
-    remote: (IpAddr, u16),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Carrier {
-    Tcp,
-    Udp,
-    Echo,
-}
-
-impl Conversation {
-    fn leaving(packet: &Packet) -> Option<Self> {
-        let (carrier, from, to) = Self::ends(packet.message)?;
-        Some(Self { carrier, local: (packet.source, from), remote: (packet.target, to) })
-    }
-
-    fn arriving(packet: &Packet) -> Option<Self> {
-        let (carrier, from, to) = Self::ends(packet.message)?;
-        Some(Self { carrier, local: (packet.target, to), remote: (packet.source, from) })
-    }
-
-    fn ends(message: Message) -> Option<(Carrier, u16, u16)> {
-        match message {
-            Message::Tcp { from, to, .. } => Some((Carrier::Tcp, from, to)),
-            Message::Udp { from, to } => Some((Carrier::Udp, from, to)),
-            Message::EchoRequest { identifier } | Message::EchoReply { identifier } => {
-                Some((Carrier::Echo, identifier, identifier))
-            }
-            Message::None => None,
-        }
-    }
 }

@@ -18,6 +18,7 @@ const SETTINGS: Settings = Settings {
         tcp_established: Duration::from_secs(100),
         tcp_closing: Duration::from_secs(20),
         udp: Duration::from_secs(10),
+        sctp: Duration::from_secs(15),
         ..Flows::STANDARD
     },
     ..Settings::STANDARD
@@ -25,6 +26,7 @@ const SETTINGS: Settings = Settings {
 const START: Duration = Duration::from_secs(1_000);
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const SCTP: u8 = 132;
 
 fn rule(openings: &[Opening], sources: &[&str], address: Option<&str>) -> Rule {
     Rule {
@@ -44,6 +46,10 @@ fn tcp(lo: u16, hi: u16) -> Opening {
 
 fn udp(lo: u16, hi: u16) -> Opening {
     Opening::Udp(PortRange::new(lo, hi).unwrap())
+}
+
+fn sctp(lo: u16, hi: u16) -> Opening {
+    Opening::Sctp(PortRange::new(lo, hi).unwrap())
 }
 
 /// Ethernet from `ether_type` on.
@@ -71,6 +77,11 @@ fn segment(from: u16, to: u16, flags: u8) -> Vec<u8> {
 
 fn datagram(from: u16, to: u16) -> Vec<u8> {
     [&from.to_be_bytes()[..], &to.to_be_bytes(), &[0, 8, 0, 0]].concat()
+}
+
+/// The common header of an SCTP packet.
+fn association(from: u16, to: u16) -> Vec<u8> {
+    [&from.to_be_bytes()[..], &to.to_be_bytes(), &[0, 0, 0, 1, 0, 0, 0, 0]].concat()
 }
 
 const SYN: u8 = 0x02;
@@ -108,6 +119,9 @@ fn each_packet_has_the_verdict_that_the_reference_gives() {
             rule(&[Opening::Icmp(8), Opening::Icmp(3)], &[], None),
             rule(&[tcp(5061, 5061)], &[], None),
             rule(&[Opening::Icmpv6(135), Opening::Icmpv6(128)], &["2001:db8:1::/48"], None),
+            rule(&[sctp(36_412, 36_422), Opening::Protocol(132)], &[], None),
+            rule(&[sctp(36_412, 36_412)], &["198.51.100.0/24"], None),
+            rule(&[sctp(2_905, 2_905)], &["198.51.100.0/24"], None),
         ],
     };
     use Verdict::Rule;
@@ -152,6 +166,18 @@ fn each_packet_has_the_verdict_that_the_reference_gives() {
         ("open, but at another address", v6(TCP, 64, &to(5063)), reason(Reason::Source)),
         ("a rule's own narrowest opening", v4(TCP, &to(6005)), Rule(7)),
         ("narrower than the wide opening", v4(TCP, &to(6006)), Rule(8)),
+        ("an open SCTP port", v4(SCTP, &association(1, 36_413)), Rule(12)),
+        ("the same over IPv6", v6(SCTP, 64, &association(1, 36_413)), Rule(12)),
+        ("narrower, but for others", v4(SCTP, &association(1, 36_412)), Rule(12)),
+        ("an SCTP port for others", v4(SCTP, &association(1, 2_905)), reason(Reason::Source)),
+        (
+            "the number of the protocol opens no port",
+            v4(SCTP, &association(1, 1)),
+            reason(Reason::UndocumentedSctp),
+        ),
+        ("SCTP to a port open for TCP", v4(SCTP, &association(1, 443)), reason(Reason::UndocumentedSctp)),
+        ("TCP to a port open for SCTP", v4(TCP, &to(36_413)), reason(Reason::UndocumentedTcp)),
+        ("SCTP of eleven bytes", v4(SCTP, &association(1, 36_413)[..11]), reason(Reason::Truncated)),
         ("an open protocol", v4(47, &[]), Rule(6)),
         ("a closed protocol", v6(59, 64, &[]), reason(Reason::UndocumentedProtocol)),
         ("ICMP type", v4(1, &icmp(8)), Rule(9)),
@@ -239,6 +265,7 @@ fn a_reply_is_accepted_until_its_conversation_has_been_silent_for_too_long() {
     host.leaving(&v4(TCP, &segment(50_001, 80, SYN | ACK)), START);
     host.leaving(&v4(UDP, &datagram(50_000, 53)), START);
     host.leaving(&v4(UDP, &datagram(123, 123)), START);
+    host.leaving(&v4(SCTP, &association(50_000, 36_412)), START);
     host.leaving(&v4(1, &echo(8, 7)), START);
     let cases = [
         ("its answer", v4(TCP, &segment(80, 50_000, SYN | ACK)), 0, open(Reason::FlowTcp)),
@@ -250,6 +277,19 @@ fn a_reply_is_accepted_until_its_conversation_has_been_silent_for_too_long() {
         ("a UDP answer in time", v4(UDP, &datagram(53, 50_000)), 10, open(Reason::FlowUdp)),
         ("in time after that one", v4(UDP, &datagram(53, 50_000)), 20, open(Reason::FlowUdp)),
         ("a UDP answer too late", v4(UDP, &datagram(53, 50_000)), 31, open(Reason::UndocumentedUdp)),
+        ("an SCTP answer", v4(SCTP, &association(36_412, 50_000)), 15, open(Reason::FlowSctp)),
+        (
+            "an SCTP answer too late",
+            v4(SCTP, &association(36_412, 50_000)),
+            31,
+            open(Reason::UndocumentedSctp),
+        ),
+        (
+            "SCTP with a datagram's ports",
+            v4(SCTP, &association(53, 50_000)),
+            0,
+            open(Reason::UndocumentedSctp),
+        ),
         ("an open port needs none", v4(UDP, &datagram(123, 123)), 31, Verdict::Rule(0)),
         ("a TCP answer in time", v4(TCP, &segment(80, 50_000, ACK)), 100, open(Reason::FlowTcp)),
         ("a TCP answer too late", v4(TCP, &segment(80, 50_000, ACK)), 201, open(Reason::UndocumentedTcp)),

@@ -18,6 +18,7 @@ use crate::ruleset::{Opening, Rule};
 enum Kind {
     Tcp,
     Udp,
+    Sctp,
     Icmp,
     Icmpv6,
     Protocol,
@@ -114,6 +115,7 @@ fn change(end: End, rule: &Rule, part: &Part, kind: Kind, (lo, hi): (u16, u16)) 
     let prefix = match kind {
         Kind::Tcp => "tcp/",
         Kind::Udp => "udp/",
+        Kind::Sctp => "sctp/",
         Kind::Icmp => "icmp/",
         Kind::Icmpv6 => "icmpv6/",
         Kind::Protocol => "ip",
@@ -195,6 +197,7 @@ fn range(opening: Opening) -> (Kind, u16, u16) {
     match opening {
         Opening::Tcp(ports) => (Kind::Tcp, ports.lo(), ports.hi()),
         Opening::Udp(ports) => (Kind::Udp, ports.lo(), ports.hi()),
+        Opening::Sctp(ports) => (Kind::Sctp, ports.lo(), ports.hi()),
         Opening::Icmp(kind) => (Kind::Icmp, kind.into(), kind.into()),
         Opening::Icmpv6(kind) => (Kind::Icmpv6, kind.into(), kind.into()),
         Opening::Protocol(number) => (Kind::Protocol, number.into(), number.into()),

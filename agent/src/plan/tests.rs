@@ -25,6 +25,7 @@ fn rule(text: &str) -> Rule {
         match kind {
             "tcp" => Opening::Tcp(ports()),
             "udp" => Opening::Udp(ports()),
+            "sctp" => Opening::Sctp(ports()),
             "icmp" => Opening::Icmp(value.parse().expect("a type")),
             other => panic!("unknown: {other}"),
         }
@@ -107,6 +108,9 @@ fn what_opens_and_closes() {
              2020::/11 2040::/10 2080::/9 2100::/8 2200::/7 2400::/6 2800::/5 3000::/4 4000::/2 8000::/1",
             ],
         ),
+        // SCTP has ports of its own.
+        (&["a: udp/36412 sctp/36412-36422"], &["a: udp/36412 sctp/36412"], &["- a sctp/36413-36422"]),
+        (&["a: tcp/36412"], &["a: sctp/36412"], &["+ a sctp/36412", "- a tcp/36412"]),
         // Local addresses.
         (
             &["a: tcp/80 at 203.0.113.1"],

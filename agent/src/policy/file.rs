@@ -36,6 +36,7 @@ pub(super) struct FlowsTable {
     pub(super) tcp_established: Option<Spanned<i64>>,
     pub(super) tcp_closing: Option<Spanned<i64>>,
     pub(super) udp: Option<Spanned<i64>>,
+    pub(super) sctp: Option<Spanned<i64>>,
     pub(super) echo: Option<Spanned<i64>>,
     pub(super) entries: Option<Spanned<i64>>,
 }

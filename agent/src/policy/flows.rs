@@ -23,6 +23,9 @@ pub struct Flows {
     /// How long a UDP conversation may be silent.
     #[serde(with = "seconds")]
     pub udp: Duration,
+    /// How long an SCTP conversation may be silent.
+    #[serde(with = "seconds", default = "sctp")]
+    pub sctp: Duration,
     /// How long a ping may be silent.
     #[serde(with = "seconds")]
     pub echo: Duration,
@@ -32,12 +35,15 @@ pub struct Flows {
 
 impl Flows {
     /// What the standards ask for: 2 hours and 4 minutes for TCP, 4 minutes while it opens and closes
-    /// (RFC 5382 REQ-5), 5 minutes for UDP (RFC 4787 REQ-5), 1 minute for pings (RFC 5508 REQ-1).
+    /// (RFC 5382 REQ-5), 5 minutes for UDP (RFC 4787 REQ-5), 1 minute for pings (RFC 5508 REQ-1). SCTP has no
+    /// such standard; its heartbeats come every 30 seconds (RFC 9260 section 16), of which 5 minutes bear
+    /// several to be lost.
     pub const STANDARD: Self = Self {
         tcp_opening: Duration::from_secs(4 * 60),
         tcp_established: Duration::from_secs(2 * 3600 + 4 * 60),
         tcp_closing: Duration::from_secs(4 * 60),
         udp: Duration::from_secs(5 * 60),
+        sctp: Duration::from_secs(5 * 60),
         echo: Duration::from_secs(60),
         entries: USUAL,
     };
@@ -54,6 +60,7 @@ impl Flows {
             tcp_established: time(&table.tcp_established, 60..=604_800, standard.tcp_established),
             tcp_closing: time(&table.tcp_closing, 10..=3_600, standard.tcp_closing),
             udp: time(&table.udp, 10..=86_400, standard.udp),
+            sctp: time(&table.sctp, 10..=86_400, standard.sctp),
             echo: time(&table.echo, 10..=3_600, standard.echo),
             entries: table
                 .entries
@@ -68,6 +75,11 @@ impl Default for Flows {
     fn default() -> Self {
         Self::STANDARD
     }
+}
+
+/// What a manifest means that was written before SCTP had ports.
+const fn sctp() -> Duration {
+    Flows::STANDARD.sctp
 }
 
 /// A number that must lie within bounds.
@@ -98,5 +110,18 @@ mod seconds {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_secs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Flows;
+
+    #[test]
+    fn what_was_stored_before_sctp_had_ports_has_its_standard_time() {
+        let mut stored = serde_json::to_value(Flows::STANDARD).unwrap();
+        let sctp = stored.as_object_mut().unwrap().remove("sctp");
+        assert_eq!(sctp, Some(300.into()));
+        assert_eq!(serde_json::from_value::<Flows>(stored).unwrap(), Flows::STANDARD);
     }
 }

@@ -5,6 +5,7 @@
 pub(super) enum Named {
     Tcp,
     Udp,
+    Sctp,
     Icmp,
     Icmpv6,
     /// Another protocol by number.
@@ -26,7 +27,7 @@ const PROTOCOLS: &[(&str, Named)] = &[
     ("ospf", Named::Number(89)),
     ("pim", Named::Number(103)),
     ("vrrp", Named::Number(112)),
-    ("sctp", Named::Number(132)),
+    ("sctp", Named::Sctp),
     ("udplite", Named::Number(136)),
 ];
 
@@ -73,6 +74,7 @@ pub(super) fn protocol(name: &str) -> Option<Named> {
         6 => Some(Named::Tcp),
         17 => Some(Named::Udp),
         58 => Some(Named::Icmpv6),
+        132 => Some(Named::Sctp),
         number => Some(Named::Number(number)),
     }
 }

@@ -231,14 +231,18 @@ impl Resolver<'_> {
                 continue;
             };
             match named {
-                Named::Tcp | Named::Udp => {
+                Named::Tcp | Named::Udp | Named::Sctp => {
                     ports_used = true;
                     let Some(ports) = &table.ports else {
                         let help = "add `ports = \"443\"`, or `ports = \"0-65535\"` for all".to_owned();
                         self.problems.add(&span, format!("`{name}` needs `ports`"), Some(help));
                         continue;
                     };
-                    let open = if named == Named::Tcp { Opening::Tcp } else { Opening::Udp };
+                    let open = match named {
+                        Named::Tcp => Opening::Tcp,
+                        Named::Udp => Opening::Udp,
+                        _ => Opening::Sctp,
+                    };
                     openings.extend(self.ports(ports).into_iter().map(open));
                 }
                 Named::Icmp | Named::Icmpv6 => {
@@ -259,7 +263,7 @@ impl Resolver<'_> {
         if let Some(ports) = table.ports.filter(|_| !ports_used) {
             self.problems.add(
                 &ports.span(),
-                "only `tcp` and `udp` have ports",
+                "only `tcp`, `udp` and `sctp` have ports",
                 Some("remove `ports`".to_owned()),
             );
         }

@@ -174,10 +174,67 @@ fn openings(row: &Requirement, parameters: &BTreeMap<String, PortRange>) -> Resu
                 openings.extend(ranges.iter().copied().map(Opening::Tcp));
                 openings.extend(ranges.iter().copied().map(Opening::Udp));
             }
+            Protocol::Ip(132) => openings.extend(ranges.iter().copied().map(Opening::Sctp)),
             Protocol::Ip(1) => openings.extend((0..=u8::MAX).map(Opening::Icmp)),
             Protocol::Ip(58) => openings.extend((0..=u8::MAX).map(Opening::Icmpv6)),
             Protocol::Ip(number) => openings.push(Opening::Protocol(*number)),
         }
     }
     if openings.is_empty() { Err(Silence::NoPort) } else { Ok(openings) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Catalog, rule_set};
+    use crate::policy::Policy;
+
+    /// A role with one row that names these protocols and ports.
+    fn opened(protocols: &str, ports: &str) -> Vec<String> {
+        let system = format!(
+            r#"
+schema = 1
+system = "core"
+title = "Core network"
+[[document]]
+id = "guide"
+title = "Guide"
+file = "guide.md"
+sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+[[document.table]]
+name = "ports"
+line = 3
+[[role]]
+name = "mme"
+title = "MME"
+[[role.requirement]]
+document = "guide"
+line = 5
+table = "ports"
+protocols = {protocols}
+ports = {ports}
+"#
+        );
+        let mut catalog = Catalog::default();
+        catalog.add(Catalog::parse_system(&system, "core.toml").unwrap());
+        let policy = "version = 1\n[[interface]]\nname = \"s1\"\nroles = [\"core/mme\"]\n";
+        let policy = Policy::parse(policy, "policy.toml", &catalog).unwrap();
+        let (rules, silent) = rule_set("policy.toml", &policy.interfaces[0], &catalog);
+        assert_eq!(rules.rules.len() + silent.len(), 1);
+        rules.rules.iter().flat_map(|rule| &rule.openings).map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_row_opens_its_ports_for_each_of_its_protocols() {
+        let cases: [(&str, &str, &[&str]); 6] = [
+            (r#"["ip132"]"#, r#"["36412", "36422-36423"]"#, &["sctp/36412", "sctp/36422-36423"]),
+            (r#"["tcp", "ip132"]"#, r#"["3868"]"#, &["tcp/3868", "sctp/3868"]),
+            (r#"["ip132"]"#, r#"["any"]"#, &["sctp/0-65535"]),
+            (r#"["ip132"]"#, r#"["dynamic"]"#, &[]),
+            (r#"["any"]"#, r#"["53"]"#, &["tcp/53", "udp/53"]),
+            (r#"["ip47"]"#, "[]", &["ip47"]),
+        ];
+        for (protocols, ports, expected) in cases {
+            assert_eq!(opened(protocols, ports), expected, "{protocols} {ports}");
+        }
+    }
 }

@@ -45,10 +45,11 @@ impl Shape {
             17 | 18 => 2,
             _ => 3,
         };
-        let protocol = match random.below(10) {
+        let protocol = match random.below(12) {
             0..=3 => 6,
             4..=6 => 17,
-            7 | 8 => {
+            7 | 8 => 132,
+            9 | 10 => {
                 if v4 {
                     1
                 } else {
@@ -77,6 +78,12 @@ impl Shape {
             flags: flags(random),
             payload: random.below(24),
         }
+    }
+
+    /// Whether it is an SCTP packet.
+    #[must_use]
+    pub fn is_association(&self) -> bool {
+        self.protocol == 132
     }
 
     /// The packet's conversation in the other direction.
@@ -127,7 +134,7 @@ impl Shape {
             0 => shape.identification = random.of(IDENTIFICATIONS),
             1 => shape.source = address(random, shape.v4),
             2 => shape.destination = address(random, shape.v4),
-            3 => shape.protocol = random.of(&[6, 17]),
+            3 => shape.protocol = random.of(&[6, 17, 132]),
             4 => shape.ports.1 = port(random),
             _ => {}
         }
@@ -143,7 +150,7 @@ impl Shape {
             1 => shape.ports.1 = port(random),
             2 => shape.source = address(random, shape.v4),
             3 => shape.destination = address(random, shape.v4),
-            4 => shape.protocol = random.of(&[6, 17]),
+            4 => shape.protocol = random.of(&[6, 17, 132]),
             5 => shape.tags = vec![0x8100],
             6 => shape.extensions = extensions(random),
             _ => {}
@@ -202,6 +209,8 @@ impl Shape {
             6 => [&source[..], &destination, &[0, 0, 0, 1, 0, 0, 0, 0, 0x50, self.flags, 4, 0, 0, 0, 0, 0]]
                 .concat(),
             17 => [&source[..], &destination, &[0, 8, 0, 0]].concat(),
+            // Verification tag and checksum, then the header of a chunk (RFC 9260 section 3).
+            132 => [&source[..], &destination, &[0, 0, 0, 1, 0, 0, 0, 0, self.kind, 0, 0, 4]].concat(),
             // An identifier that does not depend on the direction.
             1 | 58 => vec![self.kind, 0, 0, 0, 0, source[1] ^ destination[1], 0, 1],
             _ => Vec::new(),

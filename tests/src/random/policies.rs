@@ -43,11 +43,12 @@ pub fn rules(random: &mut Random) -> RuleSet {
 }
 
 fn opening(random: &mut Random) -> Opening {
-    match random.below(10) {
+    match random.below(12) {
         0 => Opening::Icmp(kind(random)),
         1 => Opening::Icmpv6(kind(random)),
         2 => Opening::Protocol(protocol(random)),
         3..=6 => Opening::Tcp(range(random)),
+        7 | 8 => Opening::Sctp(range(random)),
         _ => Opening::Udp(range(random)),
     }
 }

@@ -116,6 +116,18 @@ const CASES: &[Case] = &[
         help: "add `ports",
     },
     Case {
+        policy: allow!("protocol = \"sctp\""),
+        place: "6:12",
+        message: "`sctp` needs `ports`",
+        help: "add `ports",
+    },
+    Case {
+        policy: allow!("protocol = \"ip132\""),
+        place: "6:12",
+        message: "`ip132` needs `ports`",
+        help: "add `ports",
+    },
+    Case {
         policy: allow!("protocol = \"tpc\"\nports = 443"),
         place: "6:12",
         message: "`tpc` is no protocol",
@@ -130,7 +142,7 @@ const CASES: &[Case] = &[
     Case {
         policy: allow!("protocol = \"gre\"\nports = 443"),
         place: "7:9",
-        message: "only `tcp` and `udp` have ports",
+        message: "only `tcp`, `udp` and `sctp` have ports",
         help: "remove `ports`",
     },
     Case {

@@ -29,6 +29,7 @@ fn headers_in_the_way() -> Result<()> {
             ("a tag before a closed port", shut.clone().tagged(&[5]).bytes(), closed),
             ("two tags before a closed port", shut.clone().tagged(&[5, 6]).bytes(), closed),
             ("a tagged UDP datagram", Frame::udp(ip, 3478).tagged(&[5]).bytes(), rule(0)),
+            ("a tagged SCTP packet", Frame::sctp(ip, 36_412).tagged(&[5, 6]).bytes(), rule(4)),
             ("a tagged ping", icmp(ip, if ip == Ip::V4 { 8 } else { 128 }).tagged(&[5]).bytes(), rule(3)),
         ]);
     }
@@ -46,6 +47,7 @@ fn headers_in_the_way() -> Result<()> {
         ("one word of options", splice::options(&open, 1), rule(0)),
         ("ten words of options", splice::options(&open, 10), rule(0)),
         ("options before a closed port", splice::options(&shut, 10), closed),
+        ("options before SCTP", splice::options(&Frame::sctp(Ip::V4, 36_412).bytes(), 10), rule(4)),
         ("options and a tag", splice::tag(&splice::options(&open, 3), 0x8100, 5), rule(0)),
         // The first bytes of the options say port 443 where a header without options has its port.
         ("options that pose as a port", pose(&shut), closed),
@@ -119,6 +121,12 @@ fn headers_in_the_way() -> Result<()> {
             "extensions and two tags",
             with(&Frame::udp(Ip::V6, 3478).tagged(&[5, 6]).bytes(), &all_six),
             rule(0),
+        ),
+        ("extensions before SCTP", with(&Frame::sctp(Ip::V6, 36_412).bytes(), &all_six), rule(4)),
+        (
+            "extensions before a closed SCTP port",
+            with(&Frame::sctp(Ip::V6, 1).bytes(), &all_six[..2]),
+            reason(Reason::UndocumentedSctp),
         ),
         (
             "discovery behind an extension",

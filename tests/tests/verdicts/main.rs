@@ -57,6 +57,11 @@ fn protocol(ip: Ip, number: u8) -> Frame {
     Frame::new(ip, Transport::Other(number))
 }
 
+/// So many bytes behind an IP header without tags and options.
+fn behind(ip: Ip, bytes: usize) -> usize {
+    bytes + if ip == Ip::V4 { 34 } else { 54 }
+}
+
 /// ICMPv6 with a hop limit.
 fn hops(kind: u8, hop_limit: u8) -> Vec<u8> {
     splice::set(&icmp(Ip::V6, kind).bytes(), 14 + 7, hop_limit)
@@ -67,7 +72,7 @@ const RULES: &str = "
     tcp/400-500 udp/50000-50100
     tcp/0 tcp/65535 udp/0 udp/65535
     icmp/8 icmpv6/128
-    ip47 ip1 ip58 ip132
+    ip47 ip1 ip58 sctp/36412-36422 sctp/65535
     tcp/440-450
 ";
 
@@ -97,7 +102,27 @@ fn ports_types_and_protocols() -> Result<()> {
             ("a port open for TCP only", Frame::udp(ip, 443).bytes(), reason(Reason::UndocumentedUdp)),
             ("a port open for UDP only", Frame::syn(ip, 3478).bytes(), reason(Reason::UndocumentedTcp)),
             ("an open protocol", protocol(ip, 47).bytes(), rule(4)),
-            ("SCTP by number", protocol(ip, 132).bytes(), rule(4)),
+            ("an open SCTP port", Frame::sctp(ip, 36_412).bytes(), rule(4)),
+            ("the last SCTP port of a range", Frame::sctp(ip, 36_422).bytes(), rule(4)),
+            ("the SCTP port behind it", Frame::sctp(ip, 36_423).bytes(), reason(Reason::UndocumentedSctp)),
+            ("the last SCTP port", Frame::sctp(ip, 65_535).bytes(), rule(4)),
+            ("SCTP port 0", Frame::sctp(ip, 0).bytes(), reason(Reason::UndocumentedSctp)),
+            // 36412 and 15502 are each other's bytes swapped.
+            (
+                "an SCTP port's bytes swapped",
+                Frame::sctp(ip, 15_502).bytes(),
+                reason(Reason::UndocumentedSctp),
+            ),
+            ("SCTP to a port open for TCP", Frame::sctp(ip, 443).bytes(), reason(Reason::UndocumentedSctp)),
+            ("SCTP to a port open for UDP", Frame::sctp(ip, 3478).bytes(), reason(Reason::UndocumentedSctp)),
+            ("TCP to a port open for SCTP", Frame::syn(ip, 36_412).bytes(), reason(Reason::UndocumentedTcp)),
+            ("UDP to a port open for SCTP", Frame::udp(ip, 36_412).bytes(), reason(Reason::UndocumentedUdp)),
+            ("a whole SCTP header", Frame::sctp(ip, 36_412).bytes()[..behind(ip, 12)].to_vec(), rule(4)),
+            (
+                "SCTP short of its checksum",
+                Frame::sctp(ip, 36_412).bytes()[..behind(ip, 11)].to_vec(),
+                reason(Reason::Truncated),
+            ),
             ("a closed protocol", protocol(ip, 50).bytes(), reason(Reason::UndocumentedProtocol)),
             ("the last protocol", protocol(ip, 255).bytes(), reason(Reason::UndocumentedProtocol)),
         ]);
@@ -149,6 +174,7 @@ fn every_prefix_of_a_frame_has_the_verdict_that_the_model_gives() -> Result<()> 
             [Frame::syn(ip, 443), Frame::ack(ip, 1), Frame::udp(ip, 3478), protocol(ip, 47)]
                 .map(|f| f.bytes()),
         );
+        frames.push(Frame::sctp(ip, 36_412).tagged(&[5, 6]).bytes());
         frames.push(icmp(ip, 0).bytes());
         frames.push(Frame::syn(ip, 443).tagged(&[5]).bytes());
         frames.push(Frame::udp(ip, 1).tagged(&[5, 6]).bytes());
@@ -188,7 +214,8 @@ fn rules_limited_by_source_and_address() -> Result<()> {
          icmp/8 from 198.51.100.0/24
          icmp/3 icmpv6/135 from 198.51.100.0/24 2001:db8:1::/48
          ip47 from 2001:db8:1::5/128
-         tcp/8080 from ::/0",
+         tcp/8080 from ::/0
+         sctp/36412 from 198.51.100.0/24 at 203.0.113.1",
     );
     let from = |mut frame: Frame, source: &str, address: &str| {
         frame.source = source.parse().unwrap();
@@ -254,6 +281,9 @@ fn rules_limited_by_source_and_address() -> Result<()> {
         ),
         ("a protocol from one host", from(protocol(v6, 47), "2001:db8:1::5", "2001:db8::1"), rule(9)),
         ("a protocol from its neighbour", from(protocol(v6, 47), "2001:db8:1::4", "2001:db8::1"), other),
+        ("SCTP from the group", from(Frame::sctp(v4, 36_412), "198.51.100.1", "203.0.113.1"), rule(11)),
+        ("SCTP from elsewhere", from(Frame::sctp(v4, 36_412), "192.0.2.1", "203.0.113.1"), other),
+        ("SCTP at another address", from(Frame::sctp(v4, 36_412), "198.51.100.1", "203.0.113.9"), other),
         (
             "a tagged packet from the group",
             from(Frame::syn(v4, 5061).tagged(&[5, 6]), "198.51.100.1", "203.0.113.1"),
@@ -339,6 +369,7 @@ fn what_cannot_be_read_has_the_verdict_that_the_policy_gives_it() -> Result<()> 
     let limited = rules::parse("ip47 from 198.51.100.0/24");
     let cases = [
         ("a protocol for others", protocol(Ip::V4, 47).bytes(), reason(Reason::Source)),
+        ("SCTP has ports", Frame::sctp(Ip::V4, 36_412).bytes(), reason(Reason::UndocumentedSctp)),
         ("forged discovery", hops(135, 64), reason(Reason::ForgedNeighbour)),
         (
             "a first fragment that is cut",

@@ -36,6 +36,12 @@ pub(crate) fn names_subject(text: &str, words: &Vocabulary) -> bool {
         && matches!(subject(text, words), Subject::Own(_))
 }
 
+/// Whether a title is the name of something and nothing else: it speaks of no ports, directions or documents.
+pub(crate) fn is_name(text: &str, words: &Vocabulary) -> bool {
+    role(text, words).is_some_and(|role| role == without_number(text))
+        && words.generic.find(&Folded::new(text)).is_empty()
+}
+
 /// What the ports of a title belong to.
 enum Subject {
     /// The title does not part it from anything else.

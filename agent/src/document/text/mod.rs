@@ -53,7 +53,9 @@ pub(super) fn read(content: &str) -> Result<Document, ReadError> {
         lines = without_comments(lines);
     }
     let lines = Lines(lines);
-    let mut reader = Reader { lines: &lines, blocks: vec![], budget: CellBudget::default(), pending: vec![] };
+    let levels = heading::Levels::of(&lines);
+    let mut reader =
+        Reader { lines: &lines, levels, blocks: vec![], budget: CellBudget::default(), pending: vec![] };
     let (title, start) = heading::front_matter(&lines);
     reader.run(start)?;
     let title = title.or_else(|| {
@@ -89,6 +91,7 @@ fn without_comments(mut lines: Vec<&str>) -> Vec<&str> {
 
 struct Reader<'a> {
     lines: &'a Lines<'a>,
+    levels: heading::Levels,
     blocks: Vec<Block>,
     budget: CellBudget,
     /// Lines of the paragraph that is open.
@@ -151,7 +154,8 @@ impl Reader<'_> {
             return Ok(None);
         }
         // A heading or a list begins after a paragraph's lines, never inside of one word.
-        Ok(heading::marked(lines, at, self.pending.is_empty()).or_else(|| list::items(lines, at)))
+        Ok(heading::marked(lines, &self.levels, at, self.pending.is_empty())
+            .or_else(|| list::items(lines, at)))
     }
 
     /// A table or list in HTML, up to its end tag.

@@ -5,7 +5,7 @@
 //! on with the row above. Invariant: at least two neighbouring lines show the same columns.
 
 use super::screen::Screen;
-use super::{Block, Lines, Taken, quoted};
+use super::{Block, Lines, Taken, list, quoted};
 use crate::document::limits::{self, MAX_COLUMNS};
 use crate::document::{Cell, Row, Table, inline};
 
@@ -127,10 +127,7 @@ fn shares_start(header: &[(usize, usize)], row: &[(usize, usize)]) -> bool {
 /// Bullets are followed by spaces too.
 fn is_item(line: &str) -> bool {
     let mark = quoted(line).split([' ', '\t']).next().unwrap_or_default();
-    matches!(mark, "-" | "*" | "+" | "•" | "#" | "##" | "###")
-        || mark
-            .strip_suffix(['.', ')'])
-            .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    matches!(mark, "#" | "##" | "###") || list::is_item(line)
 }
 
 fn cell(source: &str) -> Cell {

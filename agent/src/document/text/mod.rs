@@ -130,13 +130,7 @@ impl Reader<'_> {
         if let Some(table) = self.html_block(at)? {
             return Ok(Some(table));
         }
-        let ruled = grid::table(lines, at)
-            .or_else(|| ruled::table(lines, at))
-            .or_else(|| directive::table(lines, at))
-            .or_else(|| bars::table(lines, at))
-            .or_else(|| pipes::table(lines, at))
-            .or_else(|| records::table(lines, at))
-            .or_else(|| columns::table(lines, at));
+        let ruled = table(lines, at);
         if let Some((blocks, _)) = &ruled {
             for block in blocks {
                 if let Block::Table(table) = block {
@@ -194,6 +188,17 @@ impl Reader<'_> {
             self.blocks.push(Block::Paragraph(Paragraph { lines, bold }));
         }
     }
+}
+
+/// The table of text that begins at line `at`.
+fn table(lines: &Lines<'_>, at: usize) -> Taken {
+    grid::table(lines, at)
+        .or_else(|| ruled::table(lines, at))
+        .or_else(|| directive::table(lines, at))
+        .or_else(|| bars::table(lines, at))
+        .or_else(|| pipes::table(lines, at))
+        .or_else(|| records::table(lines, at))
+        .or_else(|| columns::table(lines, at))
 }
 
 /// The tag that opens an HTML block on this line.

@@ -8,6 +8,7 @@
 
 mod bars;
 mod columns;
+mod definitions;
 mod directive;
 mod grid;
 mod heading;
@@ -145,7 +146,10 @@ impl Reader<'_> {
             return Ok(None);
         }
         // A heading or a list begins after a paragraph's lines, never inside of one word.
-        Ok(heading::marked(lines, at, self.pending.is_empty()).or_else(|| list::items(lines, at)))
+        let fresh = self.pending.is_empty();
+        Ok(heading::marked(lines, at, fresh)
+            .or_else(|| list::items(lines, at))
+            .or_else(|| fresh.then(|| definitions::items(lines, at)).flatten()))
     }
 
     /// A table or list in HTML, up to its end tag.

@@ -86,7 +86,9 @@ impl Header {
             let second = lines.get(at + 1);
             let segments = Screen::new(second).segments();
             let shared = segments.len() >= 2 && shares_start(&columns, &segments) && !list::is_item(second);
-            return shared.then_some(Self { first, rule: 0, columns });
+            // `Port:   443` above `Protocol:   TCP`: labels and values, whatever their columns.
+            let labels = is_labelled(lines.get(at), &columns) && is_labelled(second, &segments);
+            return (shared && !labels).then_some(Self { first, rule: 0, columns });
         }
         let rule = (first + 1..=first + HEADER).find(|&below| is_rule(lines.get(below)))?;
         let columns = (first..rule).filter_map(|line| Self::columns(lines.get(line))).max_by_key(Vec::len)?;
@@ -117,6 +119,11 @@ fn is_rule(line: &str) -> bool {
     let line = line.trim();
     let mark = line.chars().next().filter(|&mark| RULES.contains(mark));
     mark.is_some_and(|mark| line.chars().all(|c| c == mark)) && line.chars().nth(4).is_some()
+}
+
+/// Whether a line is a label and its value.
+fn is_labelled(line: &str, pieces: &[(usize, usize)]) -> bool {
+    pieces.len() == 2 && Screen::new(line).slice(pieces[0].0, pieces[0].1).ends_with([':', '：'])
 }
 
 /// Whether a piece stands below one of the columns.
@@ -284,8 +291,12 @@ mod tests {
 
     #[test]
     fn prose_is_no_table() {
-        for content in ["One sentence.  Another one.\nAnd a third.", "-  first\n-  second", "only  one line"]
-        {
+        for content in [
+            "One sentence.  Another one.\nAnd a third.",
+            "-  first\n-  second",
+            "only  one line",
+            "Port:      443\nProtocol:  TCP\n",
+        ] {
             assert!(table(&Lines(content.split('\n').collect()), 0).is_none(), "{content}");
         }
     }

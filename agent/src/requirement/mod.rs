@@ -34,6 +34,7 @@ mod tables;
 mod title;
 mod unruled;
 mod vocabulary;
+mod wrapped;
 
 pub use self::diagnostic::Diagnostic;
 pub use self::import::{DocumentInfo, Import, ImportError, TableInfo};

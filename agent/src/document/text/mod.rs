@@ -8,6 +8,7 @@
 
 mod bars;
 mod columns;
+mod definitions;
 mod directive;
 mod grid;
 mod heading;
@@ -133,13 +134,7 @@ impl Reader<'_> {
         if let Some(table) = self.html_block(at)? {
             return Ok(Some(table));
         }
-        let ruled = grid::table(lines, at)
-            .or_else(|| ruled::table(lines, at))
-            .or_else(|| directive::table(lines, at))
-            .or_else(|| bars::table(lines, at))
-            .or_else(|| pipes::table(lines, at))
-            .or_else(|| records::table(lines, at))
-            .or_else(|| columns::table(lines, at));
+        let ruled = table(lines, at);
         if let Some((blocks, _)) = &ruled {
             for block in blocks {
                 if let Block::Table(table) = block {
@@ -154,8 +149,10 @@ impl Reader<'_> {
             return Ok(None);
         }
         // A heading or a list begins after a paragraph's lines, never inside of one word.
-        Ok(heading::marked(lines, &self.levels, at, self.pending.is_empty())
-            .or_else(|| list::items(lines, at)))
+        let fresh = self.pending.is_empty();
+        Ok(heading::marked(lines, &self.levels, at, fresh)
+            .or_else(|| list::items(lines, at))
+            .or_else(|| fresh.then(|| definitions::items(lines, at)).flatten()))
     }
 
     /// A table or list in HTML, up to its end tag.
@@ -198,6 +195,17 @@ impl Reader<'_> {
             self.blocks.push(Block::Paragraph(Paragraph { lines, bold }));
         }
     }
+}
+
+/// The table of text that begins at line `at`.
+fn table(lines: &Lines<'_>, at: usize) -> Taken {
+    grid::table(lines, at)
+        .or_else(|| ruled::table(lines, at))
+        .or_else(|| directive::table(lines, at))
+        .or_else(|| bars::table(lines, at))
+        .or_else(|| pipes::table(lines, at))
+        .or_else(|| records::table(lines, at))
+        .or_else(|| columns::table(lines, at))
 }
 
 /// The tag that opens an HTML block on this line.

@@ -4,7 +4,6 @@
 //! at its end, behind a colon or in parentheses: a sentence that mentions a port requires nothing.
 //! Invariant: what an item's parents say holds for it.
 
-use super::Protocol;
 use super::expression::Expression;
 use super::fold::Folded;
 use super::import::Import;
@@ -13,6 +12,7 @@ use super::statement::{Statement, report};
 use super::surroundings::Scope;
 use super::title;
 use super::vocabulary::PortWord;
+use super::{Diagnostic, Protocol, verdict};
 use crate::document::{Item, collapse};
 
 /// Longest label before or behind the ports.
@@ -45,6 +45,11 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
             label = Some((item.depth, name));
             continue;
         };
+        let denies = |text: &str| verdict::of(text, readings.words) == Some(false);
+        if denies(&stated.label) || denies(&stated.description) {
+            import.diagnostics.push(Diagnostic::new(item.line, &text, verdict::FORBIDS));
+            continue;
+        }
         report(&stated.expression, item.line, || text.clone(), import);
         let Said { scope, role } = parents.say(scope, readings);
         // A term stands right before its definition.

@@ -33,6 +33,7 @@ mod surroundings;
 mod tables;
 mod title;
 mod unruled;
+mod verdict;
 mod vocabulary;
 
 pub use self::diagnostic::Diagnostic;

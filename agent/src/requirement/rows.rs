@@ -11,7 +11,7 @@ use super::names::{self, Name};
 use super::statement::{Statement, report};
 use super::subject::Subject;
 use super::tables::{Context, Section, shown};
-use super::{Diagnostic, Direction, Ports, flows};
+use super::{Diagnostic, Direction, Ports, flows, verdict};
 use crate::document::Row;
 
 /// Cells that hold for the rows below them, where those leave them blank.
@@ -29,6 +29,10 @@ pub(crate) fn read(
     carried: &mut Carried,
     import: &mut Import,
 ) {
+    if verdict::forbids(row, context) {
+        import.diagnostics.push(Diagnostic::new(row.line, &shown(row), verdict::FORBIDS));
+        return;
+    }
     let parts = flows::parts(row, context);
     if parts.is_empty() {
         read_part(row, context, section, subject, carried, import);

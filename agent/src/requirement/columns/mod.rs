@@ -63,6 +63,8 @@ pub(crate) enum Column {
     Authentication,
     Rule,
     Required,
+    /// What a rule does with the traffic: allow or deny it.
+    Action,
     /// The numbers of the rows.
     Number,
     /// Only a word: a destination right behind a column of sources, a purpose anywhere else, as `назначение`.

@@ -76,6 +76,7 @@ pub(super) fn fill_from_content(columns: &mut [Column], contents: &[Content], he
     if has_ports(columns) {
         return;
     }
+    let ends = has(columns, &Column::Source) && has(columns, &Column::Destination);
     let proven = |at: usize, content: &Content, columns: &[Column]| {
         let free = matches!(
             columns[at],
@@ -86,7 +87,9 @@ pub(super) fn fill_from_content(columns: &mut [Column], contents: &[Content], he
                 | Column::Application
                 | Column::Protocol
         );
-        free && content.filled > 0 && content.transported * 3 >= content.filled * 2
+        // A rule of a packet filter may name its service instead: those rows are reported.
+        let rules = has(columns, &Column::Action) && ends;
+        free && content.transported > 0 && (rules || content.transported * 3 >= content.filled * 2)
     };
     if let Some(at) = (0..columns.len()).find(|&at| proven(at, &contents[at], columns)) {
         columns[at] = Column::Ports;

@@ -251,6 +251,7 @@ impl<'a> Reader<'a> {
             | PortWord::More
             | PortWord::Port
             | PortWord::Unit
+            | PortWord::Other
             | PortWord::Filler => {}
         }
         at + 1

@@ -85,7 +85,7 @@ pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
             let kind = match word.meaning {
                 PortWord::Protocol(protocol) => Kind::Protocol(protocol),
                 PortWord::Application(index) => Kind::Application(index),
-                PortWord::Unit => Kind::Unknown,
+                PortWord::Unit | PortWord::Other => Kind::Unknown,
                 other => Kind::Word(other),
             };
             at = push(kind, word.end);

@@ -199,6 +199,7 @@ impl Vocabulary {
             ("port", PortWord::Port),
             ("ip_protocol", PortWord::IpProtocol),
             ("unit", PortWord::Unit),
+            ("other", PortWord::Other),
             ("filler", PortWord::Filler),
             // `443 (bidirectional)`: the direction is read elsewhere.
             ("both", PortWord::Filler),

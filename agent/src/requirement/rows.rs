@@ -54,8 +54,11 @@ fn read_part(
     let cells = Cells::of(row, context);
     let mut statement = cells.statement(context, section, carried);
     let found = cells.groups(context, import);
-    for problem in &cells.expressions {
-        report(problem, row.line, || shown(row), import);
+    // `8/0` beside ICMP is no port 0.
+    if found.is_empty() || !found.iter().all(Group::is_portless) {
+        for expression in &cells.expressions {
+            report(expression, row.line, || shown(row), import);
+        }
     }
     for address in cells.addresses() {
         if statement.destination.is_empty() {

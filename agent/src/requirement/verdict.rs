@@ -14,8 +14,7 @@ use crate::document::Row;
 const RULING: usize = 40;
 
 /// What a person who wonders about such a row is told.
-pub(super) const FORBIDS: &str =
-    "the row forbids: nothing is required";
+pub(super) const FORBIDS: &str = "the row forbids: nothing is required";
 
 /// Whether a text allows (`true`) or denies, and says nothing else.
 pub(super) fn of(text: &str, words: &Vocabulary) -> Option<bool> {

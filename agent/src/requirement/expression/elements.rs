@@ -14,6 +14,8 @@ use crate::requirement::{PortRange, Ports, Protocol};
 const DEEPEST: usize = 8;
 /// Largest number in parentheses that is a footnote and no port.
 const LAST_FOOTNOTE: u32 = 20;
+/// Largest type of an ICMP message, and largest number of a protocol.
+pub(super) const LAST_TYPE: u32 = 255;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Element {
@@ -45,11 +47,21 @@ pub(super) struct Reader<'a> {
     depth: usize,
     /// Numbers inside remarks that would be ports, should the cell have no others.
     pub(super) swallowed: Vec<Ports>,
+    /// What is wrong with those.
+    pub(super) swallowed_problems: Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str, context: Context) -> Self {
-        Self { text, context, problems: vec![], marks: vec![], depth: 0, swallowed: vec![] }
+        Self {
+            text,
+            context,
+            problems: vec![],
+            marks: vec![],
+            depth: 0,
+            swallowed: vec![],
+            swallowed_problems: vec![],
+        }
     }
 
     /// The elements of `tokens`.
@@ -99,11 +111,13 @@ impl<'a> Reader<'a> {
             elements.push(Element::Protocol(by_number(number)));
             return at + 1;
         }
+        let known = self.problems.len();
         let (ports, next) = self.ports(number, tokens, at);
         // `node 2`, `version 10`: a number right behind a word of its own belongs to it.
         let glued = matches!(elements.last(), Some(Element::Remark(_, end)) if self.text[*end..token.start].chars().all(|c| c == ' ' || c == '#'));
         if glued {
             self.swallowed.extend(ports);
+            self.swallowed_problems.extend(self.problems.drain(known..));
             let end = tokens[next - 1].end;
             remark(elements, token.start, end, self.text);
         } else if let Some(ports) = ports {
@@ -367,17 +381,12 @@ fn skip_own_number(protocol: Protocol, tokens: &[Token], at: usize) -> usize {
     let Protocol::Ip(own) = protocol else { return at };
     match tokens.get(at) {
         Some(Token { kind: Kind::Number(number), .. })
-            if number.value == u32::from(own) || !has_ports(own) && number.value <= 255 =>
+            if number.value == u32::from(own) || protocol.is_portless() && number.value <= LAST_TYPE =>
         {
             at + 1
         }
         _ => at,
     }
-}
-
-/// Whether an IP protocol has ports.
-pub(super) fn has_ports(protocol: u8) -> bool {
-    !Protocol::Ip(protocol).is_portless()
 }
 
 /// Skips words that say nothing: `port 5000 to port 5010`.

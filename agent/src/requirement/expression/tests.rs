@@ -118,6 +118,19 @@ fn reads_the_language_of_port_cells() {
         ("ESP", "ip50"),
         ("ICMP", "ip1"),
         ("SCTP 36412", "ip132 36412"),
+        ("ICMP type 8", "ip1"),
+        ("ICMP type 8, code 0", "ip1"),
+        ("ICMP 8/0", "ip1"),
+        ("TCP 443, ICMP type 8, code 0", "tcp 443 | ip1"),
+        ("ESP, UDP 500", "ip50 | udp 500"),
+        ("ESP and UDP 500, UDP 4500", "ip50 | udp 500 | udp 4500"),
+        ("protocollo IP 50 (ESP), UDP 500 e UDP 4500", "ip50 | udp 500 | udp 4500"),
+        ("500/UDP, ESP, 4500/UDP", "udp 500 | ip50 | udp 4500"),
+        ("53/TCP/UDP, ICMP", "tcp,udp 53 | ip1"),
+        // Addresses.
+        ("2001:db8::1 TCP 443", "tcp 443"),
+        ("[fe80::1]:443", "443"),
+        ("2001:db8::/32", ""),
         // Beyond the last port.
         ("1024-65536", "1024-65536"),
         ("10.0.0.0/8", ""),
@@ -158,7 +171,9 @@ fn reports_what_it_cannot_read() {
     assert_eq!(read("1024-65536").problems, [Problem::OutOfRange(65536)]);
     assert!(matches!(read("6000-5000").problems[..], [Problem::Reversed(6000, 5000, _)]));
     assert!(matches!(read("30,123").problems[..], [Problem::Ambiguous(..)]));
-    assert!(read("443, 80").problems.is_empty());
+    for text in ["443, 80", "ICMP type 8, code 0", "8/0 (ICMP)", "TCP 443, ICMP type 0"] {
+        assert!(read(text).problems.is_empty(), "{text}");
+    }
 }
 
 #[test]

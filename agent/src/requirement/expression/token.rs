@@ -46,6 +46,11 @@ pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
         while found.next_if(|word| word.start < at).is_some() {}
+        if let Some(end) = number::ipv6(text, at) {
+            tokens.push(Token { kind: Kind::Unknown, start: at, end });
+            at = end;
+            continue;
+        }
         if c.is_ascii_digit() {
             let number = number::lex(text, at, &tokens, words);
             let end = number.end;

@@ -164,10 +164,8 @@ impl<T: Copy + PartialEq> Lexicon<T> {
             let end = at + phrase.text.len();
             // `port*` and `*port` together do not find `suporte`.
             let (starts, ends) = (starts_word(text, at, end), ends_word(text, at, end));
-            let fits = phrase.open
-                || starts && ends
-                || phrase.open_left && ends
-                || phrase.open_right && starts;
+            let fits =
+                phrase.open || starts && ends || phrase.open_left && ends || phrase.open_right && starts;
             fits.then(|| Found {
                 start: at,
                 end: if phrase.open_right { word_end(text, end) } else { end },

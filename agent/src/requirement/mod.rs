@@ -19,6 +19,7 @@ mod ipsec;
 mod language;
 mod lists;
 mod matrix;
+mod mentions;
 mod names;
 mod outcome;
 mod pairing;

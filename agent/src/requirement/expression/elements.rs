@@ -148,7 +148,16 @@ impl<'a> Reader<'a> {
         let colon = matches!(tokens.get(at + 1), Some(Token { kind: Kind::Colon, start, end }) if *start == number.end && tokens.get(at + 2).is_some_and(|next| next.start == *end));
         // A mark of a footnote may stand behind the first end.
         let marked = at + 1 + usize::from(matches!(tokens.get(at + 1), Some(Token { kind: Kind::Mark, .. })));
-        let joint = skip_fillers(tokens, marked);
+        let mut joint = skip_fillers(tokens, marked);
+        let breaks =
+            |at: usize| matches!(tokens.get(at), Some(Token { kind: Kind::Break { line: true }, .. }));
+        // `5000` above `to 5010`; a dash that begins a line is the mark of an item.
+        let spelt = |at: usize| {
+            tokens.get(at).is_some_and(|token| self.text[token.start..].starts_with(char::is_alphabetic))
+        };
+        if breaks(joint) && word(joint + 1, PortWord::Range) && spelt(joint + 1) {
+            joint += 1;
+        }
         let between = at > 0
             && tokens[..at]
                 .iter()
@@ -160,6 +169,7 @@ impl<'a> Reader<'a> {
             while word(end, PortWord::Range) {
                 end += 1;
             }
+            end += usize::from(breaks(end));
             if let Some(Token { kind: Kind::Number(last), .. }) = tokens.get(end)
                 && !last.foreign
             {
@@ -312,7 +322,11 @@ impl<'a> Reader<'a> {
             elements.push(Element::Remark(start, end));
             return next;
         }
-        let mut reader = Reader { depth: self.depth + 1, ..Reader::new(self.text, self.context) };
+        // `TCP (1720)` names a port, even where bare numbers are protocols.
+        let named =
+            at > 0 && matches!(tokens[at - 1].kind, Kind::Protocol(protocol) if !protocol.is_portless());
+        let context = if named { Context::Ports } else { self.context };
+        let mut reader = Reader { depth: self.depth + 1, ..Reader::new(self.text, context) };
         let inner = reader.read(content);
         let foreign = inner.iter().any(|element| matches!(element, Element::Remark(..)));
         if foreign {

@@ -110,9 +110,11 @@ impl Cell<'_> {
                             .applications
                             .get(*application)
                             .map_or(&[][..], |known| &known.transport);
-                        if own.is_empty() || before.iter().any(|protocol| own.contains(protocol)) {
-                            open.group.protocols = before;
-                        }
+                        // `UDP/TCP 5060, TLS 5061`: of what goes on, the application leaves what it runs over.
+                        open.group.protocols = match own {
+                            [] => before,
+                            own => before.into_iter().filter(|protocol| own.contains(protocol)).collect(),
+                        };
                     } else {
                         open.named_behind = !open.group.ports.is_empty();
                     }

@@ -233,7 +233,7 @@ enum Script {
 fn script(c: char) -> Script {
     match c {
         '0'..='9' => Script::Digit,
-        'a'..='z' | 'A'..='Z' | '\u{df}'..='\u{24f}' | '_' => Script::Latin,
+        'a'..='z' | 'A'..='Z' | '\u{df}'..='\u{f6}' | '\u{f8}'..='\u{24f}' | '_' => Script::Latin,
         '\u{370}'..='\u{3ff}' => Script::Greek,
         '\u{400}'..='\u{52f}' => Script::Cyrillic,
         _ => Script::Unparted,

@@ -5,8 +5,8 @@
 //! [`SPREAD`], or half of them where those hold nothing of the kind.
 
 use crate::document::{Cell, Row};
-use crate::requirement::names;
 use crate::requirement::reading::Readings;
+use crate::requirement::{names, verdict};
 
 /// Cells looked at to tell what a column holds.
 const SAMPLE: usize = 60;
@@ -30,6 +30,10 @@ pub(super) struct Content {
     pub(super) urls: usize,
     /// Directions.
     pub(super) flows: usize,
+    /// Words that allow or deny, and nothing else.
+    pub(super) verdicts: usize,
+    /// Words that allow or deny, among others.
+    pub(super) rulings: usize,
     /// Some port language among other text.
     pub(super) some_ports: usize,
     /// The cells count the rows, from 0 or 1.
@@ -69,6 +73,8 @@ impl Content {
                 readings.words.flow_cells.whole_of(&cell.text).is_some()
                     && readings.words.states.whole_of(&cell.text).is_none(),
             );
+            content.verdicts += usize::from(verdict::of(&cell.text, readings.words).is_some());
+            content.rulings += usize::from(verdict::ruling(&cell.text, readings.words).is_some());
         }
         content
     }

@@ -4,8 +4,7 @@
 //! at its end, behind a colon or in parentheses: a sentence that mentions a port requires nothing.
 //! Invariant: what an item's parents say holds for it.
 
-use super::Protocol;
-use super::expression::Expression;
+use super::expression::{Expression, Group};
 use super::fold::Folded;
 use super::import::Import;
 use super::reading::Readings;
@@ -13,6 +12,7 @@ use super::statement::{Statement, report};
 use super::surroundings::Scope;
 use super::title;
 use super::vocabulary::PortWord;
+use super::{Diagnostic, Ports, Protocol, mentions, verdict};
 use crate::document::{Item, collapse};
 
 /// Longest label before or behind the ports.
@@ -39,12 +39,23 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
     for item in items {
         parents.end(item.depth);
         let text = collapse(&item.text);
-        let Some(stated) = stated(&text, about_ports, readings) else {
+        let Some(stated) =
+            scattered(&text, about_ports, readings).or_else(|| stated(&text, about_ports, readings))
+        else {
+            if about_ports && text.len() <= ITEM && !mentions::of(&text, readings).is_empty() {
+                let message = "ports in a sentence are not read: write the item as `name: TCP 443`";
+                import.diagnostics.push(Diagnostic::new(item.line, &text, message));
+            }
             let name = text.trim_end_matches([':', '：']).trim().to_owned();
             parents.open(item.depth, name.clone());
             label = Some((item.depth, name));
             continue;
         };
+        let denies = |text: &str| verdict::of(text, readings.words) == Some(false);
+        if denies(&stated.label) || denies(&stated.description) {
+            import.diagnostics.push(Diagnostic::new(item.line, &text, verdict::FORBIDS));
+            continue;
+        }
         report(&stated.expression, item.line, || text.clone(), import);
         let Said { scope, role } = parents.say(scope, readings);
         // A term stands right before its definition.
@@ -148,6 +159,34 @@ pub(crate) fn states_ports(text: &str, readings: &Readings) -> bool {
     stated(&collapse(text), false, readings).is_some()
 }
 
+/// The ports that an item states in several places, or among other words.
+fn scattered(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> {
+    if text.len() > ITEM || !text.chars().any(char::is_numeric) || readings.complete(text).is_some() {
+        return None;
+    }
+    let mentions = mentions::of(text, readings);
+    let (first, last) = (mentions.first()?, mentions.last()?);
+    let (before, behind) = (&text[..first.start], &text[last.end..]);
+    let label = trimmed(before);
+    let parted = |text: &str| {
+        SEPARATORS.iter().any(|separator| {
+            *separator != ", " && text.trim_start() != text.trim_start().trim_start_matches(separator.trim())
+        })
+    };
+    let headed =
+        label.is_empty() || SEPARATORS.iter().any(|separator| before.trim_end().ends_with(separator.trim()));
+    // What one run heads is its description, and a run in parentheses has its own rule.
+    let lone = mentions.len() == 1 && !(headed && !label.is_empty() && !parted(behind));
+    let described = label.is_empty() && parted(&text[first.end..]);
+    let ends = !behind.contains(char::is_alphanumeric) && !text.ends_with('.');
+    let listed = headed || ends || about_ports && !text.ends_with(['.', '。']);
+    if lone || described || !listed || label.chars().count() > LABEL {
+        return None;
+    }
+    let description = trimmed(&text[first.end..]);
+    Some(Stated { expression: mentions::together(&mentions), label, description })
+}
+
 /// The ports that an item states, if it does.
 fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> {
     // Full-width digits count too; without any, only a list of ports can name a protocol that has none.
@@ -159,9 +198,21 @@ fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> 
         // Most pieces end here; what else is asked folds the piece once more.
         let expression = readings.complete(piece)?;
         let protocols = expression.protocols();
+        // `8443 — HTTPS`: a port that its application usually has.
+        let usual = |group: &Group| {
+            let known = |port: &Ports| {
+                port.range().filter(|range| range.width() == 1).is_some_and(|range| {
+                    let mut named =
+                        group.applications.iter().filter_map(|&at| readings.words.applications.get(at));
+                    named.any(|application| application.ports.contains(&range.lo()))
+                })
+            };
+            !group.ports.is_empty() && group.ports.iter().all(known)
+        };
         let proven = || {
             about_ports
                 || !protocols.is_empty()
+                || expression.groups.iter().all(usual)
                 || readings
                     .words
                     .ports

@@ -19,6 +19,7 @@ mod ipsec;
 mod language;
 mod lists;
 mod matrix;
+mod mentions;
 mod names;
 mod outcome;
 mod pairing;
@@ -33,6 +34,7 @@ mod surroundings;
 mod tables;
 mod title;
 mod unruled;
+mod verdict;
 mod vocabulary;
 mod wrapped;
 

@@ -136,6 +136,9 @@ fn with_protocols(
     let lines: Vec<&str> = protocol_text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let paired =
         lines.len() > 1 && lines.len() == text.lines().filter(|line| !line.trim().is_empty()).count();
+    if let Some(assigned) = assigned(ports, protocols) {
+        return assigned;
+    }
     let mut groups = vec![];
     for mut group in ports.groups.iter().cloned() {
         let of_line = lines.get(group.line).filter(|_| paired).map(|line| [context.readings.protocols(line)]);
@@ -164,6 +167,30 @@ fn with_protocols(
         groups.push(group);
     }
     groups
+}
+
+/// The ports of a cell by what `UDP (1718-1719), TCP (1720)` beside it says, if that tells for each of them.
+fn assigned(ports: &Expression, protocols: &[Rc<Expression>]) -> Option<Vec<Group>> {
+    let stated = protocols.iter().flat_map(|expression| &expression.groups);
+    let stated: Vec<&Group> =
+        stated.filter(|group| !group.ports.is_empty() && !group.protocols.is_empty()).collect();
+    if stated.is_empty() || ports.groups.iter().any(|group| !group.protocols.is_empty()) {
+        return None;
+    }
+    let mut assigned: Vec<Group> = vec![];
+    for group in &ports.groups {
+        for &port in &group.ports {
+            let range = port.range()?;
+            let covers = |other: &Ports| other.range().is_some_and(|other| other.covers(range));
+            let fitting = stated.iter().filter(|stated| stated.ports.iter().any(covers));
+            let protocols = super::expression::unique(fitting.flat_map(|stated| stated.protocols.clone()));
+            if protocols.is_empty() {
+                return None;
+            }
+            assigned.push(Group { protocols, ports: vec![port], ..group.clone() });
+        }
+    }
+    (!assigned.is_empty()).then_some(assigned)
 }
 
 /// `50` beside `IP protocol` is the number of a protocol that has no ports.

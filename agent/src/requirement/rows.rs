@@ -11,7 +11,7 @@ use super::names::{self, Name};
 use super::statement::{Statement, report};
 use super::subject::Subject;
 use super::tables::{Context, Section, shown};
-use super::{Diagnostic, Direction, Ports, flows};
+use super::{Diagnostic, Direction, Ports, flows, verdict};
 use crate::document::Row;
 
 /// Cells that hold for the rows below them, where those leave them blank.
@@ -29,6 +29,10 @@ pub(crate) fn read(
     carried: &mut Carried,
     import: &mut Import,
 ) {
+    if verdict::forbids(row, context) {
+        import.diagnostics.push(Diagnostic::new(row.line, &shown(row), verdict::FORBIDS));
+        return;
+    }
     let parts = flows::parts(row, context);
     if parts.is_empty() {
         read_part(row, context, section, subject, carried, import);
@@ -50,8 +54,11 @@ fn read_part(
     let cells = Cells::of(row, context);
     let mut statement = cells.statement(context, section, carried);
     let found = cells.groups(context, import);
-    for problem in &cells.expressions {
-        report(problem, row.line, || shown(row), import);
+    // `8/0` beside ICMP is no port 0.
+    if found.is_empty() || !found.iter().all(Group::is_portless) {
+        for expression in &cells.expressions {
+            report(expression, row.line, || shown(row), import);
+        }
     }
     for address in cells.addresses() {
         if statement.destination.is_empty() {

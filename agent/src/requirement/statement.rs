@@ -55,14 +55,14 @@ impl Statement {
         let noted: Vec<Rc<Hints>> = self.notes.iter().map(|note| readings.hints(note)).collect();
         let (direction, direction_inferred) = self.direction(scope, &said, &noted);
         let flags = self.flags(said.iter().chain(&noted));
-        let mut groups = joined(groups).into_iter().peekable();
+        let mut groups = joined(groups.into_iter().flat_map(parted)).into_iter().peekable();
         while let Some(group) = groups.next() {
             let mut inferred: Vec<String> = vec![];
             let mut protocols = group.protocols.clone();
             let mut ports = settled(unique(group.ports.iter().copied()));
-            if !protocols.is_empty() && protocols.iter().all(|protocol| protocol.is_portless()) {
-                // `any` beside a protocol that has no ports.
-                ports.retain(|ports| *ports != Ports::Any);
+            if group.is_portless() {
+                // `8/0` or `any` beside a protocol that has no ports.
+                ports.clear();
             }
             if protocols.is_empty() {
                 protocols = self.infer(&group, scope, words);
@@ -183,8 +183,18 @@ pub(super) fn settled(ports: Vec<Ports>) -> Vec<Ports> {
     }
 }
 
+/// A group with numbers, and with protocols that have ports and others that have none, as one of each.
+fn parted(group: Group) -> Vec<Group> {
+    let (portless, others): (Vec<Protocol>, Vec<Protocol>) =
+        group.protocols.iter().partition(|protocol| protocol.is_portless());
+    if portless.is_empty() || others.is_empty() || !group.ports.iter().any(|ports| ports.range().is_some()) {
+        return vec![group];
+    }
+    vec![Group { protocols: others, ..group }, Group { protocols: portless, ..Group::default() }]
+}
+
 /// Neighbouring groups with the same protocols as one.
-fn joined(groups: Vec<Group>) -> Vec<Group> {
+fn joined(groups: impl Iterator<Item = Group>) -> Vec<Group> {
     let mut joined: Vec<Group> = vec![];
     for group in groups {
         match joined.last_mut() {

@@ -54,7 +54,9 @@ pub(super) fn read(content: &str) -> Result<Document, ReadError> {
         lines = without_comments(lines);
     }
     let lines = Lines(lines);
-    let mut reader = Reader { lines: &lines, blocks: vec![], budget: CellBudget::default(), pending: vec![] };
+    let levels = heading::Levels::of(&lines);
+    let mut reader =
+        Reader { lines: &lines, levels, blocks: vec![], budget: CellBudget::default(), pending: vec![] };
     let (title, start) = heading::front_matter(&lines);
     reader.run(start)?;
     let title = title.or_else(|| {
@@ -90,6 +92,7 @@ fn without_comments(mut lines: Vec<&str>) -> Vec<&str> {
 
 struct Reader<'a> {
     lines: &'a Lines<'a>,
+    levels: heading::Levels,
     blocks: Vec<Block>,
     budget: CellBudget,
     /// Lines of the paragraph that is open.
@@ -147,7 +150,7 @@ impl Reader<'_> {
         }
         // A heading or a list begins after a paragraph's lines, never inside of one word.
         let fresh = self.pending.is_empty();
-        Ok(heading::marked(lines, at, fresh)
+        Ok(heading::marked(lines, &self.levels, at, fresh)
             .or_else(|| list::items(lines, at))
             .or_else(|| fresh.then(|| definitions::items(lines, at)).flatten()))
     }

@@ -5,8 +5,8 @@
 //! [`SPREAD`], or half of them where those hold nothing of the kind.
 
 use crate::document::{Cell, Row};
-use crate::requirement::names;
 use crate::requirement::reading::Readings;
+use crate::requirement::{names, verdict};
 
 /// Cells looked at to tell what a column holds.
 const SAMPLE: usize = 60;
@@ -30,6 +30,10 @@ pub(super) struct Content {
     pub(super) urls: usize,
     /// Directions.
     pub(super) flows: usize,
+    /// Words that allow or deny, and nothing else.
+    pub(super) verdicts: usize,
+    /// Words that allow or deny, among others.
+    pub(super) rulings: usize,
     /// Some port language among other text.
     pub(super) some_ports: usize,
     /// The cells count the rows, from 0 or 1.
@@ -64,7 +68,13 @@ impl Content {
             }
             content.some_ports += usize::from(expression.has_ports());
             content.urls += usize::from(names::is_address(&cell.text));
-            content.flows += usize::from(readings.words.flow_cells.whole_of(&cell.text).is_some());
+            // `aus` is a direction below a header that speaks of one, and a state everywhere else.
+            content.flows += usize::from(
+                readings.words.flow_cells.whole_of(&cell.text).is_some()
+                    && readings.words.states.whole_of(&cell.text).is_none(),
+            );
+            content.verdicts += usize::from(verdict::of(&cell.text, readings.words).is_some());
+            content.rulings += usize::from(verdict::ruling(&cell.text, readings.words).is_some());
         }
         content
     }

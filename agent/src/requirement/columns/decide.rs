@@ -17,6 +17,11 @@ pub(super) fn decide(header: &str, found: &[Column], content: &Content) -> Colum
     if found == [Column::Number] || content.running && !port {
         return Column::Number;
     }
+    if content.verdicts > 0 && content.verdicts == content.filled
+        || has(Column::Action) && content.rulings > 0
+    {
+        return Column::Action;
+    }
     let folded = Folded::new(header);
     let (tcp, udp) = (folded.as_str().contains("tcp"), folded.as_str().contains("udp"));
     if port && (content.some_ports > 0 || content.filled == 0) {
@@ -118,7 +123,9 @@ fn by_word(found: &[Column]) -> Column {
         Column::Required,
         Column::Note,
     ];
-    order.into_iter().find(|word| found.contains(word)).unwrap_or(Column::Other)
+    // Without a word that allows or denies, an action is what the row is for.
+    let action = || found.contains(&Column::Action).then_some(Column::Feature);
+    order.into_iter().find(|word| found.contains(word)).or_else(action).unwrap_or(Column::Other)
 }
 
 /// `Role/Protocol/TCP or UDP/Port`: several columns in one.

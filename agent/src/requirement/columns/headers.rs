@@ -45,7 +45,8 @@ pub(super) fn headers(table: &Table, start: usize, readings: &Readings) -> usize
             return 0;
         }
         filled += 1;
-        known += usize::from(!column_words(&cell.text, readings.words).is_empty());
+        let words = column_words(&cell.text, readings.words);
+        known += usize::from(words.iter().any(|&word| word != Column::Other));
     }
     let enough = known >= 2 || known == 1 && filled <= 2 || known * 2 >= filled.max(1) && known > 0;
     if enough { 1 + below_header(table, start + 1) } else { 0 }
@@ -86,6 +87,10 @@ pub(super) fn column_words(header: &str, words: &Vocabulary) -> Vec<Column> {
         if !found.contains(&phrase.meaning) {
             found.push(phrase.meaning);
         }
+    }
+    // `Port (since version 7)` is one of ports.
+    if found.iter().any(|&word| word != Column::Other) {
+        found.retain(|&word| word != Column::Other);
     }
     found
 }

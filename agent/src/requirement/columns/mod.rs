@@ -63,6 +63,8 @@ pub(crate) enum Column {
     Authentication,
     Rule,
     Required,
+    /// What a rule does with the traffic: allow or deny it.
+    Action,
     /// The numbers of the rows.
     Number,
     /// Only a word: a destination right behind a column of sources, a purpose anywhere else, as `назначение`.
@@ -76,7 +78,7 @@ pub(crate) enum Column {
     /// Several columns in one, parted by slashes: [`Layout::packed`].
     #[serde(skip)]
     Packed,
-    #[serde(skip)]
+    /// Nothing of all this; as a word, that numbers in the column are no ports: versions, amounts, times.
     Other,
 }
 
@@ -142,7 +144,7 @@ impl Layout {
         }
         split_ranges::pair(&mut columns, &headers, body, readings);
         shape::fill_from_flow(&mut columns, &stated, &contents);
-        shape::fill_from_content(&mut columns, &contents, header_rows > titled);
+        shape::fill_from_content(&mut columns, &found, &contents, header_rows > titled);
         let directions: Vec<Option<Direction>> =
             headers.iter().map(|header| title::direction(header, words)).collect();
         shape::fill_from_direction(&mut columns, &directions, &contents);

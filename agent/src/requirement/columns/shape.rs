@@ -53,7 +53,12 @@ pub(super) fn fill_from_direction(
 }
 
 /// Gives columns without a telling header the kind of their cells.
-pub(super) fn fill_from_content(columns: &mut [Column], contents: &[Content], headed: bool) {
+pub(super) fn fill_from_content(
+    columns: &mut [Column],
+    found: &[Vec<Column>],
+    contents: &[Content],
+    headed: bool,
+) {
     let has = |columns: &[Column], kind: &Column| columns.contains(kind);
     let has_ports = |columns: &[Column]| {
         columns.iter().any(|column| {
@@ -76,6 +81,7 @@ pub(super) fn fill_from_content(columns: &mut [Column], contents: &[Content], he
     if has_ports(columns) {
         return;
     }
+    let ends = has(columns, &Column::Source) && has(columns, &Column::Destination);
     let proven = |at: usize, content: &Content, columns: &[Column]| {
         let free = matches!(
             columns[at],
@@ -86,7 +92,9 @@ pub(super) fn fill_from_content(columns: &mut [Column], contents: &[Content], he
                 | Column::Application
                 | Column::Protocol
         );
-        free && content.filled > 0 && content.transported * 3 >= content.filled * 2
+        // A rule of a packet filter may name its service instead: those rows are reported.
+        let rules = has(columns, &Column::Action) && ends;
+        free && content.transported > 0 && (rules || content.transported * 3 >= content.filled * 2)
     };
     if let Some(at) = (0..columns.len()).find(|&at| proven(at, &contents[at], columns)) {
         columns[at] = Column::Ports;
@@ -96,7 +104,8 @@ pub(super) fn fill_from_content(columns: &mut [Column], contents: &[Content], he
     if has(columns, &Column::Protocol) || !headed {
         let numbers = (0..columns.len()).find(|&at| {
             let content = &contents[at];
-            let free = matches!(columns[at], Column::Other);
+            let free = columns[at] == Column::Other
+                && !found[at].iter().any(|word| matches!(word, Column::Other | Column::Hardware));
             free && content.filled > 0
                 && content.numbers * 3 >= content.filled * 2
                 && (has(columns, &Column::Protocol) || content.transported > 0)
@@ -174,6 +183,12 @@ fn matrix(columns: &[Column], found: &[Vec<Column>], contents: &[Content]) -> Op
 /// Settles what only the whole table tells: what names a row, and where its ports are.
 pub(super) fn settle(columns: &mut [Column], headers: &[String], role_stated: bool) {
     let count = |columns: &[Column], kind: &Column| columns.iter().filter(|&column| column == kind).count();
+    // `Component A | → | Component B`: an arrow between two names tells who begins.
+    if let Some(at) =
+        columns.windows(3).position(|three| three == [Column::Role, Column::Direction, Column::Role])
+    {
+        (columns[at], columns[at + 2]) = (Column::Source, Column::Destination);
+    }
     let named = count(columns, &Column::Role) > 0 || role_stated;
     let first = columns.iter().position(|column| !matches!(column, Column::Required | Column::Direction));
     if let (false, Some(first)) = (named, first)

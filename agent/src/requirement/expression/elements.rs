@@ -14,6 +14,8 @@ use crate::requirement::{PortRange, Ports, Protocol};
 const DEEPEST: usize = 8;
 /// Largest number in parentheses that is a footnote and no port.
 const LAST_FOOTNOTE: u32 = 20;
+/// Largest type of an ICMP message, and largest number of a protocol.
+pub(super) const LAST_TYPE: u32 = 255;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Element {
@@ -45,11 +47,21 @@ pub(super) struct Reader<'a> {
     depth: usize,
     /// Numbers inside remarks that would be ports, should the cell have no others.
     pub(super) swallowed: Vec<Ports>,
+    /// What is wrong with those.
+    pub(super) swallowed_problems: Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str, context: Context) -> Self {
-        Self { text, context, problems: vec![], marks: vec![], depth: 0, swallowed: vec![] }
+        Self {
+            text,
+            context,
+            problems: vec![],
+            marks: vec![],
+            depth: 0,
+            swallowed: vec![],
+            swallowed_problems: vec![],
+        }
     }
 
     /// The elements of `tokens`.
@@ -99,11 +111,13 @@ impl<'a> Reader<'a> {
             elements.push(Element::Protocol(by_number(number)));
             return at + 1;
         }
+        let known = self.problems.len();
         let (ports, next) = self.ports(number, tokens, at);
         // `node 2`, `version 10`: a number right behind a word of its own belongs to it.
         let glued = matches!(elements.last(), Some(Element::Remark(_, end)) if self.text[*end..token.start].chars().all(|c| c == ' ' || c == '#'));
         if glued {
             self.swallowed.extend(ports);
+            self.swallowed_problems.extend(self.problems.drain(known..));
             let end = tokens[next - 1].end;
             remark(elements, token.start, end, self.text);
         } else if let Some(ports) = ports {
@@ -134,7 +148,16 @@ impl<'a> Reader<'a> {
         let colon = matches!(tokens.get(at + 1), Some(Token { kind: Kind::Colon, start, end }) if *start == number.end && tokens.get(at + 2).is_some_and(|next| next.start == *end));
         // A mark of a footnote may stand behind the first end.
         let marked = at + 1 + usize::from(matches!(tokens.get(at + 1), Some(Token { kind: Kind::Mark, .. })));
-        let joint = skip_fillers(tokens, marked);
+        let mut joint = skip_fillers(tokens, marked);
+        let breaks =
+            |at: usize| matches!(tokens.get(at), Some(Token { kind: Kind::Break { line: true }, .. }));
+        // `5000` above `to 5010`; a dash that begins a line is the mark of an item.
+        let spelt = |at: usize| {
+            tokens.get(at).is_some_and(|token| self.text[token.start..].starts_with(char::is_alphabetic))
+        };
+        if breaks(joint) && word(joint + 1, PortWord::Range) && spelt(joint + 1) {
+            joint += 1;
+        }
         let between = at > 0
             && tokens[..at]
                 .iter()
@@ -146,6 +169,7 @@ impl<'a> Reader<'a> {
             while word(end, PortWord::Range) {
                 end += 1;
             }
+            end += usize::from(breaks(end));
             if let Some(Token { kind: Kind::Number(last), .. }) = tokens.get(end)
                 && !last.foreign
             {
@@ -251,6 +275,7 @@ impl<'a> Reader<'a> {
             | PortWord::More
             | PortWord::Port
             | PortWord::Unit
+            | PortWord::Other
             | PortWord::Filler => {}
         }
         at + 1
@@ -297,7 +322,11 @@ impl<'a> Reader<'a> {
             elements.push(Element::Remark(start, end));
             return next;
         }
-        let mut reader = Reader { depth: self.depth + 1, ..Reader::new(self.text, self.context) };
+        // `TCP (1720)` names a port, even where bare numbers are protocols.
+        let named =
+            at > 0 && matches!(tokens[at - 1].kind, Kind::Protocol(protocol) if !protocol.is_portless());
+        let context = if named { Context::Ports } else { self.context };
+        let mut reader = Reader { depth: self.depth + 1, ..Reader::new(self.text, context) };
         let inner = reader.read(content);
         let foreign = inner.iter().any(|element| matches!(element, Element::Remark(..)));
         if foreign {
@@ -366,17 +395,12 @@ fn skip_own_number(protocol: Protocol, tokens: &[Token], at: usize) -> usize {
     let Protocol::Ip(own) = protocol else { return at };
     match tokens.get(at) {
         Some(Token { kind: Kind::Number(number), .. })
-            if number.value == u32::from(own) || !has_ports(own) && number.value <= 255 =>
+            if number.value == u32::from(own) || protocol.is_portless() && number.value <= LAST_TYPE =>
         {
             at + 1
         }
         _ => at,
     }
-}
-
-/// Whether an IP protocol has ports.
-pub(super) fn has_ports(protocol: u8) -> bool {
-    !Protocol::Ip(protocol).is_portless()
 }
 
 /// Skips words that say nothing: `port 5000 to port 5010`.

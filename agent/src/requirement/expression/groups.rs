@@ -4,9 +4,9 @@
 //! behind them (`443/TCP, 80/TCP`), and each statement of a cell keeps to one of the two. Invariant: the
 //! groups hold every port element, in the order of the text.
 
-use super::elements::{Element, Reader, has_ports};
+use super::elements::{Element, LAST_TYPE, Reader};
 use super::token::Token;
-use super::{Context, Expression, Group, unique};
+use super::{Context, Expression, Group, Problem, unique};
 use crate::requirement::fold::Folded;
 use crate::requirement::vocabulary::Vocabulary;
 use crate::requirement::{Ports, Protocol};
@@ -33,11 +33,16 @@ pub(super) fn read(
     }
     remarks(&elements, source, folded, &mut expression.remarks);
     let mut groups = cell.finish();
-    if !reader.swallowed.is_empty() && groups.iter().all(|group| group.ports.is_empty()) {
+    let portless = !groups.is_empty() && groups.iter().all(Group::is_portless);
+    if portless {
+        // `ICMP type 8, code 0`: numbers beside a protocol without ports are none.
+        reader.problems.retain(|problem| !matches!(problem, Problem::OutOfRange(_)));
+    } else if !reader.swallowed.is_empty() && groups.iter().all(|group| group.ports.is_empty()) {
         // The only numbers of the cell are its ports, whatever words stand before them.
         let protocols = unique(groups.iter().flat_map(|group| group.protocols.iter().copied()));
         let applications = unique(groups.iter().flat_map(|group| group.applications.iter().copied()));
         groups = vec![Group { protocols, applications, ports: reader.swallowed, ..Group::default() }];
+        reader.problems.append(&mut reader.swallowed_problems);
     }
     expression.groups = groups;
     expression.problems = reader.problems;
@@ -105,9 +110,11 @@ impl Cell<'_> {
                             .applications
                             .get(*application)
                             .map_or(&[][..], |known| &known.transport);
-                        if own.is_empty() || before.iter().any(|protocol| own.contains(protocol)) {
-                            open.group.protocols = before;
-                        }
+                        // `UDP/TCP 5060, TLS 5061`: of what goes on, the application leaves what it runs over.
+                        open.group.protocols = match own {
+                            [] => before,
+                            own => before.into_iter().filter(|protocol| own.contains(protocol)).collect(),
+                        };
                     } else {
                         open.named_behind = !open.group.ports.is_empty();
                     }
@@ -146,7 +153,10 @@ impl Cell<'_> {
             Style::Before => open.named_behind,
             Style::Behind => !open.group.protocols.is_empty() || open.named_behind,
         };
-        if complete && !open.group.ports.is_empty() {
+        if open.group.is_portless() && !may_be_type(ports) {
+            // `ESP, 500/UDP`: a protocol without ports is an item of its own.
+            self.close(open);
+        } else if complete && !open.group.ports.is_empty() {
             let protocols = open.group.protocols.clone();
             self.close(open);
             if style == Style::Before {
@@ -157,7 +167,10 @@ impl Cell<'_> {
     }
 
     fn protocol(&mut self, protocol: Protocol, style: Style, open: &mut Open) {
-        if style == Style::Before && !open.group.ports.is_empty() && !open.group.protocols.is_empty() {
+        // `ESP, UDP 500`, `53/UDP, ICMP`: what has no ports shares none.
+        let parts = !open.group.protocols.is_empty() && open.group.is_portless() != protocol.is_portless();
+        if parts || style == Style::Before && !open.group.ports.is_empty() && !open.group.protocols.is_empty()
+        {
             self.close(open);
         }
         if style == Style::Behind && open.group.protocols.is_empty() {
@@ -181,10 +194,7 @@ impl Cell<'_> {
     /// `TCP 53 / UDP`: a protocol at the end of a statement goes with the ports before it, unless it has none, as
     /// in `UDP 500 and ESP`.
     fn join_trailing_protocol(&mut self, start: usize) {
-        let joins = |last: &mut Group| {
-            let portless = !last.protocols.is_empty() && last.protocols.iter().all(|it| it.is_portless());
-            last.ports.is_empty() && !portless
-        };
+        let joins = |last: &mut Group| last.ports.is_empty() && !last.is_portless();
         if self.groups.len() >= start + 2
             && let Some(last) = self.groups.pop_if(joins)
             && let Some(before) = self.groups.last_mut()
@@ -205,7 +215,7 @@ impl Cell<'_> {
                 let before = self.groups[index - 1].clone();
                 let goes_on =
                     index > start || style == Style::Before || before.line + 1 >= self.groups[index].line;
-                if goes_on && !before.protocols.is_empty() {
+                if goes_on && !before.protocols.is_empty() && before.may_have(&self.groups[index]) {
                     self.groups[index].take_protocols(&before.protocols);
                 }
             }
@@ -227,13 +237,20 @@ impl Cell<'_> {
         for index in 1..groups.len() {
             let (before, rest) = groups.split_at_mut(index);
             let heads = before[index - 1].ports.is_empty() && !before[index - 1].protocols.is_empty();
-            if heads && rest[0].protocols.is_empty() && !rest[0].ports.is_empty() {
+            if heads
+                && before[index - 1].may_have(&rest[0])
+                && rest[0].protocols.is_empty()
+                && !rest[0].ports.is_empty()
+            {
                 rest[0].protocols.clone_from(&before[index - 1].protocols);
             }
         }
         // `80; 443 TCP`: one protocol, stated once, behind all.
         let stated = unique(
-            groups.iter().map(|group| &group.protocols).filter(|protocols| !protocols.is_empty()).cloned(),
+            groups
+                .iter()
+                .filter(|group| !group.protocols.is_empty() && !group.is_portless())
+                .map(|group| group.protocols.clone()),
         );
         if let [protocols] = &stated[..] {
             for group in groups.iter_mut().filter(|group| {
@@ -262,15 +279,26 @@ impl Cell<'_> {
             group.protocols = unique(std::mem::take(&mut group.protocols));
             group.applications = unique(std::mem::take(&mut group.applications));
             group.ports = plain(unique(std::mem::take(&mut group.ports)));
-            // `ICMP type 8` has no port 8.
-            let portless =
-                |protocol: &Protocol| matches!(protocol, Protocol::Ip(number) if !has_ports(*number));
-            if !group.protocols.is_empty() && group.protocols.iter().all(portless) {
+            // `ICMP 8/0` has no port 8.
+            if group.is_portless() {
                 group.ports.clear();
             }
         }
         groups
     }
+}
+
+impl Group {
+    /// Whether the ports of `other` can be these protocols'.
+    fn may_have(&self, other: &Self) -> bool {
+        !self.is_portless() || other.ports.iter().all(|&ports| may_be_type(ports))
+    }
+}
+
+/// Whether a number could be the type of an ICMP message, or a protocol's own.
+fn may_be_type(ports: Ports) -> bool {
+    matches!(ports, Ports::Range(range) if u32::from(range.hi()) <= LAST_TYPE)
+        || matches!(ports, Ports::Any | Ports::Dynamic | Ports::Unspecified)
 }
 
 /// Numbers say more than words: `dynamic (49152-65535)` is the range.

@@ -136,6 +136,11 @@ impl Group {
         self.sharing.clone_from(&self.ports);
     }
 
+    /// Whether the text names protocols, and none of them has ports.
+    pub(crate) fn is_portless(&self) -> bool {
+        !self.protocols.is_empty() && self.protocols.iter().all(|protocol| protocol.is_portless())
+    }
+
     fn is_empty(&self) -> bool {
         self.protocols.is_empty() && self.ports.is_empty() && self.applications.is_empty()
     }

@@ -116,6 +116,27 @@ fn dotted(text: &str, at: usize, end: usize) -> Option<usize> {
     (end - at <= 3).then_some(if prefix > 0 { next + 1 + prefix } else { next })
 }
 
+/// The end of an IPv6 address at `at`, with its prefix length: `2001:db8::/32`.
+pub(super) fn ipv6(text: &str, at: usize) -> Option<usize> {
+    let rest = &text[at..];
+    let begins = rest.starts_with("::")
+        || rest.starts_with(|c: char| c.is_ascii_hexdigit())
+            && rest.as_bytes()[..rest.len().min(5)].contains(&b':');
+    if !begins || text[..at].ends_with(|c: char| c.is_alphanumeric() || c == ':') {
+        return None;
+    }
+    let length =
+        rest.bytes().take_while(|&byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')).count();
+    let address = rest[..length].trim_end_matches('.');
+    let end = at + address.len();
+    let whole = !text[end..].starts_with(|c: char| c.is_alphanumeric());
+    if address.len() <= 2 || !whole || address.parse::<std::net::Ipv6Addr>().is_err() {
+        return None;
+    }
+    let prefix = text[end..].strip_prefix('/').map_or(0, digits);
+    Some(if prefix > 0 { end + 1 + prefix } else { end })
+}
+
 /// The end of a version or a decimal: `1.2`, `5.0.1`.
 fn decimal(text: &str, end: usize) -> Option<usize> {
     let rest = text[end..].strip_prefix('.')?;

@@ -47,6 +47,17 @@ fn reads_the_language_of_port_cells() {
         ("с 5000 по 5010", "5000-5010"),
         ("5000至5010", "5000-5010"),
         ("5060-61", "5060-5061"),
+        ("10.000÷20.000", "10000-20000"),
+        ("20000 → 20015", "20000-20015"),
+        ("80 → 8080", "80 8080"),
+        ("dalla 5900 alla 5999", "5900-5999"),
+        ("von 5900 bis 5999", "5900-5999"),
+        ("desde 5900 hasta 5999", "5900-5999"),
+        ("de 5900 jusqu’à 5999", "5900-5999"),
+        ("4840, 4850 bis\n4859", "4840 4850-4859"),
+        ("4840, 4850-\n4859", "4840 4850-4859"),
+        ("4850\nbis 4859", "4850-4859"),
+        ("TCP\n80\n- 443", "tcp 80 | tcp 443"),
         ("6000+", "6000-65535"),
         ("1024 and above", "1024-65535"),
         ("> 1023", "1024-65535"),
@@ -78,6 +89,8 @@ fn reads_the_language_of_port_cells() {
         ("143/TCP (IMAP), 993/TCP (secure IMAP)", "tcp 143 IMAP | tcp 993 IMAP"),
         ("6891-6900 (TCP)", "tcp 6891-6900"),
         ("TCP 5068/ TLS 5067", "tcp 5068 | tcp 5067 TLS"),
+        ("UDP/TCP 5060, TLS 5061", "udp,tcp 5060 | tcp 5061 TLS"),
+        ("UDP 5060, TLS 5061", "udp 5060 | 5061 TLS"),
         ("TCP(MTLS) 5061", "tcp 5061 MTLS"),
         ("UDP 3478; UDP 50.000-59.999", "udp 3478 | udp 50000-59999"),
         ("TCP 50.000-50.019 \n (Optional)", "tcp 50000-50019"),
@@ -118,6 +131,19 @@ fn reads_the_language_of_port_cells() {
         ("ESP", "ip50"),
         ("ICMP", "ip1"),
         ("SCTP 36412", "ip132 36412"),
+        ("ICMP type 8", "ip1"),
+        ("ICMP type 8, code 0", "ip1"),
+        ("ICMP 8/0", "ip1"),
+        ("TCP 443, ICMP type 8, code 0", "tcp 443 | ip1"),
+        ("ESP, UDP 500", "ip50 | udp 500"),
+        ("ESP and UDP 500, UDP 4500", "ip50 | udp 500 | udp 4500"),
+        ("protocollo IP 50 (ESP), UDP 500 e UDP 4500", "ip50 | udp 500 | udp 4500"),
+        ("500/UDP, ESP, 4500/UDP", "udp 500 | ip50 | udp 4500"),
+        ("53/TCP/UDP, ICMP", "tcp,udp 53 | ip1"),
+        // Addresses.
+        ("2001:db8::1 TCP 443", "tcp 443"),
+        ("[fe80::1]:443", "443"),
+        ("2001:db8::/32", ""),
         // Beyond the last port.
         ("1024-65536", "1024-65536"),
         ("10.0.0.0/8", ""),
@@ -158,7 +184,9 @@ fn reports_what_it_cannot_read() {
     assert_eq!(read("1024-65536").problems, [Problem::OutOfRange(65536)]);
     assert!(matches!(read("6000-5000").problems[..], [Problem::Reversed(6000, 5000, _)]));
     assert!(matches!(read("30,123").problems[..], [Problem::Ambiguous(..)]));
-    assert!(read("443, 80").problems.is_empty());
+    for text in ["443, 80", "ICMP type 8, code 0", "8/0 (ICMP)", "TCP 443, ICMP type 0"] {
+        assert!(read(text).problems.is_empty(), "{text}");
+    }
 }
 
 #[test]

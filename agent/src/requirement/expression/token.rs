@@ -46,6 +46,11 @@ pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
         while found.next_if(|word| word.start < at).is_some() {}
+        if let Some(end) = number::ipv6(text, at) {
+            tokens.push(Token { kind: Kind::Unknown, start: at, end });
+            at = end;
+            continue;
+        }
         if c.is_ascii_digit() {
             let number = number::lex(text, at, &tokens, words);
             let end = number.end;
@@ -77,20 +82,22 @@ pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
                 continue;
             }
         }
-        let mut push = |kind, end| {
-            tokens.push(Token { kind, start: at, end });
-            end
-        };
         if let Some(word) = found.next_if(|word| word.start == at) {
             let kind = match word.meaning {
                 PortWord::Protocol(protocol) => Kind::Protocol(protocol),
                 PortWord::Application(index) => Kind::Application(index),
-                PortWord::Unit => Kind::Unknown,
+                PortWord::Unit | PortWord::Other => Kind::Unknown,
+                PortWord::Range if redirects(text, word.start, word.end, &tokens, words) => Kind::Slash,
                 other => Kind::Word(other),
             };
-            at = push(kind, word.end);
+            tokens.push(Token { kind, start: at, end: word.end });
+            at = word.end;
             continue;
         }
+        let mut push = |kind, end| {
+            tokens.push(Token { kind, start: at, end });
+            end
+        };
         let end = at + c.len_utf8();
         at = match c {
             '\n' => push(Kind::Break { line: true }, end),
@@ -111,6 +118,21 @@ pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
         };
     }
     tokens
+}
+
+/// Whether an arrow leads from one port that documents list often to another, as in `80 → 8080`: a redirection,
+/// and no range.
+fn redirects(text: &str, start: usize, end: usize, before: &[Token], words: &Vocabulary) -> bool {
+    let next = text[end..].trim_start();
+    let digits = &next[..next.bytes().take_while(u8::is_ascii_digit).count()];
+    let first = match before.last() {
+        Some(Token { kind: Kind::Number(number), .. }) => Some(number.value),
+        _ => None,
+    };
+    let arrow = text[start..end].starts_with(['→', '➜', '➝', '⟶']);
+    arrow
+        && first.is_some_and(|first| words.is_known(first))
+        && digits.parse().is_ok_and(|last| words.is_known(last))
 }
 
 /// Bytes of the word at the start of `text`: letters and digits, also joined by `-`, `.` or `_`.

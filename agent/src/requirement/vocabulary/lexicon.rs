@@ -41,6 +41,8 @@ struct Phrase<T> {
     open_left: bool,
     /// `word*`: may begin a longer word.
     open_right: bool,
+    /// `*word*`: may stand inside of a longer word.
+    open: bool,
 }
 
 /// A phrase that stands in a text; offsets count bytes of the folded text.
@@ -62,16 +64,18 @@ impl<T: Copy + PartialEq> Lexicon<T> {
                 continue;
             }
             let (open_left, open_right) = (entry.starts_with('*'), entry.ends_with('*'));
+            let open = open_left && open_right;
             if let Some(&at) = whole.get(&text) {
                 let phrase = &mut phrases[at];
                 if phrase.meaning == meaning {
                     phrase.open_left |= open_left;
                     phrase.open_right |= open_right;
+                    phrase.open |= open;
                 }
                 continue;
             }
             whole.insert(text.clone(), phrases.len());
-            phrases.push(Phrase { text, meaning, open_left, open_right });
+            phrases.push(Phrase { text, meaning, open_left, open_right, open });
         }
         let mut leads = [0; 256];
         let mut order: Vec<(usize, std::cmp::Reverse<usize>, (u32, u32))> = vec![];
@@ -158,8 +162,10 @@ impl<T: Copy + PartialEq> Lexicon<T> {
     fn at(&self, text: &str, at: usize) -> Option<Found<T>> {
         self.beginning(&text[at..], |phrase| {
             let end = at + phrase.text.len();
-            let fits = (phrase.open_left || starts_word(text, at, end))
-                && (phrase.open_right || ends_word(text, at, end));
+            // `port*` and `*port` together do not find `suporte`.
+            let (starts, ends) = (starts_word(text, at, end), ends_word(text, at, end));
+            let fits =
+                phrase.open || starts && ends || phrase.open_left && ends || phrase.open_right && starts;
             fits.then(|| Found {
                 start: at,
                 end: if phrase.open_right { word_end(text, end) } else { end },
@@ -227,7 +233,7 @@ enum Script {
 fn script(c: char) -> Script {
     match c {
         '0'..='9' => Script::Digit,
-        'a'..='z' | 'A'..='Z' | '\u{df}'..='\u{24f}' | '_' => Script::Latin,
+        'a'..='z' | 'A'..='Z' | '\u{df}'..='\u{f6}' | '\u{f8}'..='\u{24f}' | '_' => Script::Latin,
         '\u{370}'..='\u{3ff}' => Script::Greek,
         '\u{400}'..='\u{52f}' => Script::Cyrillic,
         _ => Script::Unparted,
@@ -315,6 +321,10 @@ mod tests {
         let found: Vec<u8> =
             lexicon.find(&Folded::new("Zielport")).iter().map(|found| found.meaning).collect();
         assert_eq!(found, [4]);
+        let both = Lexicon::new([("*port", 4), ("port*", 4)]);
+        for (text, finds) in [("Zielport", 1), ("Portliste", 1), ("Suporte", 0)] {
+            assert_eq!(both.find(&Folded::new(text)).len(), finds, "{text}");
+        }
     }
 
     #[test]

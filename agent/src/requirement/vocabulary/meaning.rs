@@ -22,6 +22,8 @@ pub(crate) enum PortWord {
     IpProtocol,
     /// A number before it is an amount, no port.
     Unit,
+    /// A word that others seem to be part of: no port language.
+    Other,
     Filler,
 }
 

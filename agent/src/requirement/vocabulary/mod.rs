@@ -79,6 +79,8 @@ pub(crate) struct Vocabulary {
     /// Headers of two columns that state the ends of one range.
     pub(crate) range_ends: Lexicon<RangeEnd>,
     pub(crate) answers: Lexicon<bool>,
+    /// What a rule does: words that allow traffic, and words that deny it.
+    pub(crate) verdicts: Lexicon<bool>,
     /// Words of headings that name no role: `required ports`.
     pub(crate) generic: Lexicon<()>,
     pub(crate) note_labels: Lexicon<()>,
@@ -88,6 +90,8 @@ pub(crate) struct Vocabulary {
     pub(crate) parties: Vec<PartiesPattern>,
     /// What parts words for ports and directions from the role that they belong to.
     pub(crate) subjects: Lexicon<SubjectWord>,
+    /// Words for what is on or off, which in some languages are those for directions.
+    pub(crate) states: Lexicon<()>,
     /// Articles before a name.
     pub(crate) articles: Lexicon<()>,
     pub(crate) applications: Vec<Application>,
@@ -197,6 +201,7 @@ impl Vocabulary {
             ("port", PortWord::Port),
             ("ip_protocol", PortWord::IpProtocol),
             ("unit", PortWord::Unit),
+            ("other", PortWord::Other),
             ("filler", PortWord::Filler),
             // `443 (bidirectional)`: the direction is read elsewhere.
             ("both", PortWord::Filler),
@@ -233,6 +238,10 @@ impl Vocabulary {
         let answers = answers
             .into_iter()
             .flat_map(|(key, answer)| words(&[key]).into_iter().map(move |word| (word, answer)));
+        let verdicts = [("deny", false), ("allow", true)];
+        let verdicts = verdicts
+            .into_iter()
+            .flat_map(|(key, verdict)| words(&[key]).into_iter().map(move |word| (word, verdict)));
         let (columns, whole_columns) = columns(&files)?;
         Ok(Self {
             columns,
@@ -248,6 +257,7 @@ impl Vocabulary {
             hints: Lexicon::new(hints),
             range_ends: Lexicon::new(range_ends),
             answers: Lexicon::new(answers),
+            verdicts: Lexicon::new(verdicts),
             generic: Lexicon::new(
                 words(&["generic", "inbound", "outbound", "both", "notes_label"])
                     .into_iter()
@@ -265,6 +275,7 @@ impl Vocabulary {
                 .filter_map(|pattern| PartiesPattern::new(pattern))
                 .collect(),
             subjects: subjects(&files),
+            states: single(&["state"]),
             articles: single(&["article"]),
             applications: applications.application,
             known: applications.known,

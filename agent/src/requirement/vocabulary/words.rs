@@ -110,7 +110,7 @@ enum Script {
 /// The script of a folded letter, if it parts its words.
 fn script(c: char) -> Option<Script> {
     match c {
-        'a'..='z' | 'A'..='Z' | '\u{df}'..='\u{24f}' => Some(Script::Latin),
+        'a'..='z' | 'A'..='Z' | '\u{df}'..='\u{f6}' | '\u{f8}'..='\u{24f}' => Some(Script::Latin),
         '\u{370}'..='\u{3ff}' => Some(Script::Greek),
         '\u{400}'..='\u{52f}' => Some(Script::Cyrillic),
         _ => None,

@@ -1,0 +1,49 @@
+//! Verdicts: rows of a packet filter that forbid what they name.
+//!
+//! In come a row and its layout; out comes whether the row forbids. A rule that denies traffic requires none, so
+//! that nothing it names may be opened. Invariant: a row with a word that denies in its column of actions, or as
+//! all of a cell beside its ports, forbids.
+
+use super::columns::Column;
+use super::fold::Folded;
+use super::tables::Context;
+use super::vocabulary::Vocabulary;
+use crate::document::Row;
+
+/// Longest cell whose words rule, in characters: more is a sentence.
+const RULING: usize = 40;
+
+/// What a person who wonders about such a row is told.
+pub(super) const FORBIDS: &str = "the row forbids: nothing is required";
+
+/// Whether a text allows (`true`) or denies, and says nothing else.
+pub(super) fn of(text: &str, words: &Vocabulary) -> Option<bool> {
+    words.verdicts.whole_of(text)
+}
+
+/// What the words of a short text rule; one that denies weighs more.
+pub(super) fn ruling(text: &str, words: &Vocabulary) -> Option<bool> {
+    if text.chars().count() > RULING {
+        return None;
+    }
+    let found = words.verdicts.find(&Folded::new(text));
+    found.iter().map(|found| found.meaning).min()
+}
+
+/// Whether `row` denies what it names.
+pub(super) fn forbids(row: &Row, context: &Context<'_>) -> bool {
+    let words = context.readings.words;
+    row.cells.iter().zip(&context.layout.columns).any(|(cell, kind)| match kind {
+        Column::Action => ruling(&cell.text, words) == Some(false),
+        Column::Role | Column::Service | Column::Source | Column::Destination => false,
+        Column::Ports | Column::TcpPorts | Column::UdpPorts | Column::Protocol => {
+            let read = if *kind == Column::Protocol {
+                context.readings.protocols(&cell.text)
+            } else {
+                context.readings.ports(&cell.text)
+            };
+            read.remarks.iter().any(|remark| of(remark, words) == Some(false))
+        }
+        _ => of(&cell.text, words) == Some(false),
+    })
+}

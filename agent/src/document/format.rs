@@ -45,7 +45,7 @@ pub(super) fn sniff(content: &str, name: &str) -> Format {
         return Format::Html;
     }
     match extension.as_deref() {
-        Some("csv") => Format::Delimited(delimiter(content).unwrap_or(b',')),
+        Some("csv") => Format::Delimited(delimiter(content).unwrap_or_else(|| frequent(content))),
         Some("tsv" | "tab") => Format::Delimited(b'\t'),
         Some("md" | "markdown" | "rst" | "adoc") => Format::Text,
         _ => delimiter(content).map_or(Format::Text, Format::Delimited),
@@ -115,13 +115,29 @@ fn delimiter(content: &str) -> Option<u8> {
         let spaced = mark == b','
             && lines.iter().filter(|line| line.contains(", ") && !line.contains('"')).count() * 2
                 > lines.len();
+        // Short and long rows are left to the header where the mark is rare in prose and on every line.
+        let ragged = mark == b';'
+            && common >= 3
+            && counts[0] == common
+            && agree * 3 >= counts.len() * 2
+            && counts.iter().all(|&count| count > 1);
         common >= if mark == b',' { 3 } else { 2 }
-            && agree * 10 >= counts.len() * 9
+            && (agree * 10 >= counts.len() * 9 || ragged)
             && !outer
             && !prose
             && !leading_tab
             && !spaced
     })
+}
+
+/// The character that splits most lines of a file which is said to have separated fields; a comma where none does.
+fn frequent(content: &str) -> u8 {
+    let split = |mark: u8| {
+        let lines = content.lines().filter(|line| !line.trim().is_empty()).take(SAMPLE);
+        let counts: Vec<usize> = lines.map(|line| fields(line, mark)).filter(|&count| count > 1).collect();
+        (counts.len(), counts.iter().sum::<usize>())
+    };
+    [b'\t', b';', b','].into_iter().max_by_key(|&mark| split(mark)).unwrap_or(b',')
 }
 
 /// Fields of `line`, quotes respected.
@@ -163,6 +179,12 @@ mod tests {
                 "ports.csv",
                 Format::Delimited(b','),
             ),
+            ("Role;Port;Protocol\nWeb;443;TCP\nMail;25\nName;53;UDP\n", "ports.csv", Format::Delimited(b';')),
+            ("Role;Port;Protocol\nWeb;443;TCP\nMail;25\nName;53;UDP\n", "ports.txt", Format::Delimited(b';')),
+            ("Role;Port\nWeb;443;TCP;x\nMail;25,26;TCP\n", "ports.csv", Format::Delimited(b';')),
+            ("Role,Port\nWeb,443,TCP\nMail,25;26,TCP,x\n", "ports.csv", Format::Delimited(b',')),
+            ("Role\n", "ports.csv", Format::Delimited(b',')),
+            ("One; two; three.\nFour; five.\nSix.\n", "ports.txt", Format::Text),
             ("Role\tPort\nWeb\t443\n", "ports.tsv", Format::Delimited(b'\t')),
             ("# Ports\n\n| Role | Port |\n| --- | --- |\n| Web | 443 |\n", "ports.txt", Format::Text),
             ("Role | Port\n--- | ---\nWeb | 443\n", "ports.txt", Format::Text),

@@ -12,7 +12,7 @@ const TERM: usize = 100;
 /// Most lines of a definition.
 const LINES: usize = 8;
 /// Definitions among the first of which one has a number.
-const SAMPLE: usize = 16;
+const SAMPLE: usize = 6;
 /// How much further a definition is indented at least.
 const INDENT: usize = 2;
 

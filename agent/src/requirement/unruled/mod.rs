@@ -3,8 +3,9 @@
 //! In come the blocks of a document; out come the same blocks, with a table wherever paragraphs turn out to
 //! be one: cells run together on a line, a cell on each line, or a label before each value, which may be items
 //! of a list. Invariant: text becomes a table only by words that head columns, or by lines that each end in
-//! port language.
+//! port language or begin with an address.
 
+mod addresses;
 mod digits;
 mod header;
 mod stacked;
@@ -35,11 +36,12 @@ pub(crate) fn tables(blocks: Vec<Block>, words: &'static Vocabulary) -> Vec<Bloc
     out
 }
 
-/// A list, or the table that its items are labels and values of.
+/// A list, or the table that its items are labels and values of, or addresses.
 fn listed(items: Vec<Item>, readings: &Readings) -> Block {
     let depth = items.first().map_or(0, |item| item.depth);
     let found = if items.iter().all(|item| item.depth == depth) {
-        stacked::labelled(items.iter().map(|item| (item.line, item.text.as_str())), readings)
+        let lines = || items.iter().map(|item| (item.line, item.text.as_str()));
+        stacked::labelled(lines(), readings).or_else(|| addresses::listed(lines(), readings))
     } else {
         None
     };
@@ -51,8 +53,9 @@ fn close(run: &mut Vec<Paragraph>, readings: &Readings, out: &mut Vec<Block>) {
     let mut paragraphs = std::mem::take(run).into_iter().peekable();
     let mut rest: Vec<Paragraph> = vec![];
     while let Some(paragraph) = paragraphs.next() {
-        let lines = paragraph.lines.iter().map(|line| (line.number, line.text.as_str()));
-        if let Some(piece) = stacked::labelled(lines, readings) {
+        let lines = || paragraph.lines.iter().map(|line| (line.number, line.text.as_str()));
+        let piece = stacked::labelled(lines(), readings).or_else(|| addresses::listed(lines(), readings));
+        if let Some(piece) = piece {
             out.extend(rest.drain(..).flat_map(|paragraph| together::split(paragraph, readings)));
             out.push(Block::Table(piece));
             continue;

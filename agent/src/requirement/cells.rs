@@ -100,7 +100,6 @@ impl<'a> Cells<'a> {
     ) -> Statement {
         let (layout, scope, words) = (context.layout, context.scope, context.readings.words);
         let has = |kind: Column| self.cells.iter().any(|&(column, ..)| column == kind);
-        let parties = section.parties.clone().or_else(|| scope.parties.clone()).unwrap_or_default();
         let role = if has(Column::Role) {
             let own = self.text(Column::Role);
             if own.is_empty() {
@@ -119,7 +118,12 @@ impl<'a> Cells<'a> {
             scope.captioned_role.clone().or_else(|| scope.heading_role.clone()).unwrap_or_default()
         };
         let or = |own: String, other: &str| if own.is_empty() { other.to_owned() } else { own };
-        let flow = Folded::new(&self.text(Column::Direction));
+        let told = self.text(Column::Direction);
+        // `Agent → Manager` beside the ports names both ends.
+        let ends = title::parties(&told, words).filter(|_| !has(Column::Source) && !has(Column::Destination));
+        let flow = Folded::new(if ends.is_some() { "" } else { &told });
+        let parties = ends.or_else(|| section.parties.clone()).or_else(|| scope.parties.clone());
+        let parties = parties.unwrap_or_default();
         let stated = words.flow_cells.whole(flow.as_str());
         let stated = stated.into_iter().chain(
             stated

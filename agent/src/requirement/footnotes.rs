@@ -32,13 +32,13 @@ impl Footnotes {
                 }
                 Block::List(items) => {
                     for item in items {
-                        let marked = matches!(item.bullet.as_str(), "*" | "**" | "†")
-                            || item.bullet.starts_with(|c: char| c.is_ascii_digit());
+                        // `1.`, `(1)` and `①` explain the same mark.
+                        let folded = Folded::new(&item.bullet);
+                        let mark = folded.as_str().trim_matches(['(', '.', ')']);
+                        let marked = matches!(mark, "*" | "**" | "†")
+                            || mark.starts_with(|c: char| c.is_ascii_digit());
                         if marked {
-                            notes
-                                .0
-                                .entry(item.bullet.trim_end_matches(['.', ')']).to_owned())
-                                .or_insert_with(|| collapse(&item.text));
+                            notes.0.entry(mark.to_owned()).or_insert_with(|| collapse(&item.text));
                         }
                     }
                 }

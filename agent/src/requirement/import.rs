@@ -204,7 +204,9 @@ impl Importer {
 /// `■ 受信` and `1. Ports` do.
 fn heads(items: &[Item], behind: &[Block], readings: &Readings) -> bool {
     let [item] = items else { return false };
-    let marked = item.bullet.starts_with(['■', '●']) || item.bullet.ends_with(['.', ')']);
+    let marked = item.bullet.starts_with(['■', '●', '◆', '□', '◇', '○', '◎'])
+        || item.bullet.ends_with(['.', ')', '）'])
+        || item.bullet.starts_with(|mark| ('①'..='⑳').contains(&mark));
     let before = matches!(behind.first(), Some(Block::Table(_) | Block::Paragraph(_)));
     marked && before && !lists::states_ports(&item.text, readings)
 }

@@ -36,6 +36,7 @@ mod title;
 mod unruled;
 mod verdict;
 mod vocabulary;
+mod wrapped;
 
 pub use self::diagnostic::Diagnostic;
 pub use self::import::{DocumentInfo, Import, ImportError, TableInfo};

@@ -11,6 +11,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use super::expression::{Context, Expression};
 use super::fold::Folded;
 use super::vocabulary::{FlagWord, FlowWord, HintWord, Vocabulary};
+use super::wrapped;
 
 /// Longest text that is remembered.
 const LONGEST: usize = 240;
@@ -40,7 +41,9 @@ impl Readings {
 
     /// The expression of a cell with ports.
     pub(crate) fn ports(&self, text: &str) -> Rc<Expression> {
-        known(&self.ports, text, || Expression::read(text, Context::Ports, self.words))
+        known(&self.ports, text, || {
+            Expression::read(&wrapped::joined(text, self.words), Context::Ports, self.words)
+        })
     }
 
     /// The expression of a text that is port language and nothing else; `None` of any other, mostly without reading

@@ -5,6 +5,7 @@
 //! directions or documents is no role.
 
 use super::Direction;
+use super::fold::fold;
 use super::title::{self, Parties, direction, is_generic, parties, trim_title, without_product};
 use super::vocabulary::Vocabulary;
 use crate::document::{Heading, Item, Paragraph, Table, collapse};
@@ -114,10 +115,18 @@ impl Surroundings {
             self.title.as_deref().or_else(|| self.headings.first().map(|heading| heading.text.as_str()));
         let role = |text: &str| {
             let product = title.is_some_and(|title| is_generic(without_product(text, title), words));
-            if product { None } else { title::role(text, words) }
+            let role = if product { None } else { title::role(text, words) }?;
+            // `Ports on the …` inflects what the heading above names as it is.
+            let named = headings
+                .iter()
+                .map(|(_, heading)| heading)
+                .find(|name| is_inflected(&role, name) && title::is_name(name, words));
+            Some(named.cloned().unwrap_or(role))
         };
         let is_title =
             |depth: usize| depth == 0 && self.headings.first().is_some_and(|heading| heading.level == 1);
+        // `The relay accepts connections on:`
+        let told = lead.as_ref().and_then(|(text, _)| title::told_direction(text, words));
         let leading =
             lead.filter(|(text, bold)| !bold && text.chars().count() <= 40).and_then(|(text, _)| role(&text));
         Scope {
@@ -125,7 +134,7 @@ impl Surroundings {
             heading_role: leading.or_else(|| {
                 headings.iter().filter(|(depth, _)| !is_title(*depth)).find_map(|(_, text)| role(text))
             }),
-            direction: titles.iter().find_map(|text| direction(text, words)),
+            direction: titles.iter().find_map(|text| direction(text, words)).or(told),
             parties: titles.iter().take(3).find_map(|text| parties(text, words)),
             titles,
         }
@@ -140,6 +149,26 @@ impl Surroundings {
     }
 }
 
+/// Most letters that tell two forms of a word apart.
+const ENDING: usize = 3;
+/// Letters that they have in common at least.
+const STEM: usize = 4;
+
+/// Whether two names are the same words in other forms: each pair begins alike.
+fn is_inflected(name: &str, other: &str) -> bool {
+    let alike = |one: &str, other: &str| {
+        let (one, other) = (fold(one), fold(other));
+        let same = one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
+        let longest = one.chars().count().max(other.chars().count());
+        one == other || same >= STEM && longest - same <= ENDING
+    };
+    let (mut words, mut others) = (name.split_whitespace(), other.split_whitespace());
+    name != other
+        && words.by_ref().zip(others.by_ref()).all(|(word, other)| alike(word, other))
+        && words.next().is_none()
+        && others.next().is_none()
+}
+
 /// Footnotes and notes are no headings.
 fn starts_like_heading(text: &str) -> bool {
     text.chars()
@@ -150,6 +179,29 @@ fn starts_like_heading(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_heading_tells_how_an_inflected_role_is_called() {
+        for (name, other, inflected) in [
+            ("Сервере администрирования", "Сервер администрирования", true),
+            ("Medienservers", "Medienserver", true),
+            ("Сервер", "Сервер администрирования", false),
+            ("Front End Server", "Front End Pool", false),
+            ("Node 1", "Node 2", false),
+            ("Relay", "Relay", false),
+        ] {
+            assert_eq!(is_inflected(name, other), inflected, "{name} {other}");
+        }
+        let words = Vocabulary::standard().expect("well-formed");
+        let mut surroundings = Surroundings::default();
+        for (level, text) in [(1, "Сетевые порты"), (2, "Сервер администрирования")]
+        {
+            surroundings.heading(&Heading { line: 1, level, text: text.to_owned() });
+        }
+        let scope = surroundings
+            .scope(Some("Порты, которые должны быть открыты на Сервере администрирования"), words);
+        assert_eq!(scope.captioned_role.as_deref(), Some("Сервер администрирования"));
+    }
 
     #[test]
     fn the_name_of_the_product_is_no_role() {

@@ -5,7 +5,7 @@
 
 use super::Direction;
 use super::fold::Folded;
-use super::vocabulary::{FlowWord, Found, PartiesPattern, Vocabulary};
+use super::vocabulary::{FlowWord, Found, HintWord, PartiesPattern, Vocabulary};
 
 /// Longest name of an end or a role, in characters.
 const NAME: usize = 60;
@@ -23,6 +23,12 @@ pub(crate) fn role(text: &str, words: &Vocabulary) -> Option<String> {
         return None;
     }
     match subject(text, words) {
+        // `For each machine, open` asks for something.
+        Subject::None
+            if text.rsplit_once([',', '，', '、']).is_some_and(|(_, end)| is_generic(end, words)) =>
+        {
+            None
+        }
         Subject::None => Some(without_number(text).to_owned()),
         Subject::Own(role) => Some(role),
         Subject::Other => None,
@@ -34,6 +40,12 @@ pub(crate) fn names_subject(text: &str, words: &Vocabulary) -> bool {
     direction(text, words).is_some()
         && parties(text, words).is_none()
         && matches!(subject(text, words), Subject::Own(_))
+}
+
+/// Whether a title is the name of something and nothing else: it speaks of no ports, directions or documents.
+pub(crate) fn is_name(text: &str, words: &Vocabulary) -> bool {
+    role(text, words).is_some_and(|role| role == without_number(text))
+        && words.generic.find(&Folded::new(text)).is_empty()
 }
 
 /// What the ports of a title belong to.
@@ -161,7 +173,7 @@ fn without_revision(text: &str) -> &str {
 
 /// Whether a title names nothing but ports, directions and documents.
 pub(crate) fn is_generic(text: &str, words: &Vocabulary) -> bool {
-    let text = without_revision(text);
+    let text = without_number(without_revision(text));
     let folded = Folded::new(text);
     let numbering = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace());
     numbering.is_empty()
@@ -178,6 +190,15 @@ pub(crate) fn direction(text: &str, words: &Vocabulary) -> Option<Direction> {
     let whole = title.chars().any(char::is_alphabetic).then(|| words.flow_cells.whole(&title)).flatten();
     let found = words.flows.find(&folded).into_iter().map(|found| found.meaning);
     direction_in(found).or_else(|| direction_in(whole))
+}
+
+/// The direction that a sentence tells by its verb: what somebody accepts or sends.
+pub(super) fn told_direction(text: &str, words: &Vocabulary) -> Option<Direction> {
+    let found = words.hints.find(&Folded::new(text)).into_iter().map(|found| found.meaning);
+    direction_in(found.filter_map(|hint| match hint {
+        HintWord::Flow(flow) | HintWord::Verb(flow) => Some(flow),
+        HintWord::Flag(_) => None,
+    }))
 }
 
 /// One direction out of several words: both if a word says so, none if they disagree.
@@ -201,10 +222,22 @@ pub(crate) fn direction_in(found: impl IntoIterator<Item = FlowWord>) -> Option<
 /// The two ends that a title names: `ports from A to B`.
 pub(crate) fn parties(text: &str, words: &Vocabulary) -> Option<Parties> {
     let text = trim_title(text, words);
-    let folded = Folded::new(&text);
-    let found = words.parties.iter().find_map(|pattern| matches(&text, &folded, pattern, words));
+    // `Alarm relay (relay -> sensor)`: the ends stand inside.
+    let ends = |text: &str| {
+        let text = without_number(text);
+        let folded = Folded::new(text);
+        words.parties.iter().find_map(|pattern| matches(text, &folded, pattern, words))
+    };
+    let found = in_parentheses(&text).and_then(ends).or_else(|| ends(&text));
     // `コントローラからの送信` names one end and a direction.
     found.filter(|ends| !is_generic(&ends.source, words) && !is_generic(&ends.destination, words))
+}
+
+/// What stands in the first parentheses of `text`.
+fn in_parentheses(text: &str) -> Option<&str> {
+    let open = text.find(['(', '（'])?;
+    let behind = text[open..].trim_start_matches(['(', '（']);
+    behind.find([')', '）']).map(|close| &behind[..close])
 }
 
 fn matches(source: &str, folded: &Folded, pattern: &PartiesPattern, words: &Vocabulary) -> Option<Parties> {
@@ -249,6 +282,10 @@ mod tests {
             ("監視サーバーから管理サーバーへの通信", Some(("監視サーバー", "管理サーバー"))),
             ("Web → Datenbank", Some(("Web", "Datenbank"))),
             ("Table 3: From Edge to Front End", Some(("Edge", "Front End"))),
+            ("4. Alarm relay (relay ⇒ sensor)", Some(("relay", "sensor"))),
+            ("受信（他サーバーからマネージャーへ）", Some(("他サーバー", "マネージャー"))),
+            ("4. Relay → sensor", Some(("Relay", "sensor"))),
+            ("Relay ← sensor", Some(("sensor", "Relay"))),
             ("How to get from here to there in a day", None),
             ("Worker nodes", None),
         ];
@@ -319,6 +356,14 @@ mod tests {
             ("Ports de Acme Gateway", Some("Acme Gateway")),
             ("Portas do Acme Gateway", Some("Acme Gateway")),
             ("Porte di Acme Gateway", Some("Acme Gateway")),
+            ("Ports that must be open on the controller", Some("controller")),
+            ("Open these incoming ports on the server", Some("server")),
+            ("Порты, которые должны быть открыты на контроллере", Some("контроллере")),
+            ("C.1 ファイアウォールの通過方向", None),
+            ("For each machine, open", None),
+            ("マネージャーが使用するポート", Some("マネージャー")),
+            ("Werkseinstellungen", None),
+            ("Factory defaults", None),
             ("Puertos de red", None),
             ("Required ports", None),
             ("The following ports are required", None),
@@ -334,6 +379,7 @@ mod tests {
         for (text, generic) in [
             ("Required ports", true),
             ("2.1 Ports and protocols", true),
+            ("C.1 Ports and protocols", true),
             ("Eingehende Verbindungen", true),
             ("必要なポート", true),
             ("Porte di origine e destinazione", true),

@@ -26,8 +26,43 @@ pub(super) fn front_matter(lines: &Lines<'_>) -> (Option<String>, usize) {
     (title, end + 1)
 }
 
+/// The levels of underlined headings: in reST the first mark that a document uses is the outermost, whichever it is.
+#[derive(Debug, Default)]
+pub(super) struct Levels {
+    /// Marks in the order of their levels, and whether a line of them stands above the heading, too. Empty where only
+    /// the two marks of Markdown are used, whose levels are fixed.
+    marks: Vec<(char, bool)>,
+}
+
+impl Levels {
+    /// Those of a document.
+    pub(super) fn of(lines: &Lines<'_>) -> Self {
+        let mut marks: Vec<(char, bool)> = vec![];
+        for at in 1..lines.len() {
+            let Some(mark) = underline(lines.get(at)).filter(|_| !lines.is_blank(at - 1)) else { continue };
+            if underline(lines.get(at - 1).trim()).is_some() {
+                continue;
+            }
+            let over = at >= 2 && underline(lines.get(at - 2).trim()) == Some(mark);
+            if !marks.contains(&(mark, over)) {
+                marks.push((mark, over));
+            }
+        }
+        let restructured = marks.iter().any(|&(mark, over)| over || !matches!(mark, '=' | '-'));
+        Self { marks: if restructured { marks } else { vec![] } }
+    }
+
+    fn level(&self, mark: char, over: bool) -> u8 {
+        match self.marks.iter().position(|&known| known == (mark, over)) {
+            Some(at) => u8::try_from(at + 1).unwrap_or(u8::MAX).min(6),
+            None if over || mark == '=' => 1,
+            None => 2 + u8::try_from(UNDERLINES.find(mark).unwrap_or(0)).unwrap_or(0).min(4),
+        }
+    }
+}
+
 /// A heading with a mark at line `at`; underlines only where no paragraph is `open` above.
-pub(super) fn marked(lines: &Lines<'_>, at: usize, fresh: bool) -> Taken {
+pub(super) fn marked(lines: &Lines<'_>, levels: &Levels, at: usize, fresh: bool) -> Taken {
     let line = lines.get(at);
     let trimmed = line.trim_start();
     for mark in ['#', '='] {
@@ -55,12 +90,11 @@ pub(super) fn marked(lines: &Lines<'_>, at: usize, fresh: bool) -> Taken {
     if let Some(mark) = underline(trimmed) {
         let title = lines.get(at + 1);
         return (!title.trim().is_empty() && underline(lines.get(at + 2).trim()) == Some(mark))
-            .then(|| (vec![heading_block(at + 1, 1, title)], at + 3))
+            .then(|| (vec![heading_block(at + 1, levels.level(mark, true), title)], at + 3))
             .or_else(|| Some((vec![], at + 1)));
     }
     let mark = underline(lines.get(at + 1).trim())?;
-    let level = 2 + u8::try_from(UNDERLINES.find(mark).unwrap_or(0)).unwrap_or(0).min(4);
-    let level = if mark == '=' { 1 } else { level };
+    let level = levels.level(mark, false);
     (!lines.get(at + 1).starts_with(' '))
         .then(|| (vec![heading_block(at, level, trimmed)] as Vec<Block>, at + 2))
 }
@@ -83,5 +117,40 @@ fn without_anchor(text: &str) -> &str {
     match text.rfind("{#") {
         Some(start) if text.ends_with('}') => text[..start].trim_end(),
         _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn levels(text: &str) -> Vec<(String, u8)> {
+        let lines = Lines(text.split('\n').collect());
+        let levels = Levels::of(&lines);
+        let mut found = vec![];
+        for at in 0..lines.len() {
+            let above = at > 0 && !lines.is_blank(at - 1);
+            if let Some((blocks, _)) = marked(&lines, &levels, at, !above) {
+                found.extend(blocks.into_iter().filter_map(|block| match block {
+                    Block::Heading(heading) => Some((heading.text, heading.level)),
+                    _ => None,
+                }));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_first_mark_of_a_document_is_the_outermost() {
+        let text = "Guide\n#####\n\n*****\nPorts\n*****\n\nRelay\n=====\n\nGate\n====\n";
+        let expected = [("Guide", 1), ("Ports", 2), ("Relay", 3), ("Gate", 3)];
+        assert_eq!(levels(text), expected.map(|(text, level)| (text.to_owned(), level)));
+    }
+
+    #[test]
+    fn the_two_marks_of_markdown_have_their_levels() {
+        let expected = [("Relay", 3), ("Ports", 1)];
+        let text = "Relay\n-----\n\nPorts\n=====\n";
+        assert_eq!(levels(text), expected.map(|(text, level)| (text.to_owned(), level)));
     }
 }

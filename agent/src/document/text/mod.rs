@@ -8,6 +8,7 @@
 
 mod bars;
 mod columns;
+mod definitions;
 mod directive;
 mod grid;
 mod heading;
@@ -53,7 +54,9 @@ pub(super) fn read(content: &str) -> Result<Document, ReadError> {
         lines = without_comments(lines);
     }
     let lines = Lines(lines);
-    let mut reader = Reader { lines: &lines, blocks: vec![], budget: CellBudget::default(), pending: vec![] };
+    let levels = heading::Levels::of(&lines);
+    let mut reader =
+        Reader { lines: &lines, levels, blocks: vec![], budget: CellBudget::default(), pending: vec![] };
     let (title, start) = heading::front_matter(&lines);
     reader.run(start)?;
     let title = title.or_else(|| {
@@ -89,6 +92,7 @@ fn without_comments(mut lines: Vec<&str>) -> Vec<&str> {
 
 struct Reader<'a> {
     lines: &'a Lines<'a>,
+    levels: heading::Levels,
     blocks: Vec<Block>,
     budget: CellBudget,
     /// Lines of the paragraph that is open.
@@ -130,13 +134,7 @@ impl Reader<'_> {
         if let Some(table) = self.html_block(at)? {
             return Ok(Some(table));
         }
-        let ruled = grid::table(lines, at)
-            .or_else(|| ruled::table(lines, at))
-            .or_else(|| directive::table(lines, at))
-            .or_else(|| bars::table(lines, at))
-            .or_else(|| pipes::table(lines, at))
-            .or_else(|| records::table(lines, at))
-            .or_else(|| columns::table(lines, at));
+        let ruled = table(lines, at);
         if let Some((blocks, _)) = &ruled {
             for block in blocks {
                 if let Block::Table(table) = block {
@@ -151,7 +149,10 @@ impl Reader<'_> {
             return Ok(None);
         }
         // A heading or a list begins after a paragraph's lines, never inside of one word.
-        Ok(heading::marked(lines, at, self.pending.is_empty()).or_else(|| list::items(lines, at)))
+        let fresh = self.pending.is_empty();
+        Ok(heading::marked(lines, &self.levels, at, fresh)
+            .or_else(|| list::items(lines, at))
+            .or_else(|| fresh.then(|| definitions::items(lines, at)).flatten()))
     }
 
     /// A table or list in HTML, up to its end tag.
@@ -194,6 +195,17 @@ impl Reader<'_> {
             self.blocks.push(Block::Paragraph(Paragraph { lines, bold }));
         }
     }
+}
+
+/// The table of text that begins at line `at`.
+fn table(lines: &Lines<'_>, at: usize) -> Taken {
+    grid::table(lines, at)
+        .or_else(|| ruled::table(lines, at))
+        .or_else(|| directive::table(lines, at))
+        .or_else(|| bars::table(lines, at))
+        .or_else(|| pipes::table(lines, at))
+        .or_else(|| records::table(lines, at))
+        .or_else(|| columns::table(lines, at))
 }
 
 /// The tag that opens an HTML block on this line.

@@ -54,6 +54,11 @@ pub(super) fn table(lines: &Lines<'_>, at: usize) -> Taken {
         } else if outer && !line.starts_with('|') {
             // The rest of a cell that was broken over lines, unless the row before was complete.
             let Some((_, row)) = rows.last_mut() else { break };
+            if is_row(line, row, width) {
+                rows.push((next, line.to_owned()));
+                next += 1;
+                continue;
+            }
             if row.trim_end().ends_with('|') && split(row).len() >= width
                 || super::html_opening(line).is_some()
                 || line.starts_with('#')
@@ -76,6 +81,17 @@ pub(super) fn table(lines: &Lines<'_>, at: usize) -> Taken {
         rows.iter().map(|(at, row)| Row { line: Lines::number(*at), cells: cells(row) }).collect();
     let table = Table { line: Lines::number(at), caption: None, header_rows, rows };
     Some((vec![Block::Table(table)], next))
+}
+
+/// Whether a line that lost its first pipe is a row of its own: it has about as many cells as the header, and is not
+/// what the row above lacks.
+fn is_row(line: &str, above: &str, width: usize) -> bool {
+    let cells = split(line).len();
+    let completes = || {
+        let above = split(above).len();
+        above < width && above + cells - 1 == width
+    };
+    cells >= 2 && cells.abs_diff(width) <= 1 && !completes()
 }
 
 /// A header row as wikis write it: a double pipe before, between and behind its cells.
@@ -203,6 +219,16 @@ mod tests {
             (
                 "|Role|Port|\n|-|-|\n|Web|443|\n|---|---|\n|-|-|",
                 &[(1, &["Role", "Port"]), (3, &["Web", "443"]), (5, &["-", "-"])],
+            ),
+            (
+                "|Role|Port|Use|\n|---|---|---|\n|Web|443|site\nMail|25|relay|\n Name|53 |any\n|Time|123\nUDP|clock|",
+                &[
+                    (1, &["Role", "Port", "Use"]),
+                    (3, &["Web", "443", "site"]),
+                    (4, &["Mail", "25", "relay"]),
+                    (5, &["Name", "53", "any"]),
+                    (6, &["Time", "123\nUDP", "clock"]),
+                ],
             ),
             (" role | port \n------+------\n web  | 443", &[(1, &["role", "port"]), (3, &["web", "443"])]),
             (

@@ -78,8 +78,8 @@ fn push(rows: &mut Vec<Row>, at: usize, line: &str, starts: &[usize], header_row
 /// Where the columns of a rule begin.
 fn rule(line: &str) -> Option<Vec<usize>> {
     let text = line.trim();
-    let drawn = |mark: u8| text.bytes().all(|byte| byte == mark || byte == b' ' || byte == b'\t');
-    if text.len() < 5 || !(drawn(b'=') || drawn(b'-')) {
+    let mark = text.chars().next().filter(|&mark| "=-─━═".contains(mark))?;
+    if text.len() < 5 || !text.chars().all(|c| c == mark || c == ' ' || c == '\t') {
         return None;
     }
     let screen = Screen::new(line);

@@ -68,7 +68,11 @@ impl Content {
             }
             content.some_ports += usize::from(expression.has_ports());
             content.urls += usize::from(names::is_address(&cell.text));
-            content.flows += usize::from(readings.words.flow_cells.whole_of(&cell.text).is_some());
+            // `aus` is a direction below a header that speaks of one, and a state everywhere else.
+            content.flows += usize::from(
+                readings.words.flow_cells.whole_of(&cell.text).is_some()
+                    && readings.words.states.whole_of(&cell.text).is_none(),
+            );
             content.verdicts += usize::from(verdict::of(&cell.text, readings.words).is_some());
             content.rulings += usize::from(verdict::ruling(&cell.text, readings.words).is_some());
         }

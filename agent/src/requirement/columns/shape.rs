@@ -183,6 +183,12 @@ fn matrix(columns: &[Column], found: &[Vec<Column>], contents: &[Content]) -> Op
 /// Settles what only the whole table tells: what names a row, and where its ports are.
 pub(super) fn settle(columns: &mut [Column], headers: &[String], role_stated: bool) {
     let count = |columns: &[Column], kind: &Column| columns.iter().filter(|&column| column == kind).count();
+    // `Component A | → | Component B`: an arrow between two names tells who begins.
+    if let Some(at) =
+        columns.windows(3).position(|three| three == [Column::Role, Column::Direction, Column::Role])
+    {
+        (columns[at], columns[at + 2]) = (Column::Source, Column::Destination);
+    }
     let named = count(columns, &Column::Role) > 0 || role_stated;
     let first = columns.iter().position(|column| !matches!(column, Column::Required | Column::Direction));
     if let (false, Some(first)) = (named, first)

@@ -1,8 +1,9 @@
 //! Tables that lost their rules: text in which only words and line breaks tell that it was a table.
 //!
 //! In come the blocks of a document; out come the same blocks, with a table wherever paragraphs turn out to
-//! be one: cells run together on a line, a cell on each line, or a label before each value. Invariant: a
-//! paragraph becomes a table only by words that head columns, or by lines that each end in port language.
+//! be one: cells run together on a line, a cell on each line, or a label before each value, which may be items
+//! of a list. Invariant: text becomes a table only by words that head columns, or by lines that each end in
+//! port language.
 
 mod digits;
 mod header;
@@ -11,7 +12,7 @@ mod together;
 
 use super::reading::Readings;
 use super::vocabulary::Vocabulary;
-use crate::document::{Block, Line, Paragraph, Table};
+use crate::document::{Block, Item, Line, Paragraph, Table};
 
 /// The blocks with the tables that paragraphs hide.
 pub(crate) fn tables(blocks: Vec<Block>, words: &'static Vocabulary) -> Vec<Block> {
@@ -23,7 +24,10 @@ pub(crate) fn tables(blocks: Vec<Block>, words: &'static Vocabulary) -> Vec<Bloc
             Block::Paragraph(paragraph) => run.push(paragraph),
             other => {
                 close(&mut run, &readings, &mut out);
-                out.push(other);
+                out.push(match other {
+                    Block::List(items) => listed(items, &readings),
+                    other => other,
+                });
             }
         }
     }
@@ -31,12 +35,24 @@ pub(crate) fn tables(blocks: Vec<Block>, words: &'static Vocabulary) -> Vec<Bloc
     out
 }
 
+/// A list, or the table that its items are labels and values of.
+fn listed(items: Vec<Item>, readings: &Readings) -> Block {
+    let depth = items.first().map_or(0, |item| item.depth);
+    let found = if items.iter().all(|item| item.depth == depth) {
+        stacked::labelled(items.iter().map(|item| (item.line, item.text.as_str())), readings)
+    } else {
+        None
+    };
+    found.map_or(Block::List(items), Block::Table)
+}
+
 /// Reads neighbouring paragraphs: together as a stack of cells, or each on its own.
 fn close(run: &mut Vec<Paragraph>, readings: &Readings, out: &mut Vec<Block>) {
     let mut paragraphs = std::mem::take(run).into_iter().peekable();
     let mut rest: Vec<Paragraph> = vec![];
     while let Some(paragraph) = paragraphs.next() {
-        if let Some(piece) = stacked::labelled(&paragraph, readings) {
+        let lines = paragraph.lines.iter().map(|line| (line.number, line.text.as_str()));
+        if let Some(piece) = stacked::labelled(lines, readings) {
             out.extend(rest.drain(..).flat_map(|paragraph| together::split(paragraph, readings)));
             out.push(Block::Table(piece));
             continue;

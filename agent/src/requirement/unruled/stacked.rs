@@ -8,30 +8,50 @@ use super::table;
 use crate::document::{Line, Paragraph, Table};
 use crate::requirement::columns::Column;
 use crate::requirement::fold::Folded;
+use crate::requirement::lists;
 use crate::requirement::reading::Readings;
 use crate::requirement::vocabulary::Vocabulary;
 
 /// Longest line that can be a cell.
 const CELL: usize = 160;
+/// Longest label that heads no column.
+const LABEL: usize = 40;
+/// Most labels of a record.
+const MAX_LABELS: usize = 20;
 /// Most lines that one stack may have.
 const LINES: usize = 20_000;
 
-/// `Service: web`, `Port: 443`, …: a record of labelled lines, or several.
-pub(super) fn labelled(paragraph: &Paragraph, readings: &Readings) -> Option<Table> {
-    let mut columns: Vec<(String, Column)> = vec![];
+/// `Service: web`, `Port: 443`, …: a record of labelled lines, or several. Labels that head no column are kept beside
+/// two that do, if they state no ports.
+pub(super) fn labelled<'a>(
+    lines: impl Iterator<Item = (u32, &'a str)>,
+    readings: &Readings,
+) -> Option<Table> {
+    let mut columns: Vec<(&str, Option<Column>)> = vec![];
     let mut rows: Vec<(u32, Vec<String>)> = vec![];
-    for line in &paragraph.lines {
-        let (label, value) = line.text.split_once([':', '：'])?;
-        let word = column(label, readings.words)?;
-        let known = columns.iter().position(|(_, known)| *known == word);
+    for (number, text) in lines {
+        let (label, value) = text.split_once([':', '：'])?;
+        let label = label.trim();
+        let word = column(label, readings.words);
+        // A label of the first line that heads no column makes it something else.
+        let other = || columns.is_empty() || label.len() > LABEL || lists::states_ports(text, readings);
+        if word.is_none() && other() {
+            return None;
+        }
+        let known = columns.iter().position(|&(name, known)| {
+            if word.is_some() { known == word } else { known.is_none() && name == label }
+        });
         let at = known.unwrap_or(columns.len());
         if known.is_none() {
-            columns.push((label.trim().to_owned(), word));
+            if columns.len() == MAX_LABELS {
+                return None;
+            }
+            columns.push((label, word));
         }
         // A label that comes again begins the next record.
         let filled = rows.last().is_some_and(|(_, cells)| cells.get(at).is_some_and(|cell| !cell.is_empty()));
         if rows.is_empty() || filled {
-            rows.push((line.number, vec![]));
+            rows.push((number, vec![]));
         }
         let (_, cells) = rows.last_mut()?;
         if cells.len() <= at {
@@ -39,11 +59,12 @@ pub(super) fn labelled(paragraph: &Paragraph, readings: &Readings) -> Option<Tab
         }
         value.trim().clone_into(&mut cells[at]);
     }
-    let has_port = columns.iter().any(|(_, word)| matches!(word, Column::Ports | Column::DestinationPorts));
-    if columns.len() < 2 || !has_port {
+    let words = || columns.iter().filter_map(|(_, word)| *word);
+    let has_port = words().any(|word| matches!(word, Column::Ports | Column::DestinationPorts));
+    if words().count() < 2 || !has_port {
         return None;
     }
-    let header = (rows.first()?.0, columns.into_iter().map(|(label, _)| label).collect());
+    let header = (rows.first()?.0, columns.into_iter().map(|(label, _)| label.to_owned()).collect());
     rows.insert(0, header);
     Some(table(rows, 1))
 }

@@ -90,6 +90,8 @@ pub(crate) struct Vocabulary {
     pub(crate) parties: Vec<PartiesPattern>,
     /// What parts words for ports and directions from the role that they belong to.
     pub(crate) subjects: Lexicon<SubjectWord>,
+    /// Words for what is on or off, which in some languages are those for directions.
+    pub(crate) states: Lexicon<()>,
     /// Articles before a name.
     pub(crate) articles: Lexicon<()>,
     pub(crate) applications: Vec<Application>,
@@ -273,6 +275,7 @@ impl Vocabulary {
                 .filter_map(|pattern| PartiesPattern::new(pattern))
                 .collect(),
             subjects: subjects(&files),
+            states: single(&["state"]),
             articles: single(&["article"]),
             applications: applications.application,
             known: applications.known,

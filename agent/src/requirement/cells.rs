@@ -23,6 +23,8 @@ pub(super) struct Cells<'a> {
     /// Expressions that were read for ports and protocols.
     pub(super) expressions: Vec<Rc<Expression>>,
     pub(super) has_port_text: bool,
+    /// A cell says in words that there are no ports.
+    pub(super) says_none: bool,
 }
 
 impl<'a> Cells<'a> {
@@ -54,14 +56,18 @@ impl<'a> Cells<'a> {
                 None => cells.push((Column::Note, at, Cow::Borrowed(cell.text.as_str()))),
             }
         }
-        let mut found = Self { row, cells, expressions: vec![], has_port_text: false };
+        let mut found = Self { row, cells, expressions: vec![], has_port_text: false, says_none: false };
         for (kind, _, text) in &found.cells {
             let read = match kind {
                 Column::Ports | Column::TcpPorts | Column::UdpPorts => context.readings.ports(text),
                 Column::Protocol => context.readings.protocols(text),
                 _ => continue,
             };
-            found.has_port_text |= *kind != Column::Protocol && !read.nothing && !text.trim().is_empty();
+            if *kind != Column::Protocol && !text.trim().is_empty() {
+                let none = read.nothing || context.readings.words.answers.whole_of(text) == Some(false);
+                found.has_port_text |= !none;
+                found.says_none |= none && text.contains(char::is_alphabetic);
+            }
             found.expressions.push(read);
         }
         found

@@ -39,7 +39,7 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
     for item in items {
         parents.end(item.depth);
         let text = collapse(&item.text);
-        let Some(stated) =
+        let Some(mut stated) =
             scattered(&text, about_ports, readings).or_else(|| stated(&text, about_ports, readings))
         else {
             if about_ports && text.len() <= ITEM && !mentions::of(&text, readings).is_empty() {
@@ -55,6 +55,9 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
         if denies(&stated.label) || denies(&stated.description) {
             import.diagnostics.push(Diagnostic::new(item.line, &text, verdict::FORBIDS));
             continue;
+        }
+        if verdict::of(&stated.label, readings.words) == Some(true) {
+            stated.label.clear();
         }
         report(&stated.expression, item.line, || text.clone(), import);
         let Said { scope, role } = parents.say(scope, readings);

@@ -154,6 +154,8 @@ fn closed(text: &str, start: usize, end: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::requirement::vocabulary::Vocabulary;
 
@@ -177,6 +179,21 @@ mod tests {
             let found: Vec<&str> =
                 of(text, &readings).iter().map(|mention| &text[mention.start..mention.end]).collect();
             assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    proptest! {
+        /// Whatever an item holds, its runs are pieces of it, in order, that name protocol and port.
+        #[test]
+        fn runs_are_pieces_of_the_text(text in "(\\PC|TCP|udp/|[0-9]{1,5}| |①|ﬁ|Port|\\(){0,30}") {
+            let readings = Readings::new(Vocabulary::standard().expect("well-formed"));
+            let mut end = 0;
+            for mention in of(&text, &readings) {
+                prop_assert!(end <= mention.start && text.is_char_boundary(mention.start));
+                prop_assert!(mention.start < mention.end && text.is_char_boundary(mention.end));
+                prop_assert!(is_paired(&mention.expression));
+                end = mention.end;
+            }
         }
     }
 }

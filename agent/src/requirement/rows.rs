@@ -12,7 +12,7 @@ use super::statement::{Statement, report};
 use super::subject::Subject;
 use super::tables::{Context, Section, shown};
 use super::{Diagnostic, Direction, Ports, flows, verdict};
-use crate::document::Row;
+use crate::document::{Cell, Row};
 
 /// Cells that hold for the rows below them, where those leave them blank.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +89,9 @@ fn read_part(
         }
     }
     if found.iter().all(|group| group.ports.is_empty() && group.protocols.is_empty()) {
+        if cells.says_none && !cells.has_port_text {
+            return;
+        }
         let message = if cells.has_port_text {
             "no port can be read here: write `443`, `80, 443`, `5000-5100`, `any` or `dynamic`"
         } else {
@@ -100,9 +103,15 @@ fn read_part(
     let Statement { source, destination, role, .. } = &statement;
     // What the ends say about the direction counts where no word does.
     let seen = by_role(role, source, destination).or_else(|| subject.direction(source, destination));
+    let note = context.layout.naming_note().and_then(|at| row.cells.get(at)).map(Cell::one_line);
+    let qualifies = |note: &str| !context.readings.hints(note).flags.is_empty();
+    let purpose = note.filter(|note| note.chars().count() <= PURPOSE && !qualifies(note));
     let first = import.requirements.len();
     statement.state(found, context.scope, context.readings, import);
     for requirement in &mut import.requirements[first..] {
+        if let (true, Some(note)) = (requirement.service.is_empty(), &purpose) {
+            requirement.service.clone_from(note);
+        }
         if let (Direction::Unknown, Some(direction)) = (requirement.direction, seen) {
             requirement.direction = direction;
             requirement.inferred.push("direction".to_owned());
@@ -110,6 +119,8 @@ fn read_part(
     }
 }
 
+/// Longest note that names what its row is for, in characters.
+const PURPOSE: usize = 80;
 /// Most ports of a row that its addresses are said to have.
 const ADDRESSED: usize = 8;
 

@@ -65,6 +65,10 @@ impl Statement {
                 ports.clear();
             }
             if protocols.is_empty() {
+                // `TCP/SSH` in a column of applications states the transport.
+                protocols = transports(&self.application, words);
+            }
+            if protocols.is_empty() {
                 protocols = self.infer(&group, scope, words);
                 if !protocols.is_empty() {
                     inferred.push("protocols".to_owned());
@@ -79,7 +83,8 @@ impl Statement {
                 .filter_map(|&index| words.applications.get(index))
                 .map(|known| known.name.as_str());
             let named = names.collect::<Vec<_>>().join("/");
-            let application = [named, self.application.clone()].into_iter().find(|text| !text.is_empty());
+            let application =
+                [named, application(&self.application, words)].into_iter().find(|text| !text.is_empty());
             let notes: Vec<String> =
                 unique(flags.iter().map(|&flag| flag.to_owned()).chain(self.notes.iter().cloned()));
             // Most rows have one group, to which everything moves.
@@ -118,25 +123,13 @@ impl Statement {
 
     /// The transports of a group that states none.
     fn infer(&self, group: &Group, scope: &Scope, words: &Vocabulary) -> Vec<Protocol> {
-        let transports = |indexes: &[usize]| {
-            unique(
-                indexes
-                    .iter()
-                    .filter_map(|&index| words.applications.get(index))
-                    .flat_map(|known| known.transport.iter().copied()),
-            )
-        };
-        let named = transports(&group.applications);
+        let named = group.applications.iter().filter_map(|&index| words.applications.get(index));
+        let named = unique(named.flat_map(|known| known.transport.iter().copied()));
         if !named.is_empty() {
             return named;
         }
-        for text in scope.titles.iter().take(2).chain([&self.application]) {
-            let found =
-                words.ports.find(&Folded::new(text)).into_iter().filter_map(|found| match found.meaning {
-                    PortWord::Protocol(protocol) => Some(protocol),
-                    _ => None,
-                });
-            let found = unique(found);
+        for text in scope.titles.iter().take(2) {
+            let found = transports(text, words);
             if !found.is_empty() {
                 return found;
             }
@@ -172,6 +165,33 @@ impl Statement {
         });
         unique(self.flags.iter().copied().chain(found))
     }
+}
+
+/// The protocols that a text names.
+fn transports(text: &str, words: &Vocabulary) -> Vec<Protocol> {
+    let found = words.ports.find(&Folded::new(text)).into_iter();
+    unique(found.filter_map(|found| match found.meaning {
+        PortWord::Protocol(protocol) => Some(protocol),
+        _ => None,
+    }))
+}
+
+/// What a column of applications names, without its transports: `SSH` of `TCP/SSH`.
+fn application(text: &str, words: &Vocabulary) -> String {
+    let folded = Folded::new(text);
+    let mut named = String::new();
+    let mut at = 0;
+    for found in words.ports.find(&folded) {
+        let (start, end) = (folded.source(found.start), folded.source(found.end).min(text.len()));
+        if matches!(found.meaning, PortWord::Protocol(_))
+            && text.get(end..).is_some_and(|rest| rest.starts_with('/'))
+        {
+            named.push_str(text.get(at..start).unwrap_or_default());
+            at = end + 1;
+        }
+    }
+    named.push_str(text.get(at..).unwrap_or_default());
+    named
 }
 
 /// The ports of a whole row: every port, written as a range, is `any` where it is all that the row has. In a list it

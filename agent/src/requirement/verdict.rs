@@ -5,6 +5,7 @@
 //! all of a cell beside its ports, forbids.
 
 use super::columns::Column;
+use super::expression::Expression;
 use super::fold::Folded;
 use super::tables::Context;
 use super::vocabulary::Vocabulary;
@@ -30,10 +31,22 @@ pub(super) fn ruling(text: &str, words: &Vocabulary) -> Option<bool> {
     found.iter().map(|found| found.meaning).min()
 }
 
+/// Whether a cell denies the ports in it: `TCP 23: deny`.
+pub(super) fn denies(expression: &Expression, words: &Vocabulary) -> bool {
+    expression.remarks.iter().any(|remark| of(remark, words) == Some(false))
+}
+
 /// Whether `row` denies what it names.
 pub(super) fn forbids(row: &Row, context: &Context<'_>) -> bool {
     let words = context.readings.words;
-    row.cells.iter().zip(&context.layout.columns).any(|(cell, kind)| match kind {
+    let columns = context.layout.columns.iter().zip(&context.layout.headers);
+    row.cells.iter().zip(columns).any(|(cell, (kind, header))| match kind {
+        // `no` below `Allowed`, `yes` below `Blocked`.
+        _ if of(header, words)
+            .is_some_and(|verdict| words.answers.whole_of(&cell.text) == Some(!verdict)) =>
+        {
+            true
+        }
         Column::Action => ruling(&cell.text, words) == Some(false),
         Column::Role | Column::Service | Column::Source | Column::Destination => false,
         Column::Ports | Column::TcpPorts | Column::UdpPorts | Column::Protocol => {
@@ -42,7 +55,7 @@ pub(super) fn forbids(row: &Row, context: &Context<'_>) -> bool {
             } else {
                 context.readings.ports(&cell.text)
             };
-            read.remarks.iter().any(|remark| of(remark, words) == Some(false))
+            denies(&read, words)
         }
         _ => of(&cell.text, words) == Some(false),
     })

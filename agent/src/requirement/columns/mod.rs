@@ -164,6 +164,27 @@ impl Layout {
         self.columns.iter().position(|&column| column == kind)
     }
 
+    /// The column whose notes say what its rows are for: the only one with text, where no end names them.
+    pub(crate) fn naming_note(&self) -> Option<usize> {
+        let tells = |kind: &Column| {
+            matches!(
+                kind,
+                Column::Role
+                    | Column::Source
+                    | Column::Destination
+                    | Column::Peer
+                    | Column::Service
+                    | Column::Feature
+                    | Column::Application
+                    | Column::Packed
+                    | Column::Rule
+            )
+        };
+        let mut notes = (0..self.columns.len()).filter(|&at| self.columns[at] == Column::Note);
+        let note = notes.next().filter(|_| notes.next().is_none())?;
+        (!self.columns.iter().any(tells)).then_some(note)
+    }
+
     /// How the columns were understood, for people.
     pub(crate) fn describe(&self) -> String {
         let column = |(header, column): (&String, &Column)| format!("{header} = {column:?}");

@@ -148,16 +148,7 @@ impl<'a> Reader<'a> {
         let colon = matches!(tokens.get(at + 1), Some(Token { kind: Kind::Colon, start, end }) if *start == number.end && tokens.get(at + 2).is_some_and(|next| next.start == *end));
         // A mark of a footnote may stand behind the first end.
         let marked = at + 1 + usize::from(matches!(tokens.get(at + 1), Some(Token { kind: Kind::Mark, .. })));
-        let mut joint = skip_fillers(tokens, marked);
-        let breaks =
-            |at: usize| matches!(tokens.get(at), Some(Token { kind: Kind::Break { line: true }, .. }));
-        // `5000` above `to 5010`; a dash that begins a line is the mark of an item.
-        let spelt = |at: usize| {
-            tokens.get(at).is_some_and(|token| self.text[token.start..].starts_with(char::is_alphabetic))
-        };
-        if breaks(joint) && word(joint + 1, PortWord::Range) && spelt(joint + 1) {
-            joint += 1;
-        }
+        let joint = skip_fillers(tokens, marked);
         let between = at > 0
             && tokens[..at]
                 .iter()
@@ -169,7 +160,6 @@ impl<'a> Reader<'a> {
             while word(end, PortWord::Range) {
                 end += 1;
             }
-            end += usize::from(breaks(end));
             if let Some(Token { kind: Kind::Number(last), .. }) = tokens.get(end)
                 && !last.foreign
             {

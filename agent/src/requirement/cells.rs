@@ -120,7 +120,8 @@ impl<'a> Cells<'a> {
         let or = |own: String, other: &str| if own.is_empty() { other.to_owned() } else { own };
         let told = self.text(Column::Direction);
         // `Agent → Manager` beside the ports names both ends.
-        let ends = title::parties(&told, words).filter(|_| !has(Column::Source) && !has(Column::Destination));
+        let bare = told.is_empty() || has(Column::Source) || has(Column::Destination);
+        let ends = if bare { None } else { title::parties(&told, words) };
         let flow = Folded::new(if ends.is_some() { "" } else { &told });
         let parties = ends.or_else(|| section.parties.clone()).or_else(|| scope.parties.clone());
         let parties = parties.unwrap_or_default();

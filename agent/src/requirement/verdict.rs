@@ -39,14 +39,10 @@ pub(super) fn denies(expression: &Expression, words: &Vocabulary) -> bool {
 /// Whether `row` denies what it names.
 pub(super) fn forbids(row: &Row, context: &Context<'_>) -> bool {
     let words = context.readings.words;
-    let columns = context.layout.columns.iter().zip(&context.layout.headers);
+    let columns = context.layout.columns.iter().zip(&context.layout.verdicts);
     row.cells.iter().zip(columns).any(|(cell, (kind, header))| match kind {
         // `no` below `Allowed`, `yes` below `Blocked`.
-        _ if of(header, words)
-            .is_some_and(|verdict| words.answers.whole_of(&cell.text) == Some(!verdict)) =>
-        {
-            true
-        }
+        _ if header.is_some_and(|verdict| words.answers.whole_of(&cell.text) == Some(!verdict)) => true,
         Column::Action => ruling(&cell.text, words) == Some(false),
         Column::Role | Column::Service | Column::Source | Column::Destination => false,
         Column::Ports | Column::TcpPorts | Column::UdpPorts | Column::Protocol => {

@@ -73,8 +73,10 @@ impl Content {
                 readings.words.flow_cells.whole_of(&cell.text).is_some()
                     && readings.words.states.whole_of(&cell.text).is_none(),
             );
-            content.verdicts += usize::from(verdict::of(&cell.text, readings.words).is_some());
-            content.rulings += usize::from(verdict::ruling(&cell.text, readings.words).is_some());
+            if !(complete && (expression.has_ports() || expression.has_protocols())) {
+                content.verdicts += usize::from(verdict::of(&cell.text, readings.words).is_some());
+                content.rulings += usize::from(verdict::ruling(&cell.text, readings.words).is_some());
+            }
         }
         content
     }

@@ -20,7 +20,7 @@ pub(crate) use self::transposed::upright;
 use super::fold::Folded;
 use super::reading::Readings;
 use super::vocabulary::Vocabulary;
-use super::{Direction, split_ranges, title};
+use super::{Direction, split_ranges, title, verdict};
 use crate::document::{Cell, Row, Table};
 
 /// What a column holds, and what a word of its header says about it.
@@ -92,6 +92,8 @@ pub(crate) struct Layout {
     /// What each column packs, in the order of its parts; nothing where it is one column.
     pub(crate) packed: Vec<Vec<Column>>,
     pub(crate) headers: Vec<String>,
+    /// Whether the header of each column allows or denies: `Allowed`, with yes or no below it.
+    pub(crate) verdicts: Vec<Option<bool>>,
     /// Titles that stand in the table's first rows.
     pub(crate) titles: Vec<String>,
     /// The direction that a column's header states for its ports.
@@ -156,7 +158,8 @@ impl Layout {
                 headed || packed.iter().any(|kinds| kinds.contains(&Column::Role)),
             );
         }
-        Some(Self { shape, header_rows, columns, packed, headers, titles, directions })
+        let verdicts = headers.iter().map(|header| verdict::of(header, words)).collect();
+        Some(Self { shape, header_rows, columns, packed, headers, verdicts, titles, directions })
     }
 
     /// The first column that holds `kind`.

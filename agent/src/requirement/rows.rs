@@ -52,6 +52,10 @@ fn read_part(
     import: &mut Import,
 ) {
     let cells = Cells::of(row, context);
+    if cells.expressions.iter().any(|read| verdict::denies(read, context.readings.words)) {
+        import.diagnostics.push(Diagnostic::new(row.line, &shown(row), verdict::FORBIDS));
+        return;
+    }
     let mut statement = cells.statement(context, section, carried);
     let found = cells.groups(context, import);
     // `8/0` beside ICMP is no port 0.

@@ -45,14 +45,8 @@ pub(super) fn forbids(row: &Row, context: &Context<'_>) -> bool {
         _ if header.is_some_and(|verdict| words.answers.whole_of(&cell.text) == Some(!verdict)) => true,
         Column::Action => ruling(&cell.text, words) == Some(false),
         Column::Role | Column::Service | Column::Source | Column::Destination => false,
-        Column::Ports | Column::TcpPorts | Column::UdpPorts | Column::Protocol => {
-            let read = if *kind == Column::Protocol {
-                context.readings.protocols(&cell.text)
-            } else {
-                context.readings.ports(&cell.text)
-            };
-            denies(&read, words)
-        }
+        // Whether these deny is asked of what was read in them.
+        Column::Ports | Column::TcpPorts | Column::UdpPorts | Column::Protocol => false,
         _ => of(&cell.text, words) == Some(false),
     })
 }

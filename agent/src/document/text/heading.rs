@@ -40,7 +40,9 @@ impl Levels {
         let mut marks: Vec<(char, bool)> = vec![];
         for at in 1..lines.len() {
             let Some(mark) = underline(lines.get(at)).filter(|_| !lines.is_blank(at - 1)) else { continue };
-            if underline(lines.get(at - 1).trim()).is_some() {
+            let title = lines.get(at - 1).trim();
+            // A fence or a break below a paragraph is shorter than its last line.
+            if underline(title).is_some() || lines.get(at).chars().count() < title.chars().count() {
                 continue;
             }
             let over = at >= 2 && underline(lines.get(at - 2).trim()) == Some(mark);
@@ -149,8 +151,8 @@ mod tests {
 
     #[test]
     fn the_two_marks_of_markdown_have_their_levels() {
-        let expected = [("Relay", 3), ("Ports", 1)];
-        let text = "Relay\n-----\n\nPorts\n=====\n";
+        let expected = [("Relay", 3), ("Ports", 1), ("Text above a fence", 4), ("Text above a break", 6)];
+        let text = "Relay\n-----\n\nPorts\n=====\n\nText above a fence\n~~~\n\nText above a break\n***\n";
         assert_eq!(levels(text), expected.map(|(text, level)| (text.to_owned(), level)));
     }
 }

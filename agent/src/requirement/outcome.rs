@@ -30,7 +30,8 @@ pub enum Outcome {
     Footnote,
     /// No cell holds text.
     Blank,
-    /// It says that nothing is open (`–` in all cells of a matrix, `none` for its ports), or is a setting that moves no port.
+    /// It says that nothing is open (`–` in all cells of a matrix, `none` for its ports), or is a setting that moves no
+    /// port.
     Nothing,
 }
 

@@ -107,7 +107,7 @@ fn read_part(
     let Statement { source, destination, role, .. } = &statement;
     // What the ends say about the direction counts where no word does.
     let seen = by_role(role, source, destination).or_else(|| subject.direction(source, destination));
-    let note = context.layout.naming_note().and_then(|at| row.cells.get(at)).map(Cell::one_line);
+    let note = context.layout.purpose.and_then(|at| row.cells.get(at)).map(Cell::one_line);
     let qualifies = |note: &str| !context.readings.hints(note).flags.is_empty();
     let purpose = note.filter(|note| note.chars().count() <= PURPOSE && !qualifies(note));
     let first = import.requirements.len();

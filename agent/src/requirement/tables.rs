@@ -45,8 +45,9 @@ pub(crate) fn read(
 ) -> Option<String> {
     let speaks_of_ipsec =
         scope.titles.iter().take(2).any(|title| !readings.words.ipsec.find(&Folded::new(title)).is_empty());
-    let headed = scope.titles.first().is_some_and(|title| title::names_subject(title, readings.words))
-        || scope.titles.first().is_some_and(|title| title::is_name(title, readings.words));
+    let headed = scope.titles.first().is_some_and(|title| {
+        title::names_subject(title, readings.words) || title::is_name(title, readings.words)
+    });
     let layout = Layout::of(table, speaks_of_ipsec, headed, readings)?;
     let mut scope = scope.clone();
     for title in &layout.titles {

@@ -44,9 +44,15 @@ pub(super) fn forbids(row: &Row, context: &Context<'_>) -> bool {
         // `no` below `Allowed`, `yes` below `Blocked`.
         _ if header.is_some_and(|verdict| words.answers.whole_of(&cell.text) == Some(!verdict)) => true,
         Column::Action => ruling(&cell.text, words) == Some(false),
-        Column::Role | Column::Service | Column::Source | Column::Destination => false,
-        // Whether these deny is asked of what was read in them.
-        Column::Ports | Column::TcpPorts | Column::UdpPorts | Column::Protocol => false,
+        // Names, and cells of which [`denies`] is asked when they were read.
+        Column::Role
+        | Column::Service
+        | Column::Source
+        | Column::Destination
+        | Column::Ports
+        | Column::TcpPorts
+        | Column::UdpPorts
+        | Column::Protocol => false,
         _ => of(&cell.text, words) == Some(false),
     })
 }

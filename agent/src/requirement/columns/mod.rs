@@ -94,6 +94,8 @@ pub(crate) struct Layout {
     pub(crate) headers: Vec<String>,
     /// Whether the header of each column allows or denies: `Allowed`, with yes or no below it.
     pub(crate) verdicts: Vec<Option<bool>>,
+    /// The column of notes that says what its rows are for.
+    pub(crate) purpose: Option<usize>,
     /// Titles that stand in the table's first rows.
     pub(crate) titles: Vec<String>,
     /// The direction that a column's header states for its ports.
@@ -159,33 +161,13 @@ impl Layout {
             );
         }
         let verdicts = headers.iter().map(|header| verdict::of(header, words)).collect();
-        Some(Self { shape, header_rows, columns, packed, headers, verdicts, titles, directions })
+        let purpose = purpose(&columns);
+        Some(Self { shape, header_rows, columns, packed, headers, verdicts, purpose, titles, directions })
     }
 
     /// The first column that holds `kind`.
     pub(crate) fn position(&self, kind: Column) -> Option<usize> {
         self.columns.iter().position(|&column| column == kind)
-    }
-
-    /// The column whose notes say what its rows are for: the only one with text, where no end names them.
-    pub(crate) fn naming_note(&self) -> Option<usize> {
-        let tells = |kind: &Column| {
-            matches!(
-                kind,
-                Column::Role
-                    | Column::Source
-                    | Column::Destination
-                    | Column::Peer
-                    | Column::Service
-                    | Column::Feature
-                    | Column::Application
-                    | Column::Packed
-                    | Column::Rule
-            )
-        };
-        let mut notes = (0..self.columns.len()).filter(|&at| self.columns[at] == Column::Note);
-        let note = notes.next().filter(|_| notes.next().is_none())?;
-        (!self.columns.iter().any(tells)).then_some(note)
     }
 
     /// How the columns were understood, for people.
@@ -201,6 +183,27 @@ impl Layout {
             && row.cells.len() == self.headers.len()
             && row.cells.iter().zip(&self.headers).all(same)
     }
+}
+
+/// The only column with text, where it holds notes and no end names its rows.
+fn purpose(columns: &[Column]) -> Option<usize> {
+    let tells = |kind: &Column| {
+        matches!(
+            kind,
+            Column::Role
+                | Column::Source
+                | Column::Destination
+                | Column::Peer
+                | Column::Service
+                | Column::Feature
+                | Column::Application
+                | Column::Packed
+                | Column::Rule
+        )
+    };
+    let mut notes = (0..columns.len()).filter(|&at| columns[at] == Column::Note);
+    let note = notes.next().filter(|_| notes.next().is_none())?;
+    (!columns.iter().any(tells)).then_some(note)
 }
 
 /// The direction that a header states; `In` and `Out` do where they are all of it.

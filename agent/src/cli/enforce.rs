@@ -133,9 +133,6 @@ impl Enforcing<'_> {
         phases: &mut Phases,
     ) -> Result<Outcome> {
         let Self { roots, mut options, .. } = *self;
-        if ensure_bpffs(&roots.bpffs)? {
-            writeln!(out, "mounted a BPF file system at {}", roots.bpffs.display())?;
-        }
         let lock = roots.lock()?;
         let settled = settle(roots, &lock)?.interfaces;
         for interface in &settled {
@@ -144,6 +141,10 @@ impl Enforcing<'_> {
         let Some(Step { wanted, not_after, detach: gone, good }) = step(!settled.is_empty())? else {
             return Ok(Outcome::Done);
         };
+        // Without one nothing is enforced: whoever has nothing to do leaves the host as it is.
+        if ensure_bpffs(&roots.bpffs)? {
+            writeln!(out, "mounted a BPF file system at {}", roots.bpffs.display())?;
+        }
         options.not_after = not_after;
         roots.follow_renames(&lock, |name| wanted.names(name))?;
         let prepared = prepare_wanted(roots, &lock, wanted.clone(), options)?;

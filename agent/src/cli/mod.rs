@@ -195,7 +195,7 @@ fn read_and_print(run: impl FnOnce(&mut Output) -> anyhow::Result<Outcome>) -> a
     let mut out = Output::new(stdout().lock());
     let outcome = match run(&mut out) {
         Err(error) if !is_broken_pipe(&error) => {
-            eprintln!("portcullis: {error:#}");
+            eprintln!("portcullis: {}", chain(error.as_ref()));
             Outcome::BadInput
         }
         other => other?,

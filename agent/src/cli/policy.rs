@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     catalog::Catalog,
+    datapath::chain,
     files,
     policy::{Policy, Problems, Written},
 };
@@ -43,7 +44,7 @@ pub(super) fn read(path: &Path, reading: Reading) -> Option<Source> {
             None
         }
         Err(error) => {
-            eprintln!("portcullis: {error:#}");
+            eprintln!("portcullis: {}", chain(error.as_ref()));
             None
         }
     }

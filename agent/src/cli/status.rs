@@ -13,7 +13,7 @@ use super::{
 use crate::{
     counters::Report,
     daemon::{self, Answer, Request, Standing, ask},
-    datapath::{FlowTotals, Mode, flow_totals},
+    datapath::{FlowTotals, Mode, chain, flow_totals},
     generation::{Beside, Known, Manifest, Pending, Roots, Stage, known},
     policy::Enforcement,
 };
@@ -60,7 +60,7 @@ impl Status {
             Ok(Some(Answer::Status(agent))) => Some(agent),
             Ok(_) => None,
             Err(error) => {
-                troubles.push(format!("{error:#}"));
+                troubles.push(chain(error.as_ref()));
                 None
             }
         };

@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use super::work::Busy;
+use crate::datapath::chain;
 
 /// Longest request; the longest there is has twenty bytes.
 const MAX_REQUEST: u64 = 1024;
@@ -201,7 +202,7 @@ async fn listen(listener: UnixListener, sender: mpsc::Sender<Asked>) {
                 let sender = sender.clone();
                 tokio::spawn(async move {
                     if let Err(error) = serve(stream, &sender).await {
-                        log::warn!("control socket: {error:#}");
+                        log::warn!("control socket: {}", chain(error.as_ref()));
                     }
                     drop(place);
                 });

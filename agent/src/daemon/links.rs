@@ -18,7 +18,10 @@ use netlink_packet_route::{AddressFamily, link::LinkHeader};
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use tokio::sync::Notify;
 
-use crate::netlink::{list_links, messages};
+use crate::{
+    datapath::chain,
+    netlink::{list_links, messages},
+};
 
 /// `RTNLGRP_LINK`, `RTM_NEWLINK` and `RTM_DELLINK` of include/uapi/linux/rtnetlink.h.
 const LINK_GROUP: u32 = 1;
@@ -96,7 +99,7 @@ impl LinkWatch {
         let watched = Arc::clone(&shared);
         let follow = move || {
             let Err(error) = follow(&socket, &watched);
-            watched.change(|table| table.failed = Some(format!("{error:#}")));
+            watched.change(|table| table.failed = Some(chain(error.as_ref())));
         };
         thread::Builder::new().name("links".to_owned()).spawn(follow).context(failed)?;
         Ok(Self { shared })

@@ -15,6 +15,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use crate::datapath::chain;
+
 /// An editor writes in several steps: a change counts when nothing has happened for this long.
 const QUIET: Duration = Duration::from_millis(100);
 /// A folder may never be quiet: a change counts at the latest after this long.
@@ -75,7 +77,7 @@ impl FileWatch {
         self.untold = None;
         // Before whoever waits reads the file, so that no change falls between the two.
         if let Err(error) = self.follow() {
-            log::warn!("{error:#}");
+            log::warn!("{}", chain(error.as_ref()));
         }
     }
 

@@ -240,3 +240,16 @@ fn all_mistakes_are_told_at_once_in_the_order_of_the_file() -> Result<()> {
     assert_eq!(places, ["1:11", "6:12", "8:8", "10:8"], "{said}");
     Ok(())
 }
+
+#[test]
+fn a_policy_that_is_not_there_is_told_once() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let operator = Operator::new(&lab)?;
+    for command in ["plan", "apply", "check"] {
+        let ran = operator.run(&[command, "/mnt/state/none.toml"]);
+        assert_ne!(ran.code, Some(0), "{command}");
+        assert_eq!(ran.stderr.matches("No such file or directory").count(), 1, "{}", ran.stderr);
+        drop(ran.complains("/mnt/state/none.toml"));
+    }
+    Ok(())
+}

@@ -118,6 +118,11 @@ fn a_missing_bpf_file_system_is_mounted_where_the_kernel_has_a_folder_for_it_or_
     drop(ran.complains("/sys/fs/bpf is no BPF file system").complains("mount -t bpf bpf /sys/fs/bpf"));
     assert_eq!(open(&edge), [true, true]);
 
+    // Who has nothing to do mounts nothing.
+    drop(
+        edge.operator.run(&["confirm", "--bpffs", kernels]).exits(1).complains("there is nothing to confirm"),
+    );
+    drop(edge.operator.run(&["rollback", "--bpffs", kernels]).exits(1).complains("nothing to roll back"));
     let ran = edge.operator.run(&apply).exits(0);
     drop(ran.prints("mounted a BPF file system at /sys/fs/bpf"));
     assert_eq!(open(&edge), [true, false]);

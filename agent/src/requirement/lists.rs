@@ -12,7 +12,7 @@ use super::statement::{Statement, report};
 use super::surroundings::Scope;
 use super::title;
 use super::vocabulary::PortWord;
-use super::{Diagnostic, Ports, Protocol, mentions, verdict};
+use super::{Diagnostic, Ports, Protocol, action, mentions};
 use crate::document::{Item, collapse};
 
 /// Longest label before or behind the ports.
@@ -51,12 +51,12 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
             label = Some((item.depth, name));
             continue;
         };
-        let denies = |text: &str| verdict::of(text, readings.words) == Some(false);
+        let denies = |text: &str| action::of(text, readings.words) == Some(false);
         if denies(&stated.label) || denies(&stated.description) {
-            import.diagnostics.push(Diagnostic::new(item.line, &text, verdict::FORBIDS));
+            import.diagnostics.push(Diagnostic::new(item.line, &text, action::FORBIDS));
             continue;
         }
-        if verdict::of(&stated.label, readings.words) == Some(true) {
+        if action::of(&stated.label, readings.words) == Some(true) {
             stated.label.clear();
         }
         report(&stated.expression, item.line, || text.clone(), import);

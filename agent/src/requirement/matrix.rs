@@ -9,7 +9,7 @@ use super::import::Import;
 use super::names;
 use super::statement::{Statement, report};
 use super::tables::Context;
-use super::{Diagnostic, Ports, verdict};
+use super::{Diagnostic, Ports, action};
 use crate::document::{Cell, Row};
 
 /// Reads one row of a matrix.
@@ -22,8 +22,8 @@ pub(crate) fn read(row: &Row, context: &Context<'_>, transposed: bool, parties: 
         }
         let across = headers.get(at).cloned().unwrap_or_default();
         let expression = context.readings.ports(&cell.text);
-        if verdict::denies(&expression, context.readings.words) {
-            import.diagnostics.push(Diagnostic::new(row.line, &cell.text, verdict::FORBIDS));
+        if action::denies(&expression, context.readings.words) {
+            import.diagnostics.push(Diagnostic::new(row.line, &cell.text, action::FORBIDS));
             continue;
         }
         let mut statement = Statement {

@@ -4,6 +4,7 @@
 //! `portcullis import --format json` prints. They hold what the document says, not what a policy
 //! makes of it: nothing here knows of interfaces, addresses or the kernel.
 
+mod action;
 mod cells;
 mod columns;
 mod diagnostic;
@@ -34,7 +35,6 @@ mod surroundings;
 mod tables;
 mod title;
 mod unruled;
-mod verdict;
 mod vocabulary;
 mod wrapped;
 

@@ -11,7 +11,7 @@ use super::names::{self, Name};
 use super::statement::{Statement, report};
 use super::subject::Subject;
 use super::tables::{Context, Section, shown};
-use super::{Diagnostic, Direction, Ports, flows, verdict};
+use super::{Diagnostic, Direction, Ports, action, flows};
 use crate::document::{Cell, Row};
 
 /// Cells that hold for the rows below them, where those leave them blank.
@@ -29,8 +29,8 @@ pub(crate) fn read(
     carried: &mut Carried,
     import: &mut Import,
 ) {
-    if verdict::forbids(row, context) {
-        import.diagnostics.push(Diagnostic::new(row.line, &shown(row), verdict::FORBIDS));
+    if action::forbids(row, context) {
+        import.diagnostics.push(Diagnostic::new(row.line, &shown(row), action::FORBIDS));
         return;
     }
     let parts = flows::parts(row, context);
@@ -52,8 +52,8 @@ fn read_part(
     import: &mut Import,
 ) {
     let cells = Cells::of(row, context);
-    if cells.expressions.iter().any(|read| verdict::denies(read, context.readings.words)) {
-        import.diagnostics.push(Diagnostic::new(row.line, &shown(row), verdict::FORBIDS));
+    if cells.expressions.iter().any(|read| action::denies(read, context.readings.words)) {
+        import.diagnostics.push(Diagnostic::new(row.line, &shown(row), action::FORBIDS));
         return;
     }
     let mut statement = cells.statement(context, section, carried);

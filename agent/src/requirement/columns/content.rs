@@ -6,7 +6,7 @@
 
 use crate::document::{Cell, Row};
 use crate::requirement::reading::Readings;
-use crate::requirement::{names, verdict};
+use crate::requirement::{action, names};
 
 /// Cells looked at to tell what a column holds.
 const SAMPLE: usize = 60;
@@ -31,9 +31,9 @@ pub(super) struct Content {
     /// Directions.
     pub(super) flows: usize,
     /// Words that allow or deny, and nothing else.
-    pub(super) verdicts: usize,
+    pub(super) actions: usize,
     /// Words that allow or deny, among others.
-    pub(super) rulings: usize,
+    pub(super) some_actions: usize,
     /// Some port language among other text.
     pub(super) some_ports: usize,
     /// The cells count the rows, from 0 or 1.
@@ -74,8 +74,8 @@ impl Content {
                     && readings.words.states.whole_of(&cell.text).is_none(),
             );
             if !(complete && (expression.has_ports() || expression.has_protocols())) {
-                content.verdicts += usize::from(verdict::of(&cell.text, readings.words).is_some());
-                content.rulings += usize::from(verdict::ruling(&cell.text, readings.words).is_some());
+                content.actions += usize::from(action::of(&cell.text, readings.words).is_some());
+                content.some_actions += usize::from(action::among(&cell.text, readings.words).is_some());
             }
         }
         content

@@ -17,8 +17,8 @@ pub(super) fn decide(header: &str, found: &[Column], content: &Content) -> Colum
     if found == [Column::Number] || content.running && !port {
         return Column::Number;
     }
-    if content.verdicts > 0 && content.verdicts == content.filled
-        || has(Column::Action) && content.rulings > 0
+    if content.actions > 0 && content.actions == content.filled
+        || has(Column::Action) && content.some_actions > 0
     {
         return Column::Action;
     }

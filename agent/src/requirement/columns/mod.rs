@@ -20,7 +20,7 @@ pub(crate) use self::transposed::upright;
 use super::fold::Folded;
 use super::reading::Readings;
 use super::vocabulary::Vocabulary;
-use super::{Direction, split_ranges, title, verdict};
+use super::{Direction, action, split_ranges, title};
 use crate::document::{Cell, Row, Table};
 
 /// What a column holds, and what a word of its header says about it.
@@ -93,7 +93,7 @@ pub(crate) struct Layout {
     pub(crate) packed: Vec<Vec<Column>>,
     pub(crate) headers: Vec<String>,
     /// Whether the header of each column allows or denies: `Allowed`, with yes or no below it.
-    pub(crate) verdicts: Vec<Option<bool>>,
+    pub(crate) actions: Vec<Option<bool>>,
     /// The column of notes that says what its rows are for.
     pub(crate) purpose: Option<usize>,
     /// Titles that stand in the table's first rows.
@@ -160,9 +160,9 @@ impl Layout {
                 headed || packed.iter().any(|kinds| kinds.contains(&Column::Role)),
             );
         }
-        let verdicts = headers.iter().map(|header| verdict::of(header, words)).collect();
+        let actions = headers.iter().map(|header| action::of(header, words)).collect();
         let purpose = purpose(&columns);
-        Some(Self { shape, header_rows, columns, packed, headers, verdicts, purpose, titles, directions })
+        Some(Self { shape, header_rows, columns, packed, headers, actions, purpose, titles, directions })
     }
 
     /// The first column that holds `kind`.

@@ -80,7 +80,7 @@ pub(crate) struct Vocabulary {
     pub(crate) range_ends: Lexicon<RangeEnd>,
     pub(crate) answers: Lexicon<bool>,
     /// What a rule does: words that allow traffic, and words that deny it.
-    pub(crate) verdicts: Lexicon<bool>,
+    pub(crate) actions: Lexicon<bool>,
     /// Words of headings that name no role: `required ports`.
     pub(crate) generic: Lexicon<()>,
     pub(crate) note_labels: Lexicon<()>,
@@ -238,10 +238,10 @@ impl Vocabulary {
         let answers = answers
             .into_iter()
             .flat_map(|(key, answer)| words(&[key]).into_iter().map(move |word| (word, answer)));
-        let verdicts = [("deny", false), ("allow", true)];
-        let verdicts = verdicts
+        let actions = [("deny", false), ("allow", true)];
+        let actions = actions
             .into_iter()
-            .flat_map(|(key, verdict)| words(&[key]).into_iter().map(move |word| (word, verdict)));
+            .flat_map(|(key, action)| words(&[key]).into_iter().map(move |word| (word, action)));
         let (columns, whole_columns) = columns(&files)?;
         Ok(Self {
             columns,
@@ -257,7 +257,7 @@ impl Vocabulary {
             hints: Lexicon::new(hints),
             range_ends: Lexicon::new(range_ends),
             answers: Lexicon::new(answers),
-            verdicts: Lexicon::new(verdicts),
+            actions: Lexicon::new(actions),
             generic: Lexicon::new(
                 words(&["generic", "inbound", "outbound", "both", "notes_label"])
                     .into_iter()

@@ -4,7 +4,7 @@
 //! or for each table where rows name none. Invariant: every requirement, address and exception of the
 //! imports is in the draft once.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 
 use super::{CatalogRow, Document, Role, Sourced, System, TableName};
 use crate::requirement::slug::{Names, slug};
@@ -46,7 +46,8 @@ impl Draft {
         let mut known: HashSet<String> = tables.iter().map(|table| table.name.clone()).collect();
         for requirement in &import.requirements {
             // Lists have no table of their own.
-            if known.insert(requirement.table.clone()) {
+            if !known.contains(&requirement.table) {
+                known.insert(requirement.table.clone());
                 tables.push(TableName { name: requirement.table.clone(), line: requirement.line });
             }
         }

@@ -13,6 +13,8 @@ mod write;
 pub use self::error::CatalogError;
 pub use crate::requirement::DocumentInfo;
 
+use std::fmt;
+
 use crate::requirement::{IpsecException, Name, Requirement};
 
 /// Catalog files that are part of the program.
@@ -264,7 +266,13 @@ impl System {
     /// The system as a catalog file.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        write::toml(self)
+        self.file().to_string()
+    }
+
+    /// [`System::to_toml`] as it is written, without all of it in memory.
+    #[must_use]
+    pub fn file(&self) -> impl fmt::Display {
+        write::File(self)
     }
 }
 

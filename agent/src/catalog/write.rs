@@ -4,42 +4,58 @@
 //! their lines, so that a change of a document is a small difference in git. Invariant: what is written
 //! reads back to an equal system.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::{self, Display, Write as _};
 
 use serde::Serialize;
 use toml_writer::TomlWrite as _;
 
 use super::{CatalogRow, Document, Origin, Role, Sourced, System, file::SCHEMA};
 
-/// The file of `system`.
-pub(super) fn toml(system: &System) -> String {
-    let mut out = Out(String::new());
-    out.value("schema", SCHEMA);
-    out.text("system", &system.name);
-    out.text("title", &system.title);
-    for document in &system.documents {
-        out.document(document);
+/// The file of a system, written block by block: large systems have files larger than what they are made from.
+pub(super) struct File<'a>(pub(super) &'a System);
+
+impl Display for File<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(system) = self;
+        let mut out = Out(String::new());
+        out.value("schema", SCHEMA);
+        out.text("system", &system.name);
+        out.text("title", &system.title);
+        for document in &system.documents {
+            out.document(document);
+        }
+        for peer in &system.peers {
+            out.header("peer");
+            out.text("name", &peer.name);
+            out.list("documented", &peer.documented);
+        }
+        for role in &system.roles {
+            out.role(role);
+            for row in &role.rows {
+                out.row(row, role, system);
+                out.flush(f)?;
+            }
+        }
+        for name in &system.names {
+            out.block("name", name, system);
+        }
+        for exception in &system.ipsec_exceptions {
+            out.block("ipsec_exception", exception, system);
+        }
+        out.flush(f)
     }
-    for peer in &system.peers {
-        out.header("peer");
-        out.text("name", &peer.name);
-        out.list("documented", &peer.documented);
-    }
-    for role in &system.roles {
-        out.role(role, system);
-    }
-    for name in &system.names {
-        out.block("name", name, system);
-    }
-    for exception in &system.ipsec_exceptions {
-        out.block("ipsec_exception", exception, system);
-    }
-    out.0
 }
 
+/// What was written and is not in the file yet.
 struct Out(String);
 
 impl Out {
+    fn flush(&mut self, file: &mut fmt::Formatter<'_>) -> fmt::Result {
+        file.write_str(&self.0)?;
+        self.0.clear();
+        Ok(())
+    }
+
     fn document(&mut self, document: &Document) {
         let info = &document.info;
         self.header("document");
@@ -55,7 +71,7 @@ impl Out {
         }
     }
 
-    fn role(&mut self, role: &Role, system: &System) {
+    fn role(&mut self, role: &Role) {
         self.header("role");
         self.text("name", &role.name);
         self.text("title", &role.title);
@@ -63,9 +79,6 @@ impl Out {
         self.list("inherits", &role.inherits);
         if role.is_abstract {
             self.value("abstract", true);
-        }
-        for row in &role.rows {
-            self.row(row, role, system);
         }
     }
 
@@ -86,8 +99,8 @@ impl Out {
         }
         self.optional("source", &requirement.source);
         self.optional("destination", &requirement.destination);
-        self.list("protocols", &requirement.protocols);
-        self.list("ports", &requirement.ports);
+        self.names("protocols", &requirement.protocols);
+        self.names("ports", &requirement.ports);
         if let Some(application) = &requirement.application {
             self.text("application", application);
         }
@@ -123,17 +136,25 @@ impl Out {
     }
 
     fn header(&mut self, kind: &str) {
-        let _ = write!(self.0, "\n[[{kind}]]\n");
+        self.0.push_str("\n[[");
+        self.0.push_str(kind);
+        self.0.push_str("]]\n");
     }
 
     fn value(&mut self, key: &str, value: impl Display) {
-        let _ = writeln!(self.0, "{key} = {value}");
+        self.key(key);
+        let _ = writeln!(self.0, "{value}");
     }
 
     fn text(&mut self, key: &str, text: &str) {
-        let _ = write!(self.0, "{key} = ");
+        self.key(key);
         let _ = self.0.value(text);
         self.0.push('\n');
+    }
+
+    fn key(&mut self, key: &str) {
+        self.0.push_str(key);
+        self.0.push_str(" = ");
     }
 
     fn optional(&mut self, key: &str, text: &str) {
@@ -142,12 +163,16 @@ impl Out {
         }
     }
 
-    fn list(&mut self, key: &str, items: &[impl Display]) {
-        let mut text = String::new();
+    fn list(&mut self, key: &str, items: &[String]) {
         self.array(key, items, |out, item| {
-            text.clear();
-            let _ = write!(text, "{item}");
-            let _ = out.value(&text);
+            let _ = out.value(item);
+        });
+    }
+
+    /// A list of items whose text has nothing to escape.
+    fn names(&mut self, key: &str, items: &[impl Display]) {
+        self.array(key, items, |out, item| {
+            let _ = write!(out, "\"{item}\"");
         });
     }
 
@@ -155,7 +180,8 @@ impl Out {
     fn array<T>(&mut self, key: &str, items: &[T], mut write: impl FnMut(&mut String, &T)) {
         for (at, item) in items.iter().enumerate() {
             if at == 0 {
-                let _ = write!(self.0, "{key} = [");
+                self.key(key);
+                self.0.push('[');
             } else {
                 self.0.push_str(", ");
             }

@@ -80,7 +80,7 @@ pub(super) fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Exi
             let name = args.system.clone().or(title).unwrap_or_else(|| "system".to_owned());
             // The process ends behind this: to take a large system apart first would only take time.
             let system = ManuallyDrop::new(System::draft(&name, imports));
-            out.write_all(system.to_toml().as_bytes())?;
+            write!(out, "{}", system.file())?;
         }
     }
     Ok(if found && args.strict { Exit::Failed } else { Exit::Done })

@@ -6,11 +6,13 @@
 //!
 //! Invariant: a star or underscore goes only as one of a pair; a lone one is a footnote mark.
 
+use compact_str::CompactString;
+
 /// Plain text and what the markup said about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Inline {
     /// What a reader sees; `\n` at line breaks of the markup.
-    pub(super) text: String,
+    pub(super) text: CompactString,
     /// Footnote marks, in their order.
     pub(super) marks: Vec<String>,
     /// Whether the whole of it is bold.
@@ -76,11 +78,15 @@ enum Piece {
 
 /// Removes the markup of `source`.
 pub(super) fn plain(source: &str) -> Inline {
-    let mut inline = Inline::default();
-    if !source.contains(is_markup) {
-        source.trim().clone_into(&mut inline.text);
-        return inline;
+    let plain = if source.is_ascii() {
+        !source.bytes().fold(false, |marked, byte| marked | MARKUP[usize::from(byte)])
+    } else {
+        !source.contains(is_markup)
+    };
+    if plain {
+        return Inline { text: source.trim().into(), ..Inline::default() };
     }
+    let mut inline = Inline::default();
     let mut reader = Reader {
         rest: source,
         previous: None,
@@ -103,7 +109,7 @@ pub(super) fn plain(source: &str) -> Inline {
     }
     let trimmed = inline.text.trim();
     inline.bold = !trimmed.is_empty() && (wrapped || all_strong);
-    inline.text = trimmed.to_owned();
+    inline.text = trimmed.into();
     inline.marks = marks;
     inline
 }
@@ -327,10 +333,21 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The characters of ASCII that may be markup.
+static MARKUP: [bool; 256] = {
+    let mut markup = [false; 256];
+    let characters = b"\\`*_<&[!|~^";
+    let mut at = 0;
+    while at < characters.len() {
+        markup[characters[at] as usize] = true;
+        at += 1;
+    }
+    markup
+};
+
 /// Whether a character may be markup.
 fn is_markup(c: char) -> bool {
-    matches!(c, '\\' | '`' | '*' | '_' | '<' | '&' | '[' | '!' | '|' | '~' | '^')
-        || !c.is_ascii() && SUPERSCRIPTS.iter().any(|&(raised, _)| raised == c)
+    c.is_ascii() && MARKUP[c as usize] || !c.is_ascii() && SUPERSCRIPTS.iter().any(|&(raised, _)| raised == c)
 }
 
 /// Offset of the `close` that belongs to an `open` just before `text`.

@@ -18,6 +18,8 @@ mod text;
 
 use std::borrow::Cow;
 
+use compact_str::CompactString;
+
 pub use self::encoding::Encoding;
 pub use self::format::Format;
 
@@ -111,7 +113,7 @@ pub struct Row {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
     /// The cell's text, markup removed; `\n` where the source breaks the line.
-    pub text: String,
+    pub text: CompactString,
     /// Footnote marks set as superscript or reference, removed from the text.
     pub marks: Vec<String>,
     /// Repeats the cell to its left (colspan).
@@ -223,7 +225,7 @@ impl Paragraph {
 impl Cell {
     /// A cell that holds `text` and spans nothing.
     #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
+    pub fn new(text: impl Into<CompactString>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
 
@@ -263,10 +265,10 @@ pub(crate) fn collapsed(text: &str) -> Cow<'_, str> {
 
 /// Whether every space of a text in ASCII stands alone between two words, as in most cells.
 fn is_collapsed(text: &str) -> bool {
-    let mut space = true;
-    let plain = text.bytes().all(|byte| {
-        let before = std::mem::replace(&mut space, byte == b' ');
-        byte.is_ascii_graphic() || byte == b' ' && !before
-    });
-    plain && (!space || text.is_empty())
+    let bytes = text.as_bytes();
+    // Without an early end, so that many bytes are looked at in one step.
+    let plain = bytes.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
+    let doubled =
+        bytes.windows(2).fold(false, |doubled, pair| doubled | (pair[0] == b' ' && pair[1] == b' '));
+    plain && !doubled && !text.starts_with(' ') && !text.ends_with(' ')
 }

@@ -166,9 +166,9 @@ impl<'a> Cells<'a> {
         let mut marks: Vec<String> =
             self.row.cells.iter().flat_map(|cell| cell.marks.iter().cloned()).collect();
         for (kind, _, text) in self.cells.iter().filter(|(_, _, text)| !text.trim().is_empty()) {
-            let line = collapsed(text);
+            let line = || collapsed(text);
             match kind {
-                Column::Note | Column::Rule => statement.notes.push(line.into_owned()),
+                Column::Note | Column::Rule => statement.notes.push(line().into_owned()),
                 Column::Required => {
                     let folded = Folded::new(text);
                     if context.readings.words.answers.whole(folded.as_str()) == Some(false) {
@@ -177,12 +177,12 @@ impl<'a> Cells<'a> {
                     statement.qualified.push_str(text);
                 }
                 Column::SourcePorts => {
-                    statement.notes.push(format!("source ports {line}"));
+                    statement.notes.push(format!("source ports {}", line()));
                 }
-                Column::Role | Column::Service => marks.extend(trailing_mark(&line)),
+                Column::Role | Column::Service => marks.extend(trailing_mark(&line())),
                 Column::Ports | Column::TcpPorts | Column::UdpPorts | Column::Protocol => {
                     statement.qualified.push(' ');
-                    statement.qualified.push_str(&line);
+                    statement.qualified.push_str(&line());
                 }
                 _ => {}
             }
@@ -191,13 +191,10 @@ impl<'a> Cells<'a> {
             statement.notes.extend(expression.remarks.iter().cloned());
             marks.extend(expression.marks.iter().cloned());
         }
-        let notes: Vec<String> = super::expression::unique(marks)
-            .iter()
-            .filter_map(|mark| context.footnotes.get(mark))
-            .map(str::to_owned)
-            .collect();
-        statement.notes.extend(notes);
-        statement.notes = super::expression::unique(std::mem::take(&mut statement.notes));
+        super::expression::once(&mut marks);
+        let notes = marks.iter().filter_map(|mark| context.footnotes.get(mark));
+        statement.notes.extend(notes.map(str::to_owned));
+        super::expression::once(&mut statement.notes);
     }
 }
 

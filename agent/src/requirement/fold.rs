@@ -7,13 +7,14 @@
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
+use compact_str::CompactString;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
 /// Folded text and where it came from.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Folded {
-    text: String,
+    text: CompactString,
     /// Source offset of each byte of `text`, and of its end; empty where they are the same.
     origin: Vec<u32>,
 }
@@ -22,10 +23,14 @@ impl Folded {
     /// Folds `source`.
     pub(crate) fn new(source: &str) -> Self {
         if source.is_ascii() {
-            return Self { text: source.to_ascii_lowercase(), origin: vec![] };
+            let mut text = CompactString::new(source);
+            text.make_ascii_lowercase();
+            return Self { text, origin: vec![] };
         }
-        let mut folded =
-            Self { text: String::with_capacity(source.len()), origin: Vec::with_capacity(source.len() + 1) };
+        let mut folded = Self {
+            text: CompactString::with_capacity(source.len()),
+            origin: Vec::with_capacity(source.len() + 1),
+        };
         let mut rest = source;
         let mut offset = 0;
         while let Some(first) = rest.chars().next() {
@@ -105,7 +110,7 @@ static LETTERS: LazyLock<Letters> = LazyLock::new(|| {
     let fold = |c: char| {
         let mut folded = Folded::default();
         folded.push_cluster(c.encode_utf8(&mut [0; 4]), 0);
-        folded.text.into_boxed_str()
+        folded.text.into_string().into_boxed_str()
     };
     Letters { folds: Letters::RANGES.into_iter().flatten().map(fold).collect() }
 });
@@ -141,7 +146,7 @@ pub(crate) fn is_raised(c: char) -> bool {
 
 /// Folds a word of the vocabulary.
 pub(crate) fn fold(source: &str) -> String {
-    Folded::new(source).text
+    Folded::new(source).text.into_string()
 }
 
 /// Whether a character composes with the one before it.

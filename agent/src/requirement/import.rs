@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::diagnostic::Diagnostic;
-use super::footnotes::Footnotes;
 use super::ipsec::IpsecException;
 use super::names::Name;
 use super::outcome::{Outcome, RowOutcome};
+use super::pieces::{self, Piece, Shape};
 use super::reading::Readings;
 use super::surroundings::Surroundings;
 use super::vocabulary::{Vocabulary, VocabularyError};
-use super::{Requirement, columns, language, lists, slug, tables, unruled};
-use crate::document::{Block, Document, Item, ReadError, Table};
+use super::{Requirement, language, lists, slug, unruled};
+use crate::document::{Block, Document, Item, ReadError};
 
 /// Everything that a document requires.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +94,7 @@ impl Import {
     pub fn read(bytes: &[u8], name: &str) -> Result<Self, ImportError> {
         let document = Document::read(bytes, name)?;
         let words = Vocabulary::standard()?;
-        let mut import = Importer::new(words).run(document);
+        let mut import = run(document, words);
         let digest = Sha256::digest(bytes);
         import.document.file = name.rsplit(['/', '\\']).next().unwrap_or(name).to_owned();
         import.document.sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -117,86 +117,70 @@ impl Import {
     }
 }
 
-/// Walks through a document and collects what it requires.
-struct Importer {
-    readings: Readings,
-    surroundings: Surroundings,
-    /// Names of tables.
-    taken: slug::Names,
-    import: Import,
+/// What a document requires; where it comes from stays open but for its title and language.
+fn run(document: Document, words: &'static Vocabulary) -> Import {
+    let language = language::of(&document).to_owned();
+    let blocks = unruled::tables(document.blocks, words);
+    let found = pieces::read(&pieces(document.title.clone(), &blocks, words), words);
+    let title = document.title.or_else(|| first_text(&blocks)).unwrap_or_default();
+    let document = DocumentInfo { title, language, ..DocumentInfo::default() };
+    let mut import = Import { schema: SCHEMA, document, ..Import::default() };
+    import.requirements.reserve(found.iter().map(|found| found.requirements.len()).sum());
+    let mut names = slug::Names::default();
+    for found in found {
+        import.add(found, &mut names);
+    }
+    import.requirements.sort_by_key(|requirement| requirement.line);
+    import.diagnostics.sort_by_key(|diagnostic| diagnostic.line);
+    import.diagnostics.dedup();
+    import
 }
 
-impl Importer {
-    fn new(words: &'static Vocabulary) -> Self {
-        let import = Import { schema: SCHEMA, ..Import::default() };
-        Self {
-            readings: Readings::new(words),
-            surroundings: Surroundings::default(),
-            taken: slug::Names::default(),
-            import,
-        }
+/// The tables and lists of a document, each with what was passed on the way to it.
+fn pieces<'a>(title: Option<String>, blocks: &'a [Block], words: &'static Vocabulary) -> Vec<Piece<'a>> {
+    let readings = Readings::new(words);
+    let mut around = Surroundings::of(title);
+    let mut pieces = vec![];
+    for (at, block) in blocks.iter().enumerate() {
+        let behind = &blocks[at + 1..];
+        let shape = match block {
+            Block::Heading(heading) => {
+                around.heading(heading);
+                continue;
+            }
+            Block::Paragraph(paragraph) => {
+                around.paragraph(paragraph, words);
+                continue;
+            }
+            Block::List(items) if heads(items, behind, &readings) => {
+                around.line(&items[0]);
+                continue;
+            }
+            Block::List(items) => Shape::List(items),
+            Block::Table(table) => Shape::Table { table, behind },
+        };
+        pieces.push(Piece { shape, around: around.clone() });
+        around.other();
     }
+    pieces
+}
 
-    fn run(mut self, document: Document) -> Import {
-        self.import.document.language = language::of(&document).to_owned();
-        self.surroundings = Surroundings::of(document.title.clone());
-        let blocks = unruled::tables(document.blocks, self.readings.words);
-        let title = document.title.or_else(|| first_text(&blocks));
-        self.import.document.title = title.unwrap_or_default();
-        for (at, block) in blocks.iter().enumerate() {
-            match block {
-                Block::Heading(heading) => self.surroundings.heading(heading),
-                Block::Paragraph(paragraph) => self.surroundings.paragraph(paragraph, self.readings.words),
-                Block::List(items) if heads(items, &blocks[at + 1..], &self.readings) => {
-                    self.surroundings.line(&items[0]);
-                }
-                Block::List(items) => {
-                    let scope = self.surroundings.scope(None, self.readings.words);
-                    lists::read(items, &scope, &self.readings, &mut self.import);
-                    self.surroundings.other();
-                }
-                Block::Table(table) => {
-                    self.table(table, &blocks[at + 1..]);
-                    self.surroundings.other();
-                }
+impl Import {
+    /// Adds what was found in a piece behind what was found before it; its table gets a name that no other has.
+    fn add(&mut self, mut found: Self, names: &mut slug::Names) {
+        for table in &mut found.tables {
+            let name = names.free(&table.name);
+            if name != table.name {
+                found.requirements.iter_mut().for_each(|requirement| requirement.table.clone_from(&name));
+                table.name = name;
             }
         }
-        self.import.requirements.sort_by_key(|requirement| requirement.line);
-        self.import.diagnostics.sort_by_key(|diagnostic| diagnostic.line);
-        self.import.diagnostics.dedup();
-        self.import
-    }
-
-    fn table(&mut self, table: &Table, behind: &[Block]) {
-        let caption = self.surroundings.caption_of(table);
-        let scope = self.surroundings.scope(caption.as_deref(), self.readings.words);
-        let footnotes = Footnotes::behind(behind);
-        let before = self.import.found();
-        let name = self.table_name(&scope.titles);
-        let upright = columns::upright(table, &self.readings);
-        let table = upright.as_ref().unwrap_or(table);
-        let columns = tables::read(table, &name, &scope, footnotes, &self.readings, &mut self.import);
-        if self.import.found() != before {
-            let title = scope.titles.first().cloned().unwrap_or_default();
-            self.import.tables.push(TableInfo {
-                name,
-                line: table.line,
-                title,
-                columns: columns.unwrap_or_default(),
-            });
-        } else {
-            self.taken.take_back(&name);
-        }
-    }
-
-    /// A name that no other table of the document has.
-    fn table_name(&mut self, titles: &[String]) -> String {
-        let base = titles
-            .iter()
-            .map(|title| slug::slug(title))
-            .find(|slug| !slug.is_empty())
-            .unwrap_or_else(|| "table".to_owned());
-        self.taken.free(&base)
+        self.tables.append(&mut found.tables);
+        self.requirements.append(&mut found.requirements);
+        self.names.append(&mut found.names);
+        self.ipsec_exceptions.append(&mut found.ipsec_exceptions);
+        self.diagnostics.append(&mut found.diagnostics);
+        self.rows.append(&mut found.rows);
     }
 }
 

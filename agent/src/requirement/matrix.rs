@@ -40,7 +40,7 @@ pub(crate) fn read(row: &Row, context: &Context<'_>, transposed: bool, parties: 
         } else {
             (statement.role, statement.service) = (across, label.clone());
         }
-        report(&expression, row.line, || cell.text.clone(), import);
+        report(&expression, row.line, || cell.text.to_string(), import);
         let groups: Vec<Group> = expression
             .groups
             .iter()

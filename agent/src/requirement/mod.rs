@@ -24,6 +24,7 @@ mod mentions;
 mod names;
 mod outcome;
 mod pairing;
+mod pieces;
 mod reading;
 mod rows;
 mod settings;

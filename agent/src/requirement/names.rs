@@ -76,6 +76,9 @@ impl Name {
 
 /// Whether a cell holds addresses and little else.
 pub(crate) fn is_address(text: &str) -> bool {
+    if memchr::memchr2(b'.', b':', text.as_bytes()).is_none() {
+        return false;
+    }
     let mut words = text
         .split_whitespace()
         .map(|word| word.trim_matches([',', ';', '(', ')', '<', '>']))

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::cells::Cells;
 use super::columns::Column;
-use super::expression::{Expression, Group};
+use super::expression::{Expression, Group, unique};
 use super::fold::Folded;
 use super::import::Import;
 use super::reading::Readings;
@@ -52,10 +52,10 @@ impl Cells<'_> {
         }
         let sources: Vec<Rc<Expression>> =
             self.all(Column::SourcePorts).map(|(_, text)| readings.ports(text)).collect();
-        for group in
-            groups.iter_mut().filter(|group| group.protocols.is_empty() && group.applications.is_empty())
-        {
-            group.protocols = super::expression::unique(sources.iter().flat_map(|source| source.protocols()));
+        for group in groups.iter_mut().filter(|group| {
+            group.protocols.is_empty() && group.applications.is_empty() && !sources.is_empty()
+        }) {
+            group.protocols = unique(sources.iter().flat_map(|source| source.named()));
         }
         for group in &groups {
             if group
@@ -77,7 +77,7 @@ impl Cells<'_> {
     fn portless(&self, readings: &Readings) -> Vec<Group> {
         let texts = [Column::Service, Column::Application].map(|kind| self.text(kind));
         let named = texts.iter().flat_map(|text| readings.ports(text).protocols());
-        let protocols = super::expression::unique(named);
+        let protocols = unique(named);
         let portless = !protocols.is_empty() && protocols.iter().all(|protocol| protocol.is_portless());
         if portless { vec![Group { protocols, ..Group::default() }] } else { vec![] }
     }
@@ -115,9 +115,12 @@ impl Cells<'_> {
 
 /// The groups that state something; what only names an application names it for those that name none.
 fn stated(groups: Vec<Group>) -> Vec<Group> {
+    if groups.iter().all(|group| !group.ports.is_empty() || !group.protocols.is_empty()) {
+        return groups;
+    }
     let (mut stated, silent): (Vec<Group>, Vec<Group>) =
         groups.into_iter().partition(|group| !group.ports.is_empty() || !group.protocols.is_empty());
-    let named = super::expression::unique(silent.into_iter().flat_map(|group| group.applications));
+    let named = unique(silent.into_iter().flat_map(|group| group.applications));
     for group in stated.iter_mut().filter(|group| group.applications.is_empty()) {
         group.applications.clone_from(&named);
     }
@@ -132,18 +135,19 @@ fn with_protocols(
     protocol_text: &str,
     context: &Context<'_>,
 ) -> Vec<Group> {
-    // Line by line, where both cells have the same number of lines.
-    let lines: Vec<&str> = protocol_text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let paired =
-        lines.len() > 1 && lines.len() == text.lines().filter(|line| !line.trim().is_empty()).count();
     if let Some(assigned) = assigned(ports, protocols) {
         return assigned;
     }
-    let mut groups = vec![];
+    // Line by line, where both cells have the same number of lines.
+    let filled = |text: &'_ str| text.lines().map(str::trim).filter(|line| !line.is_empty()).count();
+    let paired =
+        protocol_text.contains('\n') && filled(protocol_text) > 1 && filled(protocol_text) == filled(text);
+    let mut groups = Vec::with_capacity(ports.groups.len());
     for mut group in ports.groups.iter().cloned() {
-        let of_line = lines.get(group.line).filter(|_| paired).map(|line| [context.readings.protocols(line)]);
+        let mut lines = protocol_text.lines().map(str::trim).filter(|line| paired && !line.is_empty());
+        let of_line = lines.nth(group.line).map(|line| [context.readings.protocols(line)]);
         let stated = of_line.as_ref().map_or(protocols, |line| &line[..]);
-        let column = super::expression::unique(stated.iter().flat_map(|expression| expression.protocols()));
+        let column = unique(stated.iter().flat_map(|expression| expression.named()));
         // `22; 161/UDP` beside `TCP`: what names no protocol itself has the column's, if that is another one.
         let differs = !column.is_empty() && !group.protocols.iter().any(|protocol| column.contains(protocol));
         if differs && !group.protocols.is_empty() && !group.sharing.is_empty() {
@@ -161,8 +165,7 @@ fn with_protocols(
             }
         }
         if group.applications.is_empty() {
-            group.applications =
-                super::expression::unique(stated.iter().flat_map(|expression| expression.applications()));
+            group.applications = unique(stated.iter().flat_map(|expression| expression.applications()));
         }
         groups.push(group);
     }
@@ -171,10 +174,9 @@ fn with_protocols(
 
 /// The ports of a cell by what `UDP (1718-1719), TCP (1720)` beside it says, if that tells for each of them.
 fn assigned(ports: &Expression, protocols: &[Rc<Expression>]) -> Option<Vec<Group>> {
-    let stated = protocols.iter().flat_map(|expression| &expression.groups);
-    let stated: Vec<&Group> =
-        stated.filter(|group| !group.ports.is_empty() && !group.protocols.is_empty()).collect();
-    if stated.is_empty() || ports.groups.iter().any(|group| !group.protocols.is_empty()) {
+    let groups = protocols.iter().flat_map(|expression| &expression.groups);
+    let stated = groups.filter(|group| !group.ports.is_empty() && !group.protocols.is_empty());
+    if stated.clone().next().is_none() || ports.groups.iter().any(|group| !group.protocols.is_empty()) {
         return None;
     }
     let mut assigned: Vec<Group> = vec![];
@@ -182,8 +184,8 @@ fn assigned(ports: &Expression, protocols: &[Rc<Expression>]) -> Option<Vec<Grou
         for &port in &group.ports {
             let range = port.range()?;
             let covers = |other: &Ports| other.range().is_some_and(|other| other.covers(range));
-            let fitting = stated.iter().filter(|stated| stated.ports.iter().any(covers));
-            let protocols = super::expression::unique(fitting.flat_map(|stated| stated.protocols.clone()));
+            let fitting = stated.clone().filter(|stated| stated.ports.iter().any(covers));
+            let protocols = unique(fitting.flat_map(|stated| stated.protocols.clone()));
             if protocols.is_empty() {
                 return None;
             }

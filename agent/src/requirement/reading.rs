@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use compact_str::CompactString;
 use foldhash::{HashMap, HashMapExt as _};
 
 use super::expression::{Context, Expression};
@@ -93,8 +94,8 @@ fn known<T>(recent: &RefCell<Recent<T>>, text: &str, read: impl FnOnce() -> T) -
 /// many texts a document has that come only once.
 #[derive(Debug)]
 struct Recent<T> {
-    newer: HashMap<String, Rc<T>>,
-    older: HashMap<String, Rc<T>>,
+    newer: HashMap<CompactString, Rc<T>>,
+    older: HashMap<CompactString, Rc<T>>,
 }
 
 impl<T> Recent<T> {
@@ -111,10 +112,10 @@ impl<T> Recent<T> {
     }
 
     fn put(&mut self, text: &str, value: Rc<T>) {
-        self.insert(text.to_owned(), value);
+        self.insert(text.into(), value);
     }
 
-    fn insert(&mut self, text: String, value: Rc<T>) {
+    fn insert(&mut self, text: CompactString, value: Rc<T>) {
         if self.newer.len() >= Self::HALF {
             std::mem::swap(&mut self.newer, &mut self.older);
             self.newer.clear();

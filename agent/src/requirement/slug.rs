@@ -47,16 +47,6 @@ impl Names {
         }
         name
     }
-
-    /// Takes back the name that was given last, as if it had not been.
-    pub fn take_back(&mut self, name: &str) {
-        self.taken.remove(name);
-        if let Some((wanted, number)) = name.rsplit_once('-')
-            && let Some(last) = self.last.get_mut(wanted).filter(|last| last.to_string() == number)
-        {
-            *last -= 1;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -68,8 +58,6 @@ mod tests {
         let mut names = Names::default();
         let given = ["ports", "ports-2", "ports", "ports", "ports"].map(|wanted| names.free(wanted));
         assert_eq!(given, ["ports", "ports-2", "ports-3", "ports-4", "ports-5"]);
-        names.take_back("ports-5");
-        assert_eq!(names.free("ports"), "ports-5");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use super::expression::{Expression, Group, Problem, unique};
+use super::expression::{Expression, Group, Problem, once, unique};
 use super::fold::Folded;
 use super::import::Import;
 use super::reading::{Hints, Readings};
@@ -55,21 +55,18 @@ impl Statement {
         let noted: Vec<Rc<Hints>> = self.notes.iter().map(|note| readings.hints(note)).collect();
         let (direction, direction_inferred) = self.direction(scope, &said, &noted);
         let flags = self.flags(said.iter().chain(&noted));
-        let mut groups = joined(groups.into_iter().flat_map(parted)).into_iter().peekable();
+        let mut groups = joined(parted(groups)).into_iter().peekable();
         while let Some(group) = groups.next() {
             let mut inferred: Vec<String> = vec![];
-            let mut protocols = group.protocols.clone();
-            let mut ports = settled(unique(group.ports.iter().copied()));
-            if group.is_portless() {
-                // `8/0` or `any` beside a protocol that has no ports.
-                ports.clear();
-            }
+            let portless = group.is_portless();
+            let Group { mut protocols, mut ports, applications, .. } = group;
+            once(&mut ports);
             if protocols.is_empty() {
                 // `TCP/SSH` in a column of applications states the transport.
                 protocols = transports(&self.application, words);
             }
             if protocols.is_empty() {
-                protocols = self.infer(&group, scope, words);
+                protocols = self.infer(&applications, &ports, scope, words);
                 if !protocols.is_empty() {
                     inferred.push("protocols".to_owned());
                 }
@@ -77,19 +74,19 @@ impl Statement {
             if direction_inferred && direction != Direction::Unknown {
                 inferred.push("direction".to_owned());
             }
-            let names = group
-                .applications
-                .iter()
-                .filter_map(|&index| words.applications.get(index))
-                .map(|known| known.name.as_str());
-            let named = names.collect::<Vec<_>>().join("/");
-            let application =
-                [named, application(&self.application, words)].into_iter().find(|text| !text.is_empty());
-            let notes: Vec<String> =
-                unique(flags.iter().map(|&flag| flag.to_owned()).chain(self.notes.iter().cloned()));
+            // `8/0` or `any` beside a protocol that has no ports.
+            let ports = if portless { vec![] } else { settled(ports) };
+            let names = applications.iter().filter_map(|&index| words.applications.get(index));
+            let named = names.map(|known| known.name.as_str()).collect::<Vec<_>>().join("/");
+            let application = Some(named)
+                .filter(|named| !named.is_empty())
+                .or_else(|| Some(application(&self.application, words)).filter(|text| !text.is_empty()));
             // Most rows have one group, to which everything moves.
-            let Self { line, table, role, service, source, destination, parameter, .. } =
+            let Self { line, table, role, service, source, destination, parameter, notes: said, .. } =
                 if groups.peek().is_some() { self.clone() } else { std::mem::take(&mut self) };
+            let mut notes: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+            notes.extend(said);
+            once(&mut notes);
             import.requirements.push(Requirement {
                 line,
                 table,
@@ -122,8 +119,14 @@ impl Statement {
     }
 
     /// The transports of a group that states none.
-    fn infer(&self, group: &Group, scope: &Scope, words: &Vocabulary) -> Vec<Protocol> {
-        let named = group.applications.iter().filter_map(|&index| words.applications.get(index));
+    fn infer(
+        &self,
+        applications: &[usize],
+        ports: &[Ports],
+        scope: &Scope,
+        words: &Vocabulary,
+    ) -> Vec<Protocol> {
+        let named = applications.iter().filter_map(|&index| words.applications.get(index));
         let named = unique(named.flat_map(|known| known.transport.iter().copied()));
         if !named.is_empty() {
             return named;
@@ -138,8 +141,7 @@ impl Statement {
             // A port that can be moved is not there for what others use it for.
             return vec![];
         }
-        let known: Vec<&[Protocol]> = group
-            .ports
+        let known: Vec<&[Protocol]> = ports
             .iter()
             .map(|ports| if let Ports::Range(range) = ports { words.transport_of(range.lo()) } else { &[] })
             .collect();
@@ -178,6 +180,9 @@ fn transports(text: &str, words: &Vocabulary) -> Vec<Protocol> {
 
 /// What a column of applications names, without its transports: `SSH` of `TCP/SSH`.
 fn application(text: &str, words: &Vocabulary) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
     let folded = Folded::new(text);
     let mut named = String::new();
     let mut at = 0;
@@ -203,24 +208,37 @@ pub(super) fn settled(ports: Vec<Ports>) -> Vec<Ports> {
     }
 }
 
-/// A group with numbers, and with protocols that have ports and others that have none, as one of each.
-fn parted(group: Group) -> Vec<Group> {
-    let (portless, others): (Vec<Protocol>, Vec<Protocol>) =
-        group.protocols.iter().partition(|protocol| protocol.is_portless());
-    if portless.is_empty() || others.is_empty() || !group.ports.iter().any(|ports| ports.range().is_some()) {
-        return vec![group];
+/// Groups with numbers, and with protocols that have ports and others that have none, as one of each.
+fn parted(groups: Vec<Group>) -> Vec<Group> {
+    let mixed = |group: &Group| {
+        let portless = group.protocols.iter().filter(|protocol| protocol.is_portless()).count();
+        (1..group.protocols.len()).contains(&portless)
+            && group.ports.iter().any(|ports| ports.range().is_some())
+    };
+    if !groups.iter().any(mixed) {
+        return groups;
     }
-    vec![Group { protocols: others, ..group }, Group { protocols: portless, ..Group::default() }]
+    let mut parted = vec![];
+    for group in groups {
+        if mixed(&group) {
+            let (portless, others) = group.protocols.iter().partition(|protocol| protocol.is_portless());
+            parted.push(Group { protocols: others, ..group });
+            parted.push(Group { protocols: portless, ..Group::default() });
+        } else {
+            parted.push(group);
+        }
+    }
+    parted
 }
 
 /// Neighbouring groups with the same protocols as one.
-fn joined(groups: impl Iterator<Item = Group>) -> Vec<Group> {
-    let mut joined: Vec<Group> = vec![];
+fn joined(groups: Vec<Group>) -> Vec<Group> {
+    let mut joined: Vec<Group> = Vec::with_capacity(groups.len());
     for group in groups {
         match joined.last_mut() {
             Some(last) if last.protocols == group.protocols && last.applications == group.applications => {
                 last.ports.extend(group.ports);
-                last.ports = unique(std::mem::take(&mut last.ports));
+                once(&mut last.ports);
             }
             _ => joined.push(group),
         }

@@ -138,7 +138,7 @@ impl TableBuilder {
             self.hang_down(&mut cells, line, budget)?;
             let Some(OpenCell { text, columns, rows, .. }) = own.next() else { break };
             let cell = Cell {
-                text: text.shown.trim().to_owned(),
+                text: text.shown.trim().into(),
                 marks: text.marks,
                 from_left: false,
                 from_above: false,

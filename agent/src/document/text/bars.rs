@@ -20,7 +20,7 @@ pub(super) fn table(lines: &Lines<'_>, at: usize) -> Taken {
         } else {
             let text =
                 line.strip_prefix('.').filter(|text| !text.starts_with(['.', ' ']) && !text.is_empty())?;
-            caption = Some(inline::plain(text).text);
+            caption = Some(inline::plain(text).text.into_string());
         }
         open += 1;
     }

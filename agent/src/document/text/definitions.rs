@@ -98,8 +98,8 @@ fn definition(lines: &Lines<'_>, at: usize, margin: usize) -> Option<(String, us
 
 /// Adds a term and its definition; a port is explained by its definition on one line.
 fn define(items: &mut Vec<Item>, (term, name): (usize, &str), (line, text): (usize, &str)) {
-    let name = inline::plain(name.trim()).text;
-    let text = inline::plain(text).text;
+    let name = inline::plain(name.trim()).text.into_string();
+    let text = inline::plain(text).text.into_string();
     let item =
         |line: usize, text: String| Item { line: Lines::number(line), depth: 0, bullet: String::new(), text };
     if is_number(&name) && !text.contains(char::is_numeric) {

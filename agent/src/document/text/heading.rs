@@ -21,7 +21,7 @@ pub(super) fn front_matter(lines: &Lines<'_>) -> (Option<String>, usize) {
     let title = (1..end).find_map(|at| {
         let value = lines.get(at).strip_prefix("title:")?.trim();
         let value = value.trim_matches(['"', '\'']);
-        (!value.is_empty()).then(|| inline::plain(value).text)
+        (!value.is_empty()).then(|| inline::plain(value).text.into_string())
     });
     (title, end + 1)
 }

@@ -84,7 +84,7 @@ pub(super) fn items(lines: &Lines<'_>, at: usize) -> Taken {
         next += 1;
     }
     for (item, source) in items.iter_mut().zip(sources) {
-        item.text = inline::plain(&source).text;
+        item.text = inline::plain(&source).text.into_string();
     }
     Some((vec![Block::List(items)], next))
 }

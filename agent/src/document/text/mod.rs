@@ -254,7 +254,7 @@ fn footnote(line: &str) -> String {
         || line.starts_with(['¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹']);
     match inline.marks.first() {
         Some(mark) if marked => format!("({mark}) {}", inline.text.trim_start_matches(':').trim_start()),
-        _ => inline.text,
+        _ => inline.text.into_string(),
     }
 }
 

@@ -160,16 +160,16 @@ fn split(row: &str) -> Vec<&str> {
     let row = row.trim();
     let row = row.strip_prefix('|').unwrap_or(row);
     let mut parts = Vec::with_capacity(8);
-    let (mut start, mut escaped) = (0, false);
-    for (at, byte) in row.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'|' => {
-                parts.push(&row[start..at]);
-                start = at + 1;
-            }
-            _ => {}
+    let (mut start, mut escaped) = (0, None);
+    for at in memchr::memchr2_iter(b'|', b'\\', row.as_bytes()) {
+        if escaped == Some(at) {
+            continue;
+        }
+        if row.as_bytes()[at] == b'\\' {
+            escaped = Some(at + 1);
+        } else {
+            parts.push(&row[start..at]);
+            start = at + 1;
         }
     }
     if !row[start..].trim().is_empty() || parts.is_empty() {
@@ -190,7 +190,7 @@ mod tests {
             table
                 .rows
                 .iter()
-                .map(|row| (row.line, row.cells.iter().map(|cell| cell.text.clone()).collect()))
+                .map(|row| (row.line, row.cells.iter().map(|cell| cell.text.to_string()).collect()))
                 .collect(),
         )
     }

@@ -4,7 +4,10 @@
 //! or directions. Invariant: at most [`SAMPLE`] cells are read, and of a column whose header speaks of no ports
 //! [`SPREAD`], or half of them where those hold nothing of the kind.
 
+use std::rc::Rc;
+
 use crate::document::{Cell, Row};
+use crate::requirement::fold::Folded;
 use crate::requirement::reading::Readings;
 use crate::requirement::{action, names};
 
@@ -13,6 +16,9 @@ const SAMPLE: usize = 60;
 /// Cells looked at, evenly over the table, where the header speaks of something else: most of them have to hold
 /// ports before the header is not believed.
 const SPREAD: usize = 16;
+
+/// Characters of the shortest text that names protocols in passing, and says nothing by it about its column.
+const NAMING: usize = 40;
 
 /// What the cells of a column hold: how many of each kind, of those that hold anything.
 #[derive(Clone, Debug, Default)]
@@ -54,17 +60,21 @@ impl Content {
             }
             let cell = if ports { cells[at] } else { cells[at * cells.len() / sample] };
             content.filled += 1;
-            let expression = readings.ports(&cell.text);
+            let expression = if !ports && is_prose(&cell.text, readings) {
+                Rc::default()
+            } else {
+                readings.ports(&cell.text)
+            };
             let complete = expression.is_complete();
             if complete && expression.has_ports() {
                 content.ports += 1;
                 content.numbers += usize::from(expression.has_numbers());
                 content.transported +=
-                    usize::from(expression.has_numbers() && !expression.protocols().is_empty());
+                    usize::from(expression.has_numbers() && expression.named().next().is_some());
             } else if complete && expression.has_protocols() {
                 content.protocols += 1;
             } else if expression.has_protocols() && !expression.has_numbers() {
-                content.protocols += usize::from(cell.text.chars().count() < 40);
+                content.protocols += usize::from(cell.text.chars().count() < NAMING);
             }
             content.some_ports += usize::from(expression.has_ports());
             content.urls += usize::from(names::is_address(&cell.text));
@@ -89,6 +99,13 @@ impl Content {
     pub(super) fn most(&self, count: usize) -> bool {
         self.filled > 0 && count * 2 >= self.filled
     }
+}
+
+/// Whether a text is more than ports and protocols, and names no protocol in few words: reading it tells no more
+/// about its column.
+fn is_prose(text: &str, readings: &Readings) -> bool {
+    readings.words.port_words.are_exceeded_by(text)
+        && (text.chars().count() >= NAMING || readings.words.ports.find(&Folded::new(text)).is_empty())
 }
 
 /// Whether cells hold nothing but the numbers 1, 2, 3 and so on.

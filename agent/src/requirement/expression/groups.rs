@@ -6,7 +6,7 @@
 
 use super::elements::{Element, LAST_TYPE, Reader};
 use super::token::Token;
-use super::{Context, Expression, Group, Problem, unique};
+use super::{Context, Expression, Group, Problem, once, unique};
 use crate::requirement::fold::Folded;
 use crate::requirement::vocabulary::Vocabulary;
 use crate::requirement::{Ports, Protocol};
@@ -246,13 +246,12 @@ impl Cell<'_> {
             }
         }
         // `80; 443 TCP`: one protocol, stated once, behind all.
-        let stated = unique(
-            groups
-                .iter()
-                .filter(|group| !group.protocols.is_empty() && !group.is_portless())
-                .map(|group| group.protocols.clone()),
-        );
-        if let [protocols] = &stated[..] {
+        let mut stated = groups
+            .iter()
+            .filter(|group| !group.protocols.is_empty() && !group.is_portless())
+            .map(|group| &group.protocols);
+        let only = stated.next().filter(|first| groups.len() > 1 && stated.all(|other| other == *first));
+        if let Some(protocols) = &only.cloned() {
             for group in groups.iter_mut().filter(|group| {
                 group.protocols.is_empty() && group.applications.is_empty() && !group.ports.is_empty()
             }) {
@@ -276,9 +275,10 @@ impl Cell<'_> {
             });
         }
         for group in &mut groups {
-            group.protocols = unique(std::mem::take(&mut group.protocols));
-            group.applications = unique(std::mem::take(&mut group.applications));
-            group.ports = plain(unique(std::mem::take(&mut group.ports)));
+            once(&mut group.protocols);
+            once(&mut group.applications);
+            once(&mut group.ports);
+            keep_plain(&mut group.ports);
             // `ICMP 8/0` has no port 8.
             if group.is_portless() {
                 group.ports.clear();
@@ -302,14 +302,13 @@ fn may_be_type(ports: Ports) -> bool {
 }
 
 /// Numbers say more than words: `dynamic (49152-65535)` is the range.
-fn plain(mut ports: Vec<Ports>) -> Vec<Ports> {
+fn keep_plain(ports: &mut Vec<Ports>) {
     let numbers = ports.iter().any(|ports| matches!(ports, Ports::Range(_) | Ports::Beyond { .. }));
     if numbers {
         ports.retain(|ports| !matches!(ports, Ports::Dynamic | Ports::Unspecified | Ports::Any));
     } else if ports.len() > 1 {
         ports.retain(|ports| *ports != Ports::Unspecified);
     }
-    ports
 }
 
 /// Where a statement writes its protocols.

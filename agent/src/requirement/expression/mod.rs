@@ -118,9 +118,14 @@ impl Expression {
         self.groups.iter().any(|group| !group.protocols.is_empty() || !group.applications.is_empty())
     }
 
+    /// All transports, in the order of the text.
+    pub(crate) fn named(&self) -> impl Iterator<Item = Protocol> {
+        self.groups.iter().flat_map(|group| group.protocols.iter().copied())
+    }
+
     /// All transports, each once, in the order of the text.
     pub(crate) fn protocols(&self) -> Vec<Protocol> {
-        unique(self.groups.iter().flat_map(|group| group.protocols.iter().copied()))
+        unique(self.named())
     }
 
     /// All application protocols, each once.
@@ -155,6 +160,18 @@ pub(crate) fn unique<T: PartialEq>(items: impl IntoIterator<Item = T>) -> Vec<T>
         }
     }
     once
+}
+
+/// Takes out every item that came before.
+pub(crate) fn once<T: PartialEq>(items: &mut Vec<T>) {
+    let mut kept = 0;
+    for at in 0..items.len() {
+        if !items[..kept].contains(&items[at]) {
+            items.swap(kept, at);
+            kept += 1;
+        }
+    }
+    items.truncate(kept);
 }
 
 #[cfg(test)]

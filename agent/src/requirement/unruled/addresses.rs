@@ -77,7 +77,7 @@ mod tests {
     fn rows(lines: &[&str]) -> Option<Vec<(u32, Vec<String>)>> {
         let readings = Readings::new(Vocabulary::standard().expect("well-formed"));
         let table = listed((1..).zip(lines.iter().copied()), &readings)?;
-        let cells = |row: &crate::document::Row| row.cells.iter().map(|cell| cell.text.clone()).collect();
+        let cells = |row: &crate::document::Row| row.cells.iter().map(|cell| cell.text.to_string()).collect();
         Some(table.rows[1..].iter().map(|row| (row.line, cells(row))).collect())
     }
 

@@ -3,7 +3,7 @@
 //! In come phrases with a meaning each; out come, for a folded text, the meanings of the phrases that
 //! stand in it as whole words, leftmost and longest first. Invariant: found phrases never overlap.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::requirement::fold::{Folded, fold};
 
@@ -177,10 +177,13 @@ impl<T: Copy + PartialEq> Lexicon<T> {
     /// The meaning of the phrase that `text` consists of.
     pub(crate) fn whole(&self, text: &str) -> Option<T> {
         let trimmed = text.trim();
-        // Longer text needs no hash to be told from all phrases.
-        let known = |text: &str| if text.len() <= self.longest { self.whole.get(text) } else { None };
+        // Text that is longer or begins otherwise needs no hash to be told from all phrases.
+        let known = |text: &str| {
+            let lead = text.bytes().next().map_or(0, |lead| self.leads[usize::from(lead)]);
+            if lead != 0 && text.len() <= self.longest { self.whole.get(text) } else { None }
+        };
         let at = known(trimmed).or_else(|| {
-            let bare = trimmed.trim_matches(|c: char| c.is_whitespace() || ".:;,*()?".contains(c));
+            let bare = trimmed.trim_matches(is_around);
             if bare.len() < trimmed.len() { known(bare) } else { None }
         })?;
         self.phrases.get(*at).map(|phrase| phrase.meaning)
@@ -189,8 +192,17 @@ impl<T: Copy + PartialEq> Lexicon<T> {
     /// [`Self::whole`] of a text that is not folded yet.
     pub(crate) fn whole_of(&self, source: &str) -> Option<T> {
         // Folding keeps the length of ASCII, and punctuation around the phrase is short.
-        if source.is_ascii() && source.len() > self.longest + PUNCTUATION {
-            return None;
+        if source.is_ascii() {
+            let begins = |text: &str| {
+                let lead = text.bytes().next().map_or(0, |lead| lead.to_ascii_lowercase());
+                self.leads[usize::from(lead)] != 0
+            };
+            let trimmed = source.trim_start();
+            if source.len() > self.longest + PUNCTUATION
+                || !begins(trimmed) && !begins(trimmed.trim_start_matches(is_around))
+            {
+                return None;
+            }
         }
         self.whole(Folded::new(source).as_str())
     }
@@ -207,6 +219,11 @@ impl<T: Copy + PartialEq> Lexicon<T> {
         let blank = |gap: &str| !gap.chars().any(char::is_alphanumeric);
         !found.is_empty() && gaps.into_iter().all(|(from, to)| blank(&rest[from..to])) && blank(&rest[at..])
     }
+}
+
+/// What may stand around a phrase that is all of a text.
+fn is_around(c: char) -> bool {
+    c.is_whitespace() || ".:;,*()?".contains(c)
 }
 
 /// Up to [`PREFIX`] bytes as one number, shorter ones unlike longer ones.

@@ -347,7 +347,11 @@ static MARKUP: [bool; 256] = {
 
 /// Whether a character may be markup.
 fn is_markup(c: char) -> bool {
-    c.is_ascii() && MARKUP[c as usize] || !c.is_ascii() && SUPERSCRIPTS.iter().any(|&(raised, _)| raised == c)
+    if c.is_ascii() {
+        MARKUP[c as usize]
+    } else {
+        matches!(c, '\u{b2}' | '\u{b3}' | '\u{b9}' | '\u{2070}'..='\u{2079}')
+    }
 }
 
 /// Offset of the `close` that belongs to an `open` just before `text`.

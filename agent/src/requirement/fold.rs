@@ -22,13 +22,13 @@ pub(crate) struct Folded {
 impl Folded {
     /// Folds `source`.
     pub(crate) fn new(source: &str) -> Self {
-        if source.is_ascii() {
+        if source.is_ascii() || source.chars().all(|c| c.is_ascii() || is_own_fold(c)) {
             let mut text = CompactString::new(source);
             text.make_ascii_lowercase();
             return Self { text, origin: vec![] };
         }
-        let mut folded = Self {
-            text: CompactString::with_capacity(source.len()),
+        let mut folded = Folding {
+            text: String::with_capacity(source.len()),
             origin: Vec::with_capacity(source.len() + 1),
         };
         let mut rest = source;
@@ -36,7 +36,9 @@ impl Folded {
         while let Some(first) = rest.chars().next() {
             // A base character and the marks behind it compose to one, as half-width kana do.
             let mut length = first.len_utf8();
-            length += rest[length..].chars().take_while(|&c| is_mark(c)).map(char::len_utf8).sum::<usize>();
+            while let Some(mark) = rest[length..].chars().next().filter(|&c| is_mark(c)) {
+                length += mark.len_utf8();
+            }
             if first.is_ascii() && length == 1 {
                 folded.push(first.to_ascii_lowercase(), offset);
             } else if is_own_fold(first) && length == first.len_utf8() {
@@ -50,7 +52,7 @@ impl Folded {
             rest = &rest[length..];
         }
         folded.origin.push(u32::try_from(offset).unwrap_or(u32::MAX));
-        folded
+        Self { text: folded.text.into(), origin: folded.origin }
     }
 
     /// The folded text.
@@ -66,7 +68,16 @@ impl Folded {
             self.origin.get(at).map_or(usize::MAX, |&offset| offset as usize)
         }
     }
+}
 
+/// Text that is being folded.
+#[derive(Default)]
+struct Folding {
+    text: String,
+    origin: Vec<u32>,
+}
+
+impl Folding {
     /// A character and the marks that compose with it.
     fn push_cluster(&mut self, cluster: &str, offset: usize) {
         if cluster.starts_with(is_raised) {
@@ -108,9 +119,9 @@ struct Letters {
 
 static LETTERS: LazyLock<Letters> = LazyLock::new(|| {
     let fold = |c: char| {
-        let mut folded = Folded::default();
+        let mut folded = Folding::default();
         folded.push_cluster(c.encode_utf8(&mut [0; 4]), 0);
-        folded.text.into_string().into_boxed_str()
+        folded.text.into_boxed_str()
     };
     Letters { folds: Letters::RANGES.into_iter().flatten().map(fold).collect() }
 });
@@ -151,7 +162,7 @@ pub(crate) fn fold(source: &str) -> String {
 
 /// Whether a character composes with the one before it.
 pub(crate) fn is_mark(c: char) -> bool {
-    matches!(c, '\u{ff9e}' | '\u{ff9f}') || !c.is_ascii() && is_combining_mark(c)
+    matches!(c, '\u{ff9e}' | '\u{ff9f}') || c >= '\u{300}' && !is_own_fold(c) && is_combining_mark(c)
 }
 
 #[cfg(test)]
@@ -177,7 +188,7 @@ mod tests {
     fn every_character_folds_as_its_cluster() {
         for c in ('\u{80}'..='\u{ffff}').chain('\u{1f100}'..='\u{1f2ff}') {
             let source = c.to_string();
-            let mut slow = Folded::default();
+            let mut slow = Folding::default();
             slow.push_cluster(&source, 0);
             assert_eq!(Folded::new(&source).text, slow.text, "{c:?}");
         }

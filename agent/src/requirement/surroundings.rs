@@ -65,6 +65,15 @@ impl Surroundings {
 
     /// Passes a paragraph: it may be a caption, a lead, or a heading that nobody marked.
     pub(crate) fn paragraph(&mut self, paragraph: &Paragraph, words: &Vocabulary) {
+        let last = paragraph.lines.iter().map(|line| line.text.trim_end()).rfind(|text| !text.is_empty());
+        let ends_open = last.is_some_and(|text| text.ends_with([':', '：']));
+        let bytes = paragraph.lines.iter().flat_map(|line| line.text.bytes());
+        let shown = bytes.filter(|byte| !byte.is_ascii_whitespace()).count();
+        if !ends_open && shown > HEADING * char::MAX.len_utf8() {
+            // Most text heads nothing.
+            self.lead = None;
+            return;
+        }
         let text = paragraph.text();
         let short = text.chars().count() <= HEADING;
         let sentence = text.ends_with(['.', '。', '!', '?', ';', ',', '！', '？']) && !text.ends_with("..");
@@ -72,7 +81,6 @@ impl Surroundings {
             self.lead = Some((text, true));
             return;
         }
-        let ends_open = text.ends_with([':', '：']);
         if paragraph.lines.len() == 1 && short && !sentence && !ends_open && starts_like_heading(&text) {
             let line = paragraph.line();
             self.heading(&Heading { line, level: UNMARKED, text });

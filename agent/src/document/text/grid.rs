@@ -6,6 +6,8 @@
 //! is known only from a line of `=`: tables that draw `-` below their header leave it open. Invariant:
 //! a row's line is the one of its first text.
 
+use std::borrow::Cow;
+
 use super::screen::Screen;
 use super::{Block, Lines, Taken};
 use crate::document::limits::MAX_COLUMNS;
@@ -56,9 +58,12 @@ fn is_frame(line: &str) -> bool {
 }
 
 /// Box-drawing characters as their ASCII equals.
-fn ascii(line: &str) -> String {
-    if line.is_ascii() {
-        return line.to_owned();
+fn ascii(line: &str) -> Cow<'_, str> {
+    // The first two bytes of all of them in UTF-8: U+2500 to U+257F.
+    let bytes = line.as_bytes();
+    let drawn = |at: usize| matches!(bytes.get(at + 1), Some(0x94 | 0x95));
+    if !memchr::memchr_iter(0xe2, bytes).any(drawn) {
+        return Cow::Borrowed(line);
     }
     let map = |c: char| match c {
         '─' | '━' | '┄' | '╌' => '-',
@@ -69,7 +74,7 @@ fn ascii(line: &str) -> String {
         | '┫' | '┗' | '┻' | '┛' => '+',
         other => other,
     };
-    line.chars().map(map).collect()
+    Cow::Owned(line.chars().map(map).collect())
 }
 
 /// Columns of all corners in frame lines.

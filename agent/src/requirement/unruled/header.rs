@@ -20,7 +20,8 @@ pub(super) struct Named {
 /// The column names that `line` consists of: at least two.
 pub(super) fn names(line: &str, words: &Vocabulary) -> Option<Vec<Named>> {
     let line = line.trim();
-    if line.len() > LINE || line.is_empty() {
+    if line.len() > LINE || line.is_empty() || !words.whole_columns.may_begin(line.trim_start_matches(is_gap))
+    {
         return None;
     }
     let folded = Folded::new(line);
@@ -31,12 +32,7 @@ pub(super) fn names(line: &str, words: &Vocabulary) -> Option<Vec<Named>> {
 /// Covers the text from `at` on by the longest names that leave a rest which can be covered too.
 fn cover(line: &str, folded: &Folded, at: usize, words: &Vocabulary, names: &mut Vec<Named>) -> bool {
     let text = folded.as_str();
-    let start = at
-        + text[at..]
-            .chars()
-            .take_while(|c| c.is_whitespace() || matches!(c, '|' | ','))
-            .map(char::len_utf8)
-            .sum::<usize>();
+    let start = at + text[at..].chars().take_while(|&c| is_gap(c)).map(char::len_utf8).sum::<usize>();
     if start >= text.len() {
         return true;
     }
@@ -57,6 +53,11 @@ fn cover(line: &str, folded: &Folded, at: usize, words: &Vocabulary, names: &mut
         names.pop();
     }
     false
+}
+
+/// What may part two names.
+fn is_gap(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '|' | ',' | '｜' | '，')
 }
 
 /// Whether a name may begin here: at a capital, behind a space, or in a script without capitals.

@@ -7,7 +7,6 @@
 use super::table;
 use crate::document::{Line, Paragraph, Table};
 use crate::requirement::columns::Column;
-use crate::requirement::fold::Folded;
 use crate::requirement::lists;
 use crate::requirement::reading::Readings;
 use crate::requirement::vocabulary::Vocabulary;
@@ -144,5 +143,5 @@ fn reads(text: &str, readings: &Readings) -> bool {
 
 /// What a line says if it is the name of a column and nothing else.
 fn column(text: &str, words: &Vocabulary) -> Option<Column> {
-    words.whole_columns.whole(Folded::new(text.trim()).as_str())
+    words.whole_columns.whole_of(text)
 }

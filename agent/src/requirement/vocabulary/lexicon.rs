@@ -12,6 +12,10 @@ use crate::requirement::fold::{Folded, fold};
 const BUCKETS: usize = 4096;
 /// Bytes that choose a bucket: a whole kana or Chinese character.
 const PREFIX: usize = 3;
+/// Characters in which the first bytes of a folded text stand, with the marks that folding takes away.
+const HEAD: usize = 8;
+/// Bytes of text to one byte of it when it is folded, at most: a letter in full width, and its accent.
+const FOLDS: usize = 8;
 /// Most white space and punctuation around a phrase that is all of a text.
 const PUNCTUATION: usize = 16;
 
@@ -133,9 +137,7 @@ impl<T: Copy + PartialEq> Lexicon<T> {
                 continue;
             }
             let key = key(&bytes[..length]);
-            let bucket = bucket(key);
-            let ends = self.starts[bucket] as usize..self.starts[bucket + 1] as usize;
-            for &(other, index) in &self.entries[ends] {
+            for &(other, index) in self.bucket(key) {
                 if other == key
                     && let Some(phrase) = self.phrases.get(index as usize)
                     && text.starts_with(&phrase.text)
@@ -146,6 +148,26 @@ impl<T: Copy + PartialEq> Lexicon<T> {
             }
         }
         None
+    }
+
+    /// Whether `source`, which is not folded yet, begins as some phrase does; not said of text that a phrase does not
+    /// begin.
+    pub(crate) fn may_begin(&self, source: &str) -> bool {
+        let end = source.char_indices().nth(HEAD).map_or(source.len(), |(at, _)| at);
+        let head = Folded::new(&source[..end]);
+        let bytes = head.as_str().as_bytes();
+        let lengths = bytes.first().map_or(0, |&lead| self.leads[usize::from(lead)]);
+        let begins = |length: usize| {
+            let key = key(&bytes[..length]);
+            lengths & 1 << length != 0 && self.bucket(key).iter().any(|&(other, _)| other == key)
+        };
+        bytes.len() < PREFIX && end < source.len() || (1..=PREFIX.min(bytes.len())).any(begins)
+    }
+
+    /// The phrases whose key falls where this one does.
+    fn bucket(&self, key: u32) -> &[(u32, u32)] {
+        let bucket = bucket(key);
+        &self.entries[self.starts[bucket] as usize..self.starts[bucket + 1] as usize]
     }
 
     /// The lengths of the phrases with which `text` begins, whole words or not, and what they mean.
@@ -203,6 +225,8 @@ impl<T: Copy + PartialEq> Lexicon<T> {
             {
                 return None;
             }
+        } else if source.len() > (self.longest + PUNCTUATION) * FOLDS {
+            return None;
         }
         self.whole(Folded::new(source).as_str())
     }

@@ -61,3 +61,11 @@ fn lists_that_are_never_closed_cost_no_more_than_closed_ones() {
     let (closed, open) = (cost(&flat, "flat.html"), cost(&nested, "nested.html"));
     assert!(open < closed * 8, "{closed:?} for closed lists, {open:?} for open ones");
 }
+
+#[test]
+fn a_heading_of_any_length_costs_the_same_for_each_of_its_tables() {
+    let table = "| Service | Port |\n|---|---|\n| web | 443 |\n\ntext\n\n".repeat(200);
+    let below = |words: usize| format!("# {}\n\n{table}", "relay port server ".repeat(words));
+    let (short, long) = (cost(&below(60), "short.md"), cost(&below(6_000), "long.md"));
+    assert!(long < short * 8, "{short:?} below a short heading, {long:?} below a long one");
+}

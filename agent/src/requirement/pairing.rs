@@ -139,7 +139,7 @@ fn with_protocols(
         return assigned;
     }
     // Line by line, where both cells have the same number of lines.
-    let filled = |text: &'_ str| text.lines().map(str::trim).filter(|line| !line.is_empty()).count();
+    let filled = |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).count();
     let paired =
         protocol_text.contains('\n') && filled(protocol_text) > 1 && filled(protocol_text) == filled(text);
     let mut groups = Vec::with_capacity(ports.groups.len());

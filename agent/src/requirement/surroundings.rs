@@ -4,6 +4,8 @@
 //! about role, direction and the two ends of the traffic. Invariant: a heading that names only ports,
 //! directions or documents is no role.
 
+use std::sync::Arc;
+
 use super::Direction;
 use super::fold::fold;
 use super::title::{self, Parties, direction, is_generic, parties, trim_title, without_product};
@@ -12,6 +14,8 @@ use crate::document::{Heading, Item, Paragraph, Table, collapse};
 
 /// Longest line that can be a heading without a mark.
 const HEADING: usize = 90;
+/// Characters of a heading that are looked at.
+const LONGEST: usize = 1_000;
 /// The level of such a heading: below all marked ones.
 const UNMARKED: u8 = 9;
 
@@ -19,8 +23,9 @@ const UNMARKED: u8 = 9;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Surroundings {
     /// The document's own title.
-    title: Option<String>,
-    headings: Vec<Heading>,
+    title: Option<Arc<str>>,
+    /// Shared by all that stands below them.
+    headings: Vec<Arc<Heading>>,
     /// The paragraph right before, if it can head the next block.
     lead: Option<(String, bool)>,
 }
@@ -41,7 +46,7 @@ pub(crate) struct Scope {
 impl Surroundings {
     /// The surroundings of nothing yet, in a document with this title.
     pub(crate) fn of(title: Option<String>) -> Self {
-        Self { title, ..Self::default() }
+        Self { title: title.map(|title| cut(&title).into()), ..Self::default() }
     }
 
     /// Passes a heading.
@@ -49,7 +54,7 @@ impl Surroundings {
         while self.headings.last().is_some_and(|above| above.level >= heading.level) {
             self.headings.pop();
         }
-        self.headings.push(heading.clone());
+        self.headings.push(Arc::new(Heading { text: cut(&heading.text).to_owned(), ..*heading }));
         self.lead = None;
     }
 
@@ -155,6 +160,11 @@ impl Surroundings {
             .clone()
             .or_else(|| self.lead.as_ref().filter(|(_, bold)| *bold).map(|(text, _)| text.clone()))
     }
+}
+
+/// The beginning of a heading that names anything: every table below it is asked what it says.
+fn cut(text: &str) -> &str {
+    text.char_indices().nth(LONGEST).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Most letters that tell two forms of a word apart.

@@ -8,26 +8,24 @@ use super::{Block, Lines, Taken};
 use crate::document::limits::{MAX_COLUMNS, columns};
 use crate::document::{Cell, Row, Table, inline};
 
+/// Records that may be unlike the others before it is asked whether this is a table at all.
+const FEW: usize = 16;
+/// Most lines of one record.
+const LONGEST: usize = 2 * MAX_COLUMNS;
+
 /// The table whose first record begins at line `at`.
 pub(super) fn table(lines: &Lines<'_>, at: usize) -> Taken {
-    if !leads(lines.get(at)) {
-        return None;
-    }
+    let next = end(lines, at)?;
     let mut rows: Vec<Row> = vec![];
-    let mut next = at;
     let mut fresh = true;
-    while next < lines.len() {
-        let line = lines.get(next);
+    for number in at..next {
+        let line = lines.get(number);
         if line.trim().is_empty() {
             fresh = true;
-            // Only another record goes on with the table.
-            if !leads(lines.get(next + 1)) {
-                break;
-            }
         } else if leads(line) {
-            let cells = line.trim_start_matches(' ').trim_start_matches('\t').split('\t').map(cell);
+            let cells = cells(line).map(cell);
             if fresh {
-                rows.push(Row { line: Lines::number(next), cells: columns(cells) });
+                rows.push(Row { line: Lines::number(number), cells: columns(cells) });
                 fresh = false;
             } else if let Some(row) = rows.last_mut() {
                 // One more than may be, so that the row is refused.
@@ -40,15 +38,56 @@ pub(super) fn table(lines: &Lines<'_>, at: usize) -> Taken {
             above.text.push_str(&inline.text);
             above.marks.extend(inline.marks);
         }
+    }
+    Some((vec![Block::Table(Table { line: Lines::number(at), caption: None, header_rows: None, rows })], next))
+}
+
+/// The line behind the records that begin at line `at`, if they are a table. What is none is given up soon, since the
+/// line behind is tried next.
+fn end(lines: &Lines<'_>, at: usize) -> Option<usize> {
+    if !leads(lines.get(at)) {
+        return None;
+    }
+    let mut widths: Vec<usize> = vec![];
+    let mut next = at;
+    let mut begin = at;
+    let mut fresh = true;
+    while next < lines.len() {
+        let line = lines.get(next);
+        if line.trim().is_empty() {
+            fresh = true;
+            // Only another record goes on with the table.
+            if !leads(lines.get(next + 1)) {
+                break;
+            }
+        } else if leads(line) && fresh {
+            let asked = widths.len() == 1 || widths.len() >= FEW && widths.len().is_power_of_two();
+            if asked && !are_alike(&widths) {
+                return None;
+            }
+            widths.push(cells(line).count());
+            (begin, fresh) = (next, false);
+        } else if leads(line) {
+            *widths.last_mut()? += cells(line).count();
+        }
+        if next - begin > LONGEST || widths.len() == 1 && widths[0] > MAX_COLUMNS {
+            return None;
+        }
         next += 1;
     }
     // One indented paragraph is no table.
-    let shared = rows.first().map_or(0, |first| {
-        rows.iter().filter(|row| row.cells.len() == first.cells.len() && row.cells.len() >= 2).count()
-    });
-    (rows.len() >= 2 && shared * 2 > rows.len()).then(|| {
-        (vec![Block::Table(Table { line: Lines::number(at), caption: None, header_rows: None, rows })], next)
-    })
+    (widths.len() >= 2 && are_alike(&widths)).then_some(next)
+}
+
+/// Whether most records have as many cells as the first one, and several.
+fn are_alike(widths: &[usize]) -> bool {
+    let shared = widths.iter().filter(|&&width| width == widths[0] && width >= 2).count();
+    shared * 2 > widths.len()
+}
+
+/// The sources of the cells of a line that leads.
+fn cells(line: &str) -> impl Iterator<Item = &str> {
+    line.trim_start_matches(' ').trim_start_matches('\t').split('\t')
 }
 
 /// Whether a line begins with a tab, as the first cell of a record or a further one.

@@ -179,7 +179,15 @@ impl<'a> Cells<'a> {
                 Column::SourcePorts => {
                     statement.notes.push(format!("source ports {}", line()));
                 }
-                Column::Role | Column::Service => marks.extend(trailing_mark(&line())),
+                Column::Role | Column::Service => {
+                    let line = line();
+                    marks.extend(trailing_mark(&line));
+                    // The program beside its service: the second column of a kind says more, and names nothing.
+                    let named = if *kind == Column::Role { &statement.role } else { &statement.service };
+                    if line != named.as_str() {
+                        statement.notes.push(line.into_owned());
+                    }
+                }
                 Column::Ports | Column::TcpPorts | Column::UdpPorts | Column::Protocol => {
                     statement.qualified.push(' ');
                     statement.qualified.push_str(&line());

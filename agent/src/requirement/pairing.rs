@@ -21,15 +21,19 @@ impl Cells<'_> {
         let protocol =
             self.all(Column::Protocol).map(|(_, text)| readings.protocols(text)).collect::<Vec<_>>();
         let mut groups: Vec<Group> = vec![];
-        for (_, text) in self.all(Column::Ports) {
+        // `Port | Protocol | Port | Protocol`: each column of ports has its own.
+        let paired = protocol.len() > 1 && self.all(Column::Ports).count() == protocol.len();
+        for (at, (_, text)) in self.all(Column::Ports).enumerate() {
+            let of = if paired { at..at + 1 } else { 0..protocol.len() };
+            let protocol_text = self.all(Column::Protocol).nth(of.start).map_or("", |(_, text)| text);
             let expression = readings.ports(text);
-            groups.extend(with_protocols(
-                &expression,
-                text,
-                &protocol,
-                self.all(Column::Protocol).next().map_or("", |(_, text)| text),
-                context,
-            ));
+            let other = readings.ports(protocol_text);
+            let (expression, text, stated, protocol_text) = if is_swapped(&expression, &other) {
+                (other, protocol_text, vec![expression], text)
+            } else {
+                (expression, text, protocol[of].to_vec(), protocol_text)
+            };
+            groups.extend(with_protocols(&expression, text, &stated, protocol_text, context));
         }
         self.by_transport(context, &mut groups);
         if groups.iter().all(|group| group.ports.is_empty()) {
@@ -111,6 +115,15 @@ impl Cells<'_> {
             group.protocols.clone_from(&marked);
         }
     }
+}
+
+/// Whether a transport stands where the ports should, and ports where it should: a row that lost or gained a cell.
+fn is_swapped(ports: &Expression, protocol: &Expression) -> bool {
+    let transport = ports.is_complete()
+        && !ports.has_ports()
+        && ports.named().next().is_some()
+        && !ports.named().any(Protocol::is_portless);
+    transport && protocol.is_complete() && protocol.has_numbers() && protocol.named().next().is_none()
 }
 
 /// The groups that state something; what only names an application names it for those that name none.

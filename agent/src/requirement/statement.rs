@@ -258,6 +258,11 @@ pub(crate) fn report(expression: &Expression, line: u32, text: impl Fn() -> Stri
                 PortRange::ALL.hi()
             ),
             Problem::TooLong(bytes) => format!("{bytes} bytes are too many for a cell: part it into rows"),
+            Problem::Mapped(port, other) => {
+                format!(
+                    "{port} is mapped to {other}: read as {port}, check that this is the port that others use"
+                )
+            }
             Problem::Reversed(lo, hi, read) => {
                 format!("the range {lo}-{hi} ends before it starts: read as {read}")
             }

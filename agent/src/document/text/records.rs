@@ -39,7 +39,10 @@ pub(super) fn table(lines: &Lines<'_>, at: usize) -> Taken {
             above.marks.extend(inline.marks);
         }
     }
-    Some((vec![Block::Table(Table { line: Lines::number(at), caption: None, header_rows: None, rows })], next))
+    Some((
+        vec![Block::Table(Table { line: Lines::number(at), caption: None, header_rows: None, rows })],
+        next,
+    ))
 }
 
 /// The line behind the records that begin at line `at`, if they are a table. What is none is given up soon, since the

@@ -65,6 +65,8 @@ pub(super) fn may_hold_ports(found: &[Column]) -> bool {
                 | Column::Protocol
                 | Column::Transport
                 | Column::Default
+                | Column::DefaultPort
+                | Column::InnerPort
                 | Column::Parties
                 | Column::TransposedParties
         )
@@ -99,6 +101,33 @@ pub(super) fn aim(found: &mut [Vec<Column>]) {
         for word in found[column].iter_mut().filter(|word| **word == Column::Aim) {
             *word = if waits && behind { Column::Destination } else { Column::Feature };
         }
+    }
+}
+
+/// `Default port` is the default of a setting beside its name or bounds, and a column of ports anywhere else.
+pub(super) fn default_ports(found: &mut [Vec<Column>]) {
+    let setting = |word: &Column| matches!(word, Column::Parameter | Column::Minimum | Column::Maximum);
+    let own = if found.iter().flatten().any(setting) { Column::Default } else { Column::Ports };
+    found.iter_mut().flatten().filter(|word| **word == Column::DefaultPort).for_each(|word| *word = own);
+}
+
+/// Beside the port that others use, the one that it is mapped to is a note.
+pub(super) fn inner_ports(found: &mut [Vec<Column>]) {
+    let inner = |words: &Vec<Column>| words.contains(&Column::InnerPort);
+    let outer = found.iter().any(|words| words.contains(&Column::Ports) && !inner(words));
+    for words in found.iter_mut().filter(|words| inner(words)) {
+        *words = vec![if outer { Column::Note } else { Column::Ports }];
+    }
+}
+
+/// `Source | Port | Destination | Port`: of two columns that are headed alike, the one behind the source holds its
+/// ports.
+pub(super) fn ends(found: &mut [Vec<Column>]) {
+    let behind = |found: &[Vec<Column>], end: Column| {
+        found.windows(2).position(|two| two[0] == [end] && two[1] == [Column::Ports]).map(|at| at + 1)
+    };
+    if let (Some(source), Some(_)) = (behind(found, Column::Source), behind(found, Column::Destination)) {
+        found[source] = vec![Column::SourcePorts];
     }
 }
 

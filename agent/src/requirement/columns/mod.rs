@@ -57,6 +57,11 @@ pub(crate) enum Column {
     Note,
     Parameter,
     Default,
+    /// Only a word: the default of a setting beside its name or bounds, a column of ports anywhere else.
+    DefaultPort,
+    /// Only a word: the port inside of a container or behind a translation, which nobody else uses; a column of ports
+    /// where no other is.
+    InnerPort,
     Minimum,
     Maximum,
     Url,
@@ -133,6 +138,9 @@ impl Layout {
             headers.iter().map(|header| stated_direction(header, words)).collect();
         decide::oppose(&mut found, &stated);
         decide::aim(&mut found);
+        decide::default_ports(&mut found);
+        decide::inner_ports(&mut found);
+        decide::ends(&mut found);
         let packed: Vec<Vec<Column>> =
             headers.iter().map(|header| decide::packed(header, words).unwrap_or_default()).collect();
         let mut columns: Vec<Column> = (0..width)

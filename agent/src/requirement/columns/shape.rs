@@ -126,8 +126,9 @@ pub(super) fn shape(
 ) -> Option<Shape> {
     let has = |kind: &Column| columns.contains(kind);
     let ends = has(&Column::Source) && has(&Column::Destination);
-    if ends && (has(&Column::Authentication) || ipsec) && (has(&Column::Rule) || has(&Column::Authentication))
-    {
+    // How somebody logs in is asked of many ends; rules and titles speak of IPsec.
+    let (rule, authentication) = (has(&Column::Rule), has(&Column::Authentication));
+    if ends && (rule && authentication || ipsec && (rule || authentication)) {
         return Some(Shape::Ipsec);
     }
     if let Some(matrix) = matrix(columns, found, contents) {
@@ -200,7 +201,7 @@ pub(super) fn settle(columns: &mut [Column], headers: &[String], role_stated: bo
     let text =
         count(columns, &Column::Role) + count(columns, &Column::Service) + count(columns, &Column::Feature)
             > 0;
-    if let (false, false, Some(first)) = (named, text, first) {
+    if let (false, Some(first)) = (text, first) {
         // Without any header, what stands behind the ports names them: `8403  TCP  tunnel`.
         let unheaded =
             (0..columns.len()).find(|&at| columns[at] == Column::Other && headers[at].trim().is_empty());

@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
                     elements.push(Element::Separator);
                     at + 1
                 }
-                Kind::Colon | Kind::Close => at + 1,
+                Kind::Colon | Kind::Close | Kind::Maps => at + 1,
                 Kind::Break { line } => {
                     elements.push(Element::Break { line: *line });
                     at + 1
@@ -146,6 +146,15 @@ impl<'a> Reader<'a> {
         }
         // `1024:65535`, as packet filters write it, without spaces.
         let colon = matches!(tokens.get(at + 1), Some(Token { kind: Kind::Colon, start, end }) if *start == number.end && tokens.get(at + 2).is_some_and(|next| next.start == *end));
+        let mapped = colon || matches!(tokens.get(at + 1), Some(Token { kind: Kind::Maps, .. }));
+        if let Some(Token { kind: Kind::Number(last), .. }) = tokens.get(at + 2)
+            && mapped
+            && !last.foreign
+            && (!colon || maps(number.value, last.value))
+        {
+            self.problems.push(Problem::Mapped(number.value, last.value));
+            return (self.single(number.value), at + 3);
+        }
         // A mark of a footnote may stand behind the first end.
         let marked = at + 1 + usize::from(matches!(tokens.get(at + 1), Some(Token { kind: Kind::Mark, .. })));
         let joint = skip_fillers(tokens, marked);
@@ -358,6 +367,12 @@ impl<'a> Reader<'a> {
         self.marks.push(self.text[tokens[at].start..tokens[end - 1].end].to_owned());
         end
     }
+}
+
+/// Whether `lo:hi` maps one port to another: a range neither descends, nor repeats the digits of its begin, as
+/// `443:8443`.
+fn maps(lo: u32, hi: u32) -> bool {
+    lo > hi || lo < hi && hi.to_string().ends_with(&lo.to_string())
 }
 
 /// Adds text to the remark that it continues, or as a new one.

@@ -54,6 +54,8 @@ pub(crate) enum Problem {
     OutOfRange(u32),
     /// A range that ends before it starts, and how it was read.
     Reversed(u32, u32, Ports),
+    /// A port that is mapped to another one, which is not opened.
+    Mapped(u32, u32),
     /// Text too long to be a cell with ports.
     TooLong(usize),
     /// A number with a mark that could also part two ports, and how it was read.

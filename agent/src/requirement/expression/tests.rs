@@ -180,6 +180,18 @@ fn reports_what_it_cannot_read() {
     assert_eq!(read("above 99999999999").problems, [Problem::OutOfRange(u32::MAX)]);
     assert_eq!(read("1024-65536").problems, [Problem::OutOfRange(65536)]);
     assert!(matches!(read("6000-5000").problems[..], [Problem::Reversed(6000, 5000, _)]));
+    for (text, port, other) in [
+        ("8080->80/tcp", 8080, 80),
+        ("19123:9123", 19123, 9123),
+        ("8443 => 443", 8443, 443),
+        ("80:8080", 80, 8080),
+    ] {
+        let expression = read(text);
+        assert_eq!(expression.problems, [Problem::Mapped(port, other)], "{text}");
+        let ports: Vec<_> = expression.groups.iter().flat_map(|group| group.ports.clone()).collect();
+        assert_eq!(ports, [port.to_string().parse::<Ports>().expect("a port")], "{text}");
+    }
+    assert!(read("1024:65535").problems.is_empty());
     assert!(matches!(read("30,123").problems[..], [Problem::Ambiguous(..)]));
     for text in ["443, 80", "ICMP type 8, code 0", "8/0 (ICMP)", "TCP 443, ICMP type 0"] {
         assert!(read(text).problems.is_empty(), "{text}");

@@ -7,8 +7,9 @@ use std::rc::Rc;
 
 use super::expression::{Expression, Group};
 use super::fold::Folded;
+use super::numbered;
 use super::reading::Readings;
-use super::vocabulary::PortWord;
+use super::vocabulary::{PortWord, Vocabulary};
 
 /// Most words and numbers of one run.
 const RUN: usize = 16;
@@ -45,7 +46,7 @@ pub(super) fn of(text: &str, readings: &Readings) -> Vec<Mention> {
         let last = (at + RUN).min(anchors.len());
         let run = (at..last)
             .rev()
-            .filter(|&end| begins(text, &anchors[at..]) && anchors[end].ends)
+            .filter(|&end| begins(text, &anchors[at..], readings.words) && anchors[end].ends)
             .filter(|&end| anchors[at..=end].iter().any(|anchor| anchor.protocol))
             .find_map(|end| {
                 let (start, end) = (anchors[at].start, closed(text, anchors[at].start, anchors[end].end));
@@ -67,10 +68,15 @@ pub(super) fn of(text: &str, readings: &Readings) -> Vec<Mention> {
 
 /// Whether a run can begin with the first of `anchors`: a number behind a word belongs to that, as in `Console 3`,
 /// unless a protocol or the end of a range follows it right away.
-fn begins(text: &str, anchors: &[Anchor]) -> bool {
+fn begins(text: &str, anchors: &[Anchor], words: &Vocabulary) -> bool {
     let [first, others @ ..] = anchors else { return false };
     if !first.number || !text[..first.start].trim_end().ends_with(char::is_alphanumeric) {
         return first.begins;
+    }
+    // `RFC 793 (TCP)`
+    let slash = text[first.end..].starts_with('/');
+    if !slash && numbered::taken(Folded::new(&text[..first.start]).as_str(), words).is_some() {
+        return false;
     }
     let near =
         |next: &Anchor, marks: &[char]| text[first.end..next.start].chars().all(|c| marks.contains(&c));
@@ -157,12 +163,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::requirement::vocabulary::Vocabulary;
 
     #[test]
     fn finds_each_pair_of_protocol_and_port() {
         let readings = Readings::new(Vocabulary::standard().expect("well-formed"));
-        let cases: [(&str, &[&str]); 11] = [
+        let cases: [(&str, &[&str]); 13] = [
             ("TCP 443 (HTTPS), optionally TCP 80 for the redirect", &["TCP 443 (HTTPS)", "TCP 80"]),
             ("Mail: TCP 25, 465 or 587 depending on your relay", &["TCP 25, 465 or 587"]),
             ("Store: Vault, TCP 6379, and Vault Watch, TCP 26379", &["TCP 6379", "TCP 26379"]),
@@ -174,6 +179,8 @@ mod tests {
             ("Console 443/tcp, 5000-5010/udp", &["443/tcp, 5000-5010/udp"]),
             ("5 nodes speak TCP on both links", &[]),
             ("needs version 7 of TCP/IP", &[]),
+            ("Discard, RFC 863 (UDP), see section 5 (TCP)", &[]),
+            ("Status page 8080/tcp", &["8080/tcp"]),
         ];
         for (text, expected) in cases {
             let found: Vec<&str> =

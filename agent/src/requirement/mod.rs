@@ -22,6 +22,7 @@ mod lists;
 mod matrix;
 mod mentions;
 mod names;
+mod numbered;
 mod outcome;
 mod pairing;
 mod pieces;

@@ -111,6 +111,13 @@ fn reads_the_language_of_port_cells() {
         ("80 TCP (Ingress)", "tcp 80"),
         ("443 (since version 10)", "443"),
         ("6443 from node 2", "6443"),
+        ("see RFC 5424", ""),
+        ("514 (RFC 5424)", "514"),
+        ("514, see RFCs 3164 and 5424", "514"),
+        ("siehe Seite 12", ""),
+        ("Version: 2019", ""),
+        ("см. раздел 5, 443", "443"),
+        ("page 8080/TCP", "tcp 8080"),
         ("8080 (default)", "8080"),
         // Words.
         ("任意", "any"),

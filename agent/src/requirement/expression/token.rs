@@ -6,7 +6,8 @@
 use super::number::{self, Number};
 use crate::requirement::Protocol;
 use crate::requirement::fold::Folded;
-use crate::requirement::vocabulary::{PortWord, Vocabulary};
+use crate::requirement::numbered;
+use crate::requirement::vocabulary::{NumberWord, PortWord, Vocabulary};
 
 /// A piece of the text; offsets count bytes of the folded text.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +46,8 @@ pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
     let text = folded.as_str();
     let mut found = words.ports.find(folded).into_iter().peekable();
     let mut tokens: Vec<Token> = Vec::with_capacity(text.len() / 4 + 1);
+    // The last number that belongs to the word before it.
+    let mut taken: Option<usize> = None;
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
         while found.next_if(|word| word.start < at).is_some() {}
@@ -79,7 +82,25 @@ pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
                 continue;
             }
             if !whole {
-                tokens.push(Token { kind: Kind::Number(number), start: at, end });
+                // `RFC 5424`, `versions 10 and 11`.
+                let goes_on = taken.is_some_and(|last| {
+                    let between = tokens.get(last + 1).map(|token| &token.kind);
+                    let joins =
+                        matches!(between, Some(Kind::Slash | Kind::Word(PortWord::Range | PortWord::List)));
+                    joins && tokens.len() == last + 2
+                });
+                // `page 443/TCP` states a port.
+                let own = text[end..].starts_with('/')
+                    && found.peek().is_some_and(|word| {
+                        word.start == end + 1 && matches!(word.meaning, PortWord::Protocol(_))
+                    });
+                let kind = if !own && (goes_on || belongs(text, at, &tokens, words)) {
+                    taken = Some(tokens.len());
+                    Kind::Unknown
+                } else {
+                    Kind::Number(number)
+                };
+                tokens.push(Token { kind, start: at, end });
                 at = end;
                 continue;
             }
@@ -121,6 +142,18 @@ pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
         };
     }
     tokens
+}
+
+/// Whether the number at `at` belongs to the word before it and is no port.
+fn belongs(text: &str, at: usize, before: &[Token], words: &Vocabulary) -> bool {
+    let adjoins = |kind: &Kind| matches!(kind, Kind::Unknown | Kind::Word(_));
+    match before {
+        [.., last] if adjoins(&last.kind) => numbered::taken(&text[..at], words).is_some(),
+        [.., word, colon] if colon.kind == Kind::Colon && adjoins(&word.kind) => {
+            numbered::taken(&text[..at], words) == Some(NumberWord::Edition)
+        }
+        _ => false,
+    }
 }
 
 /// Whether an arrow leads from one port that documents list often to another, as in `80 → 8080`: a redirection,

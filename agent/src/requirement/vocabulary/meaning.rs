@@ -27,6 +27,15 @@ pub(crate) enum PortWord {
     Filler,
 }
 
+/// What a word is whose number stands behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NumberWord {
+    /// A document, or what it or a program was at some time: `RFC 5424`, `version: 10`, `since 2016`.
+    Edition,
+    /// A place in a document: `page 12`. What ends a name takes no number behind a colon: `status page: 8080`.
+    Place,
+}
+
 /// Which end of a range a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RangeEnd {

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 
 pub(crate) use self::lexicon::{Found, Lexicon};
-pub(crate) use self::meaning::{FlagWord, FlowWord, HintWord, PortWord, RangeEnd, SubjectWord};
+pub(crate) use self::meaning::{FlagWord, FlowWord, HintWord, NumberWord, PortWord, RangeEnd, SubjectWord};
 use self::needle::Needle;
 use self::words::Words;
 use super::Protocol;
@@ -70,6 +70,8 @@ pub(crate) struct Vocabulary {
     pub(crate) ports: Lexicon<PortWord>,
     /// The words of which `ports` consists.
     pub(crate) port_words: Words,
+    /// Words that a number behind them belongs to. They are no port language: some are units too.
+    pub(crate) numbered: Lexicon<NumberWord>,
     /// Directions that count in headings, captions and cells.
     pub(crate) flows: Lexicon<FlowWord>,
     /// Directions that count where they are all of a cell.
@@ -210,6 +212,10 @@ impl Vocabulary {
         ] {
             ports.extend(meanings(key, meaning));
         }
+        let numbered = [("edition", NumberWord::Edition), ("place", NumberWord::Place)];
+        let numbered = numbered
+            .into_iter()
+            .flat_map(|(key, meaning)| words(&[key]).into_iter().map(move |word| (word, meaning)));
         let flows = |keys: [&[&str]; 3]| {
             let [both, inbound, outbound] = keys.map(&words);
             let both = both.into_iter().map(|word| (word, FlowWord::Both));
@@ -248,6 +254,7 @@ impl Vocabulary {
             whole_columns,
             port_words: Words::new(ports.iter().map(|(phrase, _)| *phrase)),
             ports: Lexicon::new(ports),
+            numbered: Lexicon::new(numbered),
             flows: flows([&["both"], &["inbound"], &["outbound"]]),
             flow_cells: flows([
                 &["both", "both_cell"],

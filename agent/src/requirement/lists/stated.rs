@@ -1,160 +1,50 @@
-//! Lists: items that state a port, as `TCP 443 – web` or `Web (443/tcp)`.
+//! What an item states: its ports, and the text beside them.
 //!
-//! In come items; out come requirements. An item counts only where its port language stands at its start,
-//! at its end, behind a colon or in parentheses: a sentence that mentions a port requires nothing.
-//! Invariant: what an item's parents say holds for it.
+//! In comes the text of an item; out come an expression and what stands before and behind it. Invariant: a number
+//! that belongs to the word before it, as in `RFC 5424`, is no port.
 
-use super::expression::{Expression, Group};
-use super::fold::Folded;
-use super::import::Import;
-use super::reading::Readings;
-use super::statement::{Statement, report};
-use super::surroundings::Scope;
-use super::title;
-use super::vocabulary::PortWord;
-use super::{Diagnostic, Ports, Protocol, action, mentions};
-use crate::document::{Item, collapse};
+use std::rc::Rc;
 
-/// Longest label before or behind the ports.
-const LABEL: usize = 100;
-/// Longest item that is looked at.
-const ITEM: usize = 400;
+use super::{ITEM, LABEL};
+use crate::document::collapse;
+use crate::requirement::expression::{Expression, Group};
+use crate::requirement::fold::Folded;
+use crate::requirement::reading::Readings;
+use crate::requirement::vocabulary::{NumberWord, PortWord};
+use crate::requirement::{Ports, Protocol, mentions, numbered};
+
 /// What parts a label from its ports.
 const SEPARATORS: [&str; 10] = [": ", "：", " - ", " – ", " — ", " = ", " → ", " -> ", ", ", " | "];
 
 /// Ports in an item, and the text beside them.
-struct Stated {
-    expression: std::rc::Rc<Expression>,
-    label: String,
-    description: String,
+pub(super) struct Stated {
+    pub(super) expression: Rc<Expression>,
+    pub(super) label: String,
+    pub(super) description: String,
 }
 
-/// Reads a list.
-pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &mut Import) {
-    let about_ports = scope.titles.iter().take(2).any(|title| {
-        readings.words.ports.find(&Folded::new(title)).iter().any(|found| found.meaning == PortWord::Port)
-    });
-    let mut parents = Parents::default();
-    let mut label: Option<(u8, String)> = None;
-    for item in items {
-        parents.end(item.depth);
-        let text = collapse(&item.text);
-        let Some(mut stated) =
-            scattered(&text, about_ports, readings).or_else(|| stated(&text, about_ports, readings))
-        else {
-            if about_ports && text.len() <= ITEM && !mentions::of(&text, readings).is_empty() {
-                let message = "ports in a sentence are not read: write the item as `name: TCP 443`";
-                import.diagnostics.push(Diagnostic::new(item.line, &text, message));
-            }
-            let name = text.trim_end_matches([':', '：']).trim().to_owned();
-            parents.open(item.depth, name.clone());
-            label = Some((item.depth, name));
-            continue;
-        };
-        let denies = |text: &str| action::of(text, readings.words) == Some(false);
-        if denies(&stated.label) || denies(&stated.description) {
-            import.diagnostics.push(Diagnostic::new(item.line, &text, action::FORBIDS));
-            continue;
-        }
-        if action::of(&stated.label, readings.words) == Some(true) {
-            stated.label.clear();
-        }
-        report(&stated.expression, item.line, || text.clone(), import);
-        let Said { scope, role } = parents.say(scope, readings);
-        // A term stands right before its definition.
-        let term = label
-            .take()
-            .filter(|(depth, _)| {
-                *depth == item.depth && stated.label.is_empty() && stated.description.is_empty()
-            })
-            .map(|(_, name)| name);
-        let service = [stated.label, stated.description.clone(), term.unwrap_or_default()]
-            .into_iter()
-            .find(|text| !text.is_empty())
-            .unwrap_or_default();
-        let parties = scope.parties.clone().unwrap_or_default();
-        let statement = Statement {
-            line: item.line,
-            table: scope
-                .titles
-                .first()
-                .map(|title| super::slug::slug(title))
-                .filter(|slug| !slug.is_empty())
-                .unwrap_or_else(|| "list".to_owned()),
-            role: role
-                .clone()
-                .or_else(|| scope.heading_role.clone())
-                .filter(|_| scope.parties.is_none())
-                .unwrap_or_default(),
-            notes: if stated.description.is_empty() || stated.description == service {
-                vec![]
-            } else {
-                vec![stated.description]
-            },
-            service,
-            source: parties.source,
-            destination: parties.destination,
-            qualified: text.clone(),
-            ..Statement::default()
-        };
-        let groups = stated
-            .expression
-            .groups
-            .iter()
-            .filter(|group| !group.ports.is_empty() || !group.protocols.is_empty())
-            .cloned()
-            .collect();
-        statement.state(groups, scope, readings, import);
+/// The ports that an item states, if it does.
+pub(super) fn of(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> {
+    scattered(text, about_ports, readings).or_else(|| stated(text, about_ports, readings))
+}
+
+/// Whether a text has a number of its own at its start or its end, where a port would stand.
+pub(super) fn has_number(text: &str) -> bool {
+    starts_with_number(text) || {
+        let end = text.trim_end_matches([')', '）', ']']);
+        let rest = end.trim_end_matches(|c: char| c.is_ascii_digit());
+        is_port(&end[rest.len()..]) && rest.ends_with([' ', '(', '（', '['])
     }
 }
 
-/// The items around the one that is read, outermost first.
-#[derive(Default)]
-struct Parents {
-    open: Vec<(u8, String)>,
-    /// What the first of them say, as far as somebody asked: each is understood once, however many items it has.
-    said: Vec<Said>,
+/// Whether a text starts with a number that could be a port: `8010 console`.
+pub(super) fn starts_with_number(text: &str) -> bool {
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    is_port(&text[..text.len() - rest.len()]) && rest.starts_with([' ', '/', '(', ',', ';'])
 }
 
-/// What an item's parents say about it.
-struct Said {
-    scope: Scope,
-    role: Option<String>,
-}
-
-impl Parents {
-    /// Titles that anything is read from.
-    const TITLES: usize = 3;
-
-    /// Leaves the items that an item of this depth does not stand in.
-    fn end(&mut self, depth: u8) {
-        while self.open.pop_if(|(open, _)| *open >= depth).is_some() {}
-        // The first one is the scope outside of all items.
-        self.said.truncate(self.open.len() + 1);
-    }
-
-    fn open(&mut self, depth: u8, name: String) {
-        self.open.push((depth, name));
-    }
-
-    /// What all open items say, in the scope of their list.
-    fn say(&mut self, list: &Scope, readings: &Readings) -> &Said {
-        if self.said.is_empty() {
-            self.said.push(Said { scope: list.clone(), role: None });
-        }
-        while let Some((_, parent)) = self.open.get(self.said.len() - 1) {
-            let around = &self.said[self.said.len() - 1];
-            let mut scope = around.scope.clone();
-            scope.direction = title::direction(parent, readings.words).or(scope.direction);
-            scope.parties = title::parties(parent, readings.words).or(scope.parties);
-            scope.titles.insert(0, parent.clone());
-            scope.titles.truncate(Self::TITLES);
-            let own = title::role(parent, readings.words).filter(|_| parent.chars().count() <= LABEL);
-            let role = own.or_else(|| around.role.clone());
-            self.said.push(Said { scope, role });
-        }
-        &self.said[self.said.len() - 1]
-    }
+fn is_port(digits: &str) -> bool {
+    digits.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// Whether a line of text states ports as an item does.
@@ -261,7 +151,9 @@ fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> 
             if let Some(expression) = read(before) {
                 return Some(made(expression, "", behind));
             }
-            if let Some(expression) = read(behind).filter(|_| before.chars().count() <= LABEL) {
+            if let Some(expression) = read(behind).filter(|expression| {
+                before.chars().count() <= LABEL && !edition(before, expression, readings)
+            }) {
                 return Some(made(expression, before, ""));
             }
         }
@@ -276,11 +168,18 @@ fn stated(text: &str, about_ports: bool, readings: &Readings) -> Option<Stated> 
         return Some(found);
     }
     in_parentheses(text, &read)
+        .filter(|(expression, label, _)| !edition(label, expression, readings))
         .map(|(expression, label, description)| made(expression, label, description))
         .or_else(|| {
             at_an_end(text, &read, readings)
                 .map(|(expression, label, description)| made(expression, label, description))
         })
+}
+
+/// Whether `label` is of what has the number behind it: `Version: 2019`. One beside a protocol is a port.
+fn edition(label: &str, expression: &Expression, readings: &Readings) -> bool {
+    expression.protocols().is_empty()
+        && numbered::taken(Folded::new(label).as_str(), readings.words) == Some(NumberWord::Edition)
 }
 
 /// A text before a parenthesis that ends it, and what is in that; no numbers, which could be ports.
@@ -292,13 +191,10 @@ fn trailing_parenthesis(text: &str) -> Option<(&str, &str)> {
     (!before.is_empty() && !remark.contains(char::is_numeric)).then_some((before, remark))
 }
 
-type Split<'a> = (std::rc::Rc<Expression>, &'a str, &'a str);
+type Split<'a> = (Rc<Expression>, &'a str, &'a str);
 
 /// `Web (443/tcp) for all`, `443/tcp（web）`.
-fn in_parentheses<'a>(
-    text: &'a str,
-    read: &impl Fn(&str) -> Option<std::rc::Rc<Expression>>,
-) -> Option<Split<'a>> {
+fn in_parentheses<'a>(text: &'a str, read: &impl Fn(&str) -> Option<Rc<Expression>>) -> Option<Split<'a>> {
     let open = text.find(['(', '（'])?;
     let close = open + text[open..].find([')', '）'])?;
     let content = text[open..close].trim_start_matches(['(', '（']);
@@ -315,7 +211,7 @@ fn in_parentheses<'a>(
 /// `443/tcp web`, `web 443/tcp`: the longest run of port language at either end.
 fn at_an_end<'a>(
     text: &'a str,
-    read: &impl Fn(&str) -> Option<std::rc::Rc<Expression>>,
+    read: &impl Fn(&str) -> Option<Rc<Expression>>,
     readings: &Readings,
 ) -> Option<Split<'a>> {
     // `4 GB of memory`: what makes the number an amount is not cut off from it.
@@ -335,7 +231,12 @@ fn at_an_end<'a>(
             .match_indices(' ')
             .map(|(at, _)| at)
             .filter(|&at| ends_open && text[..at].chars().count() <= LABEL);
-        spaces.take(24).find_map(|at| read(&text[at..]).map(|expression| (expression, text[..at].trim(), "")))
+        let (expression, label) = spaces
+            .take(24)
+            .find_map(|at| read(&text[at..]).map(|expression| (expression, text[..at].trim())))?;
+        let numbers = text[label.len()..].trim_start().starts_with(char::is_numeric);
+        let owned = numbers && numbered::taken(Folded::new(label).as_str(), readings.words).is_some();
+        (!owned).then_some((expression, label, ""))
     })
 }
 

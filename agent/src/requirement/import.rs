@@ -120,11 +120,11 @@ impl Import {
 /// What a document requires; where it comes from stays open but for its title and language.
 fn run(document: Document, words: &'static Vocabulary) -> Import {
     let language = language::of(&document).to_owned();
-    let blocks = unruled::tables(document.blocks, words);
+    let (blocks, diagnostics) = unruled::tables(document.blocks, words);
     let found = pieces::read(&pieces(document.title.clone(), &blocks, words), words);
     let title = document.title.or_else(|| first_text(&blocks)).unwrap_or_default();
     let document = DocumentInfo { title, language, ..DocumentInfo::default() };
-    let mut import = Import { schema: SCHEMA, document, ..Import::default() };
+    let mut import = Import { schema: SCHEMA, document, diagnostics, ..Import::default() };
     import.requirements.reserve(found.iter().map(|found| found.requirements.len()).sum());
     let mut names = slug::Names::default();
     for found in found {

@@ -6,6 +6,7 @@
 //! port language or begin with an address.
 
 mod addresses;
+mod cells;
 mod digits;
 mod header;
 mod stacked;
@@ -13,70 +14,123 @@ mod together;
 
 use super::reading::Readings;
 use super::vocabulary::Vocabulary;
-use crate::document::{Block, Item, Line, Paragraph, Table};
+use crate::document::{Block, Line, Paragraph, Table};
+use crate::requirement::Diagnostic;
 
-/// The blocks with the tables that paragraphs hide.
-pub(crate) fn tables(blocks: Vec<Block>, words: &'static Vocabulary) -> Vec<Block> {
+/// Says of ports behind a stack of cells that they are none of its rows.
+const LEFT: &str = "these ports stand behind the end of a table, and no table has them: give their row as many cells as the table has columns";
+
+/// The blocks with the tables that paragraphs hide, and what could not be read as a part of one.
+pub(crate) fn tables(blocks: Vec<Block>, words: &'static Vocabulary) -> (Vec<Block>, Vec<Diagnostic>) {
     let readings = Readings::new(words);
-    let mut out: Vec<Block> = Vec::with_capacity(blocks.len());
-    let mut run: Vec<Paragraph> = vec![];
+    let mut out = Out { blocks: Vec::with_capacity(blocks.len()), diagnostics: vec![] };
+    let mut run: Vec<Block> = vec![];
     for block in blocks {
-        match block {
-            Block::Paragraph(paragraph) => run.push(paragraph),
+        match told(block, &readings) {
+            block @ (Block::Paragraph(_) | Block::List(_)) => run.push(block),
             other => {
                 close(&mut run, &readings, &mut out);
-                out.push(match other {
-                    Block::List(items) => listed(items, &readings),
-                    other => other,
-                });
+                out.blocks.push(other);
             }
         }
     }
     close(&mut run, &readings, &mut out);
-    out
+    (out.blocks, out.diagnostics)
 }
 
-/// A list, or the table that its items are labels and values of, or addresses.
-fn listed(items: Vec<Item>, readings: &Readings) -> Block {
-    let depth = items.first().map_or(0, |item| item.depth);
-    let found = if items.iter().all(|item| item.depth == depth) {
-        let lines = || items.iter().map(|item| (item.line, item.text.as_str()));
-        stacked::labelled(lines(), readings).or_else(|| addresses::listed(lines(), readings))
-    } else {
-        None
+/// What came of the blocks so far.
+struct Out {
+    blocks: Vec<Block>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// A block, or the table that its lines or items are labels and values of, or addresses.
+fn told(block: Block, readings: &Readings) -> Block {
+    let found = match &block {
+        Block::Paragraph(paragraph) => {
+            let lines = || paragraph.lines.iter().map(|line| (line.number, line.text.as_str()));
+            stacked::labelled(lines(), readings).or_else(|| addresses::listed(lines(), readings))
+        }
+        Block::List(items) if items.iter().all(|item| item.depth == items[0].depth) => {
+            let lines = || items.iter().map(|item| (item.line, item.text.as_str()));
+            stacked::labelled(lines(), readings).or_else(|| addresses::listed(lines(), readings))
+        }
+        _ => None,
     };
-    found.map_or(Block::List(items), Block::Table)
+    found.map_or(block, Block::Table)
 }
 
-/// Reads neighbouring paragraphs: together as a stack of cells, or each on its own.
-fn close(run: &mut Vec<Paragraph>, readings: &Readings, out: &mut Vec<Block>) {
-    let mut paragraphs = std::mem::take(run).into_iter().peekable();
-    let mut rest: Vec<Paragraph> = vec![];
-    while let Some(paragraph) = paragraphs.next() {
-        let lines = || paragraph.lines.iter().map(|line| (line.number, line.text.as_str()));
-        let piece = stacked::labelled(lines(), readings).or_else(|| addresses::listed(lines(), readings));
-        if let Some(piece) = piece {
-            out.extend(rest.drain(..).flat_map(|paragraph| together::split(paragraph, readings)));
-            out.push(Block::Table(piece));
-            continue;
-        }
-        rest.push(paragraph);
-        if paragraphs.peek().is_none() {
-            break;
-        }
-    }
-    let mut rest = rest.as_mut_slice();
-    while !rest.is_empty() {
-        let used = if let Some((table, used)) = stacked::cells(rest, readings) {
-            out.push(Block::Table(table));
-            used
-        } else {
-            let paragraph = std::mem::replace(&mut rest[0], Paragraph { lines: vec![], bold: false });
-            out.extend(together::split(paragraph, readings));
-            1
+/// Reads neighbouring paragraphs and lists: together as a stack of cells, or each on its own.
+fn close(run: &mut Vec<Block>, readings: &Readings, out: &mut Out) {
+    let mut run = std::mem::take(run);
+    let (steps, left) = steps(&run, readings);
+    for step in steps {
+        let paragraph = match step {
+            Step::Table(table) => {
+                out.blocks.push(Block::Table(table));
+                continue;
+            }
+            Step::Block(at) => match std::mem::replace(&mut run[at], Block::List(vec![])) {
+                Block::Paragraph(paragraph) => paragraph,
+                other => {
+                    out.blocks.push(other);
+                    continue;
+                }
+            },
+            Step::Rest(paragraph) => paragraph,
         };
-        rest = &mut rest[used..];
+        for block in together::split(paragraph, readings) {
+            if let Block::Paragraph(paragraph) = &block {
+                let left = paragraph.lines.iter().filter(|line| left.binary_search(&line.number).is_ok());
+                out.diagnostics.extend(left.map(|line| Diagnostic::new(line.number, &line.text, LEFT)));
+            }
+            out.blocks.push(block);
+        }
     }
+}
+
+/// What is done with a run of paragraphs and lists, in its order.
+enum Step {
+    Table(Table),
+    /// A block that is no cell of a table.
+    Block(usize),
+    /// The lines of a block behind the cells of a table.
+    Rest(Paragraph),
+}
+
+/// The stacks of cells in a run and what stands around them, and the lines behind them that look like more rows.
+fn steps(run: &[Block], readings: &Readings) -> (Vec<Step>, Vec<u32>) {
+    let lines = cells::lines(run);
+    let (mut steps, mut left) = (vec![], vec![]);
+    let (mut block, mut line, mut behind) = (0, 0, None);
+    while block < run.len() {
+        while lines.get(line).is_some_and(|line| line.block < block) {
+            line += 1;
+        }
+        if let Some((table, used)) = stacked::records(&run[block..], readings) {
+            left.extend(behind.take().into_iter().flat_map(|end| cells::left(&lines[end..line], readings)));
+            steps.push(Step::Table(table));
+            block += used;
+        } else if let Some((table, used)) = cells::stack(&lines[line..], readings) {
+            left.extend(behind.take().into_iter().flat_map(|end| cells::left(&lines[end..line], readings)));
+            steps.push(Step::Table(table));
+            line += used;
+            behind = Some(line);
+            let last = lines[line - 1].block;
+            let rest = lines[line..].iter().take_while(|line| line.block == last);
+            let rest: Vec<Line> =
+                rest.map(|line| Line { number: line.number, text: line.text.to_owned() }).collect();
+            if !rest.is_empty() {
+                steps.push(Step::Rest(Paragraph { lines: rest, bold: false }));
+            }
+            block = last + 1;
+        } else {
+            steps.push(Step::Block(block));
+            block += 1;
+        }
+    }
+    left.extend(behind.into_iter().flat_map(|end| cells::left(&lines[end..], readings)));
+    (steps, left)
 }
 
 /// A table of `rows`, each a line and its cells.

@@ -1,24 +1,20 @@
-//! Stacked cells: a table of which each cell became a line, or each record a block of labelled lines.
+//! Stacked records: a table of which each record became a block of lines, labelled or not.
 //!
-//! In come paragraphs; out comes a table. Column names that stand on lines of their own tell how many cells
-//! a row has; `Port: 443` names its column itself; a label with nothing but ports on the lines below it is a
-//! row of two cells. Invariant: no table is made of lines that a sentence interrupts.
+//! In come paragraphs; out comes a table. `Port: 443` names its column itself; column names on the lines of a
+//! paragraph tell how many lines each record below has. Invariant: no table is made of lines that a sentence
+//! interrupts.
 
 use super::table;
-use crate::document::{Line, Paragraph, Table};
+use crate::document::{Block, Table};
 use crate::requirement::columns::Column;
 use crate::requirement::lists;
 use crate::requirement::reading::Readings;
 use crate::requirement::vocabulary::Vocabulary;
 
-/// Longest line that can be a cell.
-const CELL: usize = 160;
 /// Longest label that heads no column.
 const LABEL: usize = 40;
 /// Most labels of a record.
 const MAX_LABELS: usize = 20;
-/// Most lines that one stack may have.
-const LINES: usize = 20_000;
 
 /// `Service: web`, `Port: 443`, …: a record of labelled lines, or several. Labels that head no column are kept beside
 /// two that do, if they state no ports.
@@ -68,59 +64,21 @@ pub(super) fn labelled<'a>(
     Some(table(rows, 1))
 }
 
-/// Column names on lines of their own, then as many cells again and again; gives the paragraphs used.
-pub(super) fn cells(paragraphs: &[Paragraph], readings: &Readings) -> Option<(Table, usize)> {
-    let first = paragraphs.first()?;
-    column(&first.lines.first()?.text, readings.words)?;
-    // One cell a paragraph, or a record a paragraph.
-    let spaced = first.lines.len() == 1;
-    let lines: Vec<&Line> = if spaced {
-        paragraphs
-            .iter()
-            .take(LINES)
-            .take_while(|next| next.lines.len() == 1)
-            .flat_map(|next| &next.lines)
-            .collect()
-    } else {
-        first.lines.iter().collect()
-    };
-    let names: Vec<&&Line> =
-        lines.iter().take_while(|line| column(&line.text, readings.words).is_some()).collect();
-    let words: Vec<Column> = names.iter().filter_map(|line| column(&line.text, readings.words)).collect();
-    let width = names.len();
-    let port = words.iter().position(|word| matches!(word, Column::Ports | Column::DestinationPorts))?;
-    if width < 2 {
+/// Column names on the lines of a paragraph, and each record a paragraph below; gives the paragraphs used. What is too
+/// much of a record belongs to its port.
+pub(super) fn records(blocks: &[Block], readings: &Readings) -> Option<(Table, usize)> {
+    let Some(Block::Paragraph(header)) = blocks.first() else { return None };
+    let width = header.lines.len();
+    if !(2..=MAX_LABELS).contains(&width) {
         return None;
     }
-    if !spaced && lines.len() == width {
-        return records(paragraphs, &lines, port, readings);
-    }
-    let mut rows =
-        vec![(lines[0].number, lines[..width].iter().map(|line| line.text.clone()).collect::<Vec<_>>())];
-    let mut used = width;
-    for row in lines[width..].chunks(width) {
-        let reads = row.get(port).is_some_and(|line| reads(&line.text, readings));
-        if row.len() < width || !reads || row.iter().any(|line| line.text.chars().count() > CELL) {
-            break;
-        }
-        rows.push((row[0].number, row.iter().map(|line| line.text.clone()).collect()));
-        used += width;
-    }
-    let whole = spaced || used == lines.len();
-    (rows.len() > 1 && whole).then(|| (table(rows, 1), if spaced { used } else { 1 }))
-}
-
-/// A paragraph a record: the first has the column names, and what is too much belongs to the port.
-fn records(
-    paragraphs: &[Paragraph],
-    header: &[&Line],
-    port: usize,
-    readings: &Readings,
-) -> Option<(Table, usize)> {
-    let width = header.len();
-    let mut rows = vec![(header[0].number, header.iter().map(|line| line.text.clone()).collect::<Vec<_>>())];
-    let mut used = 1;
-    for record in &paragraphs[1..] {
+    let words: Option<Vec<Column>> =
+        header.lines.iter().map(|line| column(&line.text, readings.words)).collect();
+    let port = words?.iter().position(|word| matches!(word, Column::Ports | Column::DestinationPorts))?;
+    let names = header.lines.iter().map(|line| line.text.clone()).collect::<Vec<_>>();
+    let mut rows = vec![(header.line(), names)];
+    for block in &blocks[1..] {
+        let Block::Paragraph(record) = block else { break };
         let texts: Vec<&str> = record.lines.iter().map(|line| line.text.as_str()).collect();
         let extra = texts.len().checked_sub(width);
         let Some(extra) = extra else { break };
@@ -132,9 +90,9 @@ fn records(
         cells.push(ports);
         cells.extend(texts[port + extra + 1..].iter().map(|&text| text.to_owned()));
         rows.push((record.line(), cells));
-        used += 1;
     }
-    (rows.len() > 1).then(|| (table(rows, 1), used))
+    let used = rows.len();
+    (used > 1).then(|| (table(rows, 1), used))
 }
 
 fn reads(text: &str, readings: &Readings) -> bool {

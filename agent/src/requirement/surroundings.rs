@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use super::Direction;
 use super::fold::fold;
 use super::title::{self, Parties, direction, is_generic, parties, trim_title, without_product};
 use super::vocabulary::Vocabulary;
+use super::{Direction, action};
 use crate::document::{Heading, Item, Paragraph, Table, collapse};
 
 /// Longest line that can be a heading without a mark.
@@ -41,6 +41,8 @@ pub(crate) struct Scope {
     pub(crate) heading_role: Option<String>,
     pub(crate) direction: Option<Direction>,
     pub(crate) parties: Option<Parties>,
+    /// The nearest title says that the ports are blocked.
+    pub(crate) blocked: bool,
 }
 
 impl Surroundings {
@@ -136,6 +138,11 @@ impl Surroundings {
                 .find(|name| is_inflected(&role, name) && title::is_name(name, words));
             Some(named.cloned().unwrap_or(role))
         };
+        let blocked = action::are_blocked(
+            titles[..titles.len() - headings.len()].iter().map(String::as_str),
+            headings.iter().map(|(_, text)| text.as_str()),
+            words,
+        );
         let is_title =
             |depth: usize| depth == 0 && self.headings.first().is_some_and(|heading| heading.level == 1);
         // `The relay accepts connections on:`
@@ -149,6 +156,7 @@ impl Surroundings {
             }),
             direction: titles.iter().find_map(|text| direction(text, words)).or(told),
             parties: titles.iter().take(3).find_map(|text| parties(text, words)),
+            blocked,
             titles,
         }
     }

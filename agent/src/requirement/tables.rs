@@ -14,7 +14,7 @@ use super::reading::Readings;
 use super::subject::Subject;
 use super::surroundings::Scope;
 use super::title::{self, Parties};
-use super::{Diagnostic, ipsec, matrix, rows, settings};
+use super::{Diagnostic, action, ipsec, matrix, rows, settings};
 use crate::document::{Cell, Row, Table};
 
 /// A table on the way to its requirements.
@@ -32,6 +32,8 @@ pub(crate) struct Section {
     pub(crate) role: Option<String>,
     pub(crate) direction: Option<super::Direction>,
     pub(crate) parties: Option<Parties>,
+    /// Whether it says that its ports are blocked, if it speaks of that.
+    pub(crate) blocked: Option<bool>,
 }
 
 /// Reads a table; tells how its columns were understood.
@@ -57,8 +59,10 @@ pub(crate) fn read(
         if scope.parties.is_none() {
             scope.captioned_role = title::role(title, readings.words).or(scope.captioned_role);
         }
+        scope.blocked = action::stance(title, readings.words).unwrap_or(scope.blocked);
         scope.titles.insert(0, title.clone());
     }
+    scope.blocked |= action::gives_reasons(&layout, readings.words);
     let body = &table.rows[layout.header_rows..];
     let notes: Vec<bool> =
         body.iter().map(|row| layout.columns.len() > 1 && footnotes.row(row, readings.words)).collect();
@@ -89,6 +93,11 @@ pub(crate) fn read(
         }
         let (before, reported) = (import.found(), import.diagnostics.len());
         match layout.shape {
+            Shape::Ports | Shape::Matrix { .. } | Shape::Settings | Shape::Names
+                if section.blocked.unwrap_or(scope.blocked) =>
+            {
+                import.diagnostics.push(Diagnostic::new(row.line, &shown(row), action::FORBIDS));
+            }
             Shape::Ports => rows::read(row, &context, &section, &subject, &mut carried, import),
             Shape::Matrix { transposed, parties } => matrix::read(row, &context, transposed, parties, import),
             Shape::Settings => settings::read(row, &context, import),
@@ -159,6 +168,7 @@ fn label(text: &str, readings: &Readings) -> Section {
         role: title::role(text, readings.words),
         direction: title::direction(text, readings.words),
         parties: title::parties(text, readings.words),
+        blocked: action::stance(text, readings.words),
     }
 }
 

@@ -109,7 +109,7 @@ fn without_article<'a>(name: &'a str, words: &Vocabulary) -> &'a str {
 }
 
 /// `text` without the number of its section: `3.2 Nodes`, `C.1 Nodes`, `1. Nodes`.
-fn without_number(text: &str) -> &str {
+pub(super) fn without_number(text: &str) -> &str {
     let text = text.trim();
     let Some((number, rest)) = text.split_once(char::is_whitespace) else { return text };
     let parts = number.trim_end_matches(['.', ')']);

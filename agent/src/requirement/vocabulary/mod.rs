@@ -81,6 +81,14 @@ pub(crate) struct Vocabulary {
     pub(crate) answers: Lexicon<bool>,
     /// What a rule does: words that allow traffic, and words that deny it.
     pub(crate) actions: Lexicon<bool>,
+    /// Phrases that deny wherever they stand in a short text: `do not open`.
+    pub(crate) denials: Lexicon<()>,
+    /// States that deny, but for those that ports have by default.
+    pub(crate) closed: Lexicon<()>,
+    /// Headers of what only blocked ports have: `Reason for blocking`.
+    pub(crate) deny_reasons: Lexicon<()>,
+    /// Words that take back or question what a title says: `except`, `troubleshooting`.
+    pub(crate) doubts: Lexicon<()>,
     /// Words of headings that name no role: `required ports`.
     pub(crate) generic: Lexicon<()>,
     pub(crate) note_labels: Lexicon<()>,
@@ -238,7 +246,7 @@ impl Vocabulary {
         let answers = answers
             .into_iter()
             .flat_map(|(key, answer)| words(&[key]).into_iter().map(move |word| (word, answer)));
-        let actions = [("deny", false), ("allow", true)];
+        let actions = [("deny", false), ("deny_phrase", false), ("closed", false), ("allow", true)];
         let actions = actions
             .into_iter()
             .flat_map(|(key, action)| words(&[key]).into_iter().map(move |word| (word, action)));
@@ -258,6 +266,10 @@ impl Vocabulary {
             range_ends: Lexicon::new(range_ends),
             answers: Lexicon::new(answers),
             actions: Lexicon::new(actions),
+            denials: single(&["deny_phrase"]),
+            closed: single(&["closed"]),
+            deny_reasons: single(&["deny_reason"]),
+            doubts: single(&["doubt"]),
             generic: Lexicon::new(
                 words(&["generic", "inbound", "outbound", "both", "notes_label"])
                     .into_iter()

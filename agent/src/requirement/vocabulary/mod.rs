@@ -92,6 +92,10 @@ pub(crate) struct Vocabulary {
     /// Words of headings that name no role: `required ports`.
     pub(crate) generic: Lexicon<()>,
     pub(crate) note_labels: Lexicon<()>,
+    /// Words with which a clause begins, and no name: `when`.
+    pub(crate) clauses: Lexicon<()>,
+    /// Headers, as they are written, of roles or ends that can be purposes: `rôle`, which has an accent.
+    pub(crate) purposes: Vec<String>,
     /// Words before the number of a table.
     pub(crate) table_labels: Lexicon<()>,
     pub(crate) ipsec: Lexicon<()>,
@@ -279,6 +283,8 @@ impl Vocabulary {
                     .map(|word| (word, ())),
             ),
             note_labels: single(&["notes_label"]),
+            clauses: single(&["clause"]),
+            purposes: words(&["purpose"]).into_iter().map(str::to_owned).collect(),
             table_labels: single(&["table_label"]),
             ipsec: single(&["ipsec"]),
             parties: files

@@ -12,6 +12,7 @@ use super::fold::Folded;
 use super::rows::Carried;
 use super::statement::Statement;
 use super::tables::{Context, Section};
+use super::vocabulary::Vocabulary;
 use super::{Direction, flows, names, split_ranges, title};
 use crate::document::{Row, collapsed};
 
@@ -146,7 +147,7 @@ impl<'a> Cells<'a> {
             service: self.text(Column::Service),
             source: or(self.text(Column::Source), &parties.source),
             destination: or(self.text(Column::Destination), &parties.destination),
-            direction: title::direction_in(stated).or(column_direction),
+            direction: title::direction_in(stated).or(column_direction).or_else(|| self.noted(words)),
             application: self.text(Column::Application),
             ..Statement::default()
         };
@@ -159,6 +160,13 @@ impl<'a> Cells<'a> {
         }
         self.qualify(&mut statement, context);
         statement
+    }
+
+    /// The direction that is all that a description or a note says: `Outgoing`.
+    fn noted(&self, words: &Vocabulary) -> Option<Direction> {
+        let texts = self.cells.iter().filter(|(kind, ..)| matches!(kind, Column::Service | Column::Note));
+        let stated = texts.filter(|(.., text)| words.states.whole_of(text).is_none());
+        title::direction_in(stated.filter_map(|(.., text)| words.flow_cells.whole_of(text)))
     }
 
     /// Notes, remarks, footnotes and source ports.

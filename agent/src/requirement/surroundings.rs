@@ -6,14 +6,16 @@
 
 use std::sync::Arc;
 
-use super::Direction;
 use super::fold::fold;
 use super::title::{self, Parties, direction, is_generic, parties, trim_title, without_product};
 use super::vocabulary::Vocabulary;
+use super::{Direction, action};
 use crate::document::{Heading, Item, Paragraph, Table, collapse};
 
 /// Longest line that can be a heading without a mark.
 const HEADING: usize = 90;
+/// Longest sentence before a block of which the direction is asked.
+const SENTENCE: usize = 300;
 /// Characters of a heading that are looked at.
 const LONGEST: usize = 1_000;
 /// The level of such a heading: below all marked ones.
@@ -28,6 +30,8 @@ pub(crate) struct Surroundings {
     headings: Vec<Arc<Heading>>,
     /// The paragraph right before, if it can head the next block.
     lead: Option<(String, bool)>,
+    /// The direction that the sentence right before states, if that is too long to head the next block.
+    said: Option<Direction>,
 }
 
 /// What a table's surroundings say about its rows.
@@ -41,6 +45,8 @@ pub(crate) struct Scope {
     pub(crate) heading_role: Option<String>,
     pub(crate) direction: Option<Direction>,
     pub(crate) parties: Option<Parties>,
+    /// The nearest title says that the ports are blocked.
+    pub(crate) blocked: bool,
 }
 
 impl Surroundings {
@@ -55,7 +61,7 @@ impl Surroundings {
             self.headings.pop();
         }
         self.headings.push(Arc::new(Heading { text: cut(&heading.text).to_owned(), ..*heading }));
-        self.lead = None;
+        self.other();
     }
 
     /// Passes a line that heads what follows without being marked as a heading, if it can.
@@ -76,9 +82,10 @@ impl Surroundings {
         let shown = bytes.filter(|byte| !byte.is_ascii_whitespace()).count();
         if !ends_open && shown > HEADING * char::MAX.len_utf8() {
             // Most text heads nothing.
-            self.lead = None;
+            self.other();
             return;
         }
+        self.other();
         let text = paragraph.text();
         let short = text.chars().count() <= HEADING;
         let sentence = text.ends_with(['.', '。', '!', '?', ';', ',', '！', '？']) && !text.ends_with("..");
@@ -98,6 +105,8 @@ impl Surroundings {
             .unwrap_or_default()
             .trim()
             .to_owned();
+        let long = ends_open && last.chars().take(SENTENCE + 1).count() <= SENTENCE;
+        self.said = long.then(|| direction(&last, words)).flatten();
         let useful = ends_open && (last.chars().count() <= HEADING || parties(&last, words).is_some());
         self.lead = useful.then_some((last, false));
     }
@@ -105,6 +114,7 @@ impl Surroundings {
     /// Passes anything else.
     pub(crate) fn other(&mut self) {
         self.lead = None;
+        self.said = None;
     }
 
     /// What is said about `table`, which comes next.
@@ -136,6 +146,12 @@ impl Surroundings {
                 .find(|name| is_inflected(&role, name) && title::is_name(name, words));
             Some(named.cloned().unwrap_or(role))
         };
+        let near = &titles[..titles.len() - headings.len()];
+        let blocked = action::are_blocked(
+            near.iter().map(String::as_str),
+            headings.iter().map(|(_, text)| text.as_str()),
+            words,
+        );
         let is_title =
             |depth: usize| depth == 0 && self.headings.first().is_some_and(|heading| heading.level == 1);
         // `The relay accepts connections on:`
@@ -147,8 +163,14 @@ impl Surroundings {
             heading_role: leading.or_else(|| {
                 headings.iter().filter(|(depth, _)| !is_title(*depth)).find_map(|(_, text)| role(text))
             }),
-            direction: titles.iter().find_map(|text| direction(text, words)).or(told),
+            direction: near
+                .iter()
+                .find_map(|text| direction(text, words))
+                .or(self.said)
+                .or_else(|| headings.iter().find_map(|(_, text)| direction(text, words)))
+                .or(told),
             parties: titles.iter().take(3).find_map(|text| parties(text, words)),
+            blocked,
             titles,
         }
     }
@@ -196,6 +218,7 @@ fn starts_like_heading(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::{Block, Document};
 
     #[test]
     fn a_heading_tells_how_an_inflected_role_is_called() {
@@ -235,6 +258,35 @@ mod tests {
             let surroundings = Surroundings::of(Some("Vault 9 administration guide".to_owned()));
             let scope = surroundings.scope(Some(caption), words);
             assert_eq!(scope.captioned_role.as_deref(), role, "{caption}");
+        }
+    }
+
+    #[test]
+    fn a_long_sentence_before_a_table_states_its_direction_and_nothing_else() {
+        let words = Vocabulary::standard().expect("well-formed");
+        let scope = |sentence: &str| {
+            let text = format!("# Ports\n\n{sentence}\n\n| Port | Protocol |\n|---|---|\n| 443 | TCP |\n");
+            let document = Document::read(text.as_bytes(), "ports.md").expect("a document");
+            let mut surroundings = Surroundings::default();
+            for block in &document.blocks {
+                match block {
+                    Block::Heading(heading) => surroundings.heading(heading),
+                    Block::Paragraph(paragraph) => surroundings.paragraph(paragraph, words),
+                    _ => {}
+                }
+            }
+            surroundings.scope(None, words)
+        };
+        let sentence = "A tabela abaixo enumera as portas de saída que um aparelho da rede precisa de ter livres \
+                        para chegar aos serviços da loja e aos de impressão:";
+        let outbound = scope(sentence);
+        assert_eq!((outbound.direction, outbound.heading_role), (Some(Direction::Outbound), None));
+        // A sentence that ends, says both or goes on for long states none.
+        let ended = sentence.replace(':', ".");
+        let both = sentence.replace("de saída", "de saída, de entrada ou sem sentido,");
+        let longer = sentence.replace("da loja", &"da loja ".repeat(30));
+        for sentence in [ended, both, longer] {
+            assert_eq!(scope(&sentence).direction, None, "{sentence}");
         }
     }
 }

@@ -14,7 +14,8 @@ use super::reading::Readings;
 use super::subject::Subject;
 use super::surroundings::Scope;
 use super::title::{self, Parties};
-use super::{Diagnostic, ipsec, matrix, rows, settings};
+use super::vocabulary::Vocabulary;
+use super::{Diagnostic, action, flows, ipsec, matrix, rows, settings};
 use crate::document::{Cell, Row, Table};
 
 /// A table on the way to its requirements.
@@ -32,6 +33,8 @@ pub(crate) struct Section {
     pub(crate) role: Option<String>,
     pub(crate) direction: Option<super::Direction>,
     pub(crate) parties: Option<Parties>,
+    /// Whether it says that its ports are blocked, if it speaks of that.
+    pub(crate) blocked: Option<bool>,
 }
 
 /// Reads a table; tells how its columns were understood.
@@ -48,7 +51,8 @@ pub(crate) fn read(
     let headed = scope.titles.first().is_some_and(|title| {
         title::names_subject(title, readings.words) || title::is_name(title, readings.words)
     });
-    let layout = Layout::of(table, speaks_of_ipsec, headed, readings)?;
+    let mut layout = Layout::of(table, speaks_of_ipsec, headed, readings)?;
+    settle_purposes(&mut layout, readings.words);
     let mut scope = scope.clone();
     for title in &layout.titles {
         // A title row heads the table as a caption does.
@@ -57,8 +61,10 @@ pub(crate) fn read(
         if scope.parties.is_none() {
             scope.captioned_role = title::role(title, readings.words).or(scope.captioned_role);
         }
+        scope.blocked = action::stance(title, readings.words).unwrap_or(scope.blocked);
         scope.titles.insert(0, title.clone());
     }
+    scope.blocked |= action::gives_reasons(&layout, readings.words);
     let body = &table.rows[layout.header_rows..];
     let notes: Vec<bool> =
         body.iter().map(|row| layout.columns.len() > 1 && footnotes.row(row, readings.words)).collect();
@@ -89,6 +95,11 @@ pub(crate) fn read(
         }
         let (before, reported) = (import.found(), import.diagnostics.len());
         match layout.shape {
+            Shape::Ports | Shape::Matrix { .. } | Shape::Settings | Shape::Names
+                if section.blocked.unwrap_or(scope.blocked) =>
+            {
+                import.diagnostics.push(Diagnostic::new(row.line, &shown(row), action::FORBIDS));
+            }
             Shape::Ports => rows::read(row, &context, &section, &subject, &mut carried, import),
             Shape::Matrix { transposed, parties } => matrix::read(row, &context, transposed, parties, import),
             Shape::Settings => settings::read(row, &context, import),
@@ -112,6 +123,27 @@ pub(crate) fn read(
         import.rows.push(RowOutcome { line: row.line, outcome });
     }
     Some(layout.describe())
+}
+
+/// Columns of purposes that are called as roles or ends are elsewhere: `Rôle` behind the ports of a table without
+/// another role, and `目的` in a Japanese table, which kana in its headers tell from a Chinese one.
+fn settle_purposes(layout: &mut Layout, words: &Vocabulary) {
+    let kana =
+        layout.headers.iter().flat_map(|header| header.chars()).any(|c| matches!(c, 'ぁ'..='ヺ' | 'ー'));
+    let roles = layout.columns.iter().filter(|&kind| *kind == Column::Role).count();
+    let ports = layout.columns.iter().position(flows::holds_ports);
+    for at in 0..layout.columns.len() {
+        let header = layout.headers[at].split('/').next().unwrap_or_default().trim().to_lowercase();
+        let may_be = match layout.columns[at] {
+            Column::Role => roles == 1 && ports.is_some_and(|ports| ports < at),
+            Column::Destination => kana,
+            _ => false,
+        };
+        if may_be && words.purposes.contains(&header) {
+            let served = layout.position(Column::Service).is_some();
+            layout.columns[at] = if served { Column::Note } else { Column::Service };
+        }
+    }
 }
 
 /// The text of a row, for diagnostics.
@@ -159,6 +191,7 @@ fn label(text: &str, readings: &Readings) -> Section {
         role: title::role(text, readings.words),
         direction: title::direction(text, readings.words),
         parties: title::parties(text, readings.words),
+        blocked: action::stance(text, readings.words),
     }
 }
 
@@ -185,5 +218,62 @@ fn name_row(row: &Row, layout: &Layout, import: &mut Import) {
     }
     for address in addresses {
         import.names.push(Name::new(row.line, address, purpose.join(" – ")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::requirement::import::Import;
+    use crate::requirement::{Direction, Requirement};
+
+    fn row(text: &str) -> Requirement {
+        let import = Import::read(text.as_bytes(), "ports.md").expect("a document");
+        assert_eq!(import.requirements.len(), 1, "{import:?}");
+        import.requirements.into_iter().next().expect("a requirement")
+    }
+
+    #[test]
+    fn purposes_are_no_roles_and_no_ends() {
+        for header in ["| Port | Protocole | Rôle |", "| Port | Protocole | Rôle / Description |"] {
+            let row = row(&format!("{header}\n|---|---|---|\n| 443 | TCP | portail |\n"));
+            assert_eq!((row.role.as_str(), row.service.as_str()), ("", "portail"), "{header}");
+        }
+        let before = row("| Rôle | Port | Protocole |\n|---|---|---|\n| relais | 443 | TCP |\n");
+        assert_eq!(before.role, "relais");
+        let japanese =
+            row("| ポート | プロトコル | 送信元 | 目的 |\n|---|---|---|---|\n| 443 | TCP | 端末 | 監視 |\n");
+        assert_eq!((japanese.destination.as_str(), japanese.service.as_str()), ("", "監視"));
+        let chinese = row("| 端口 | 协议 | 源 | 目的 |\n|---|---|---|---|\n| 443 | TCP | 终端 | 网关 |\n");
+        assert_eq!(chinese.destination, "网关");
+        for header in ["| Puerto | Protocolo | Objetivo |", "| Porta | Protocollo | Obiettivo |"] {
+            let row = row(&format!("{header}\n|---|---|---|\n| 443 | TCP | panel |\n"));
+            assert_eq!((row.destination.as_str(), row.service.as_str()), ("", "panel"), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_direction_alone_in_a_cell_is_the_direction_of_its_row() {
+        use Direction::{Both, Inbound, Outbound};
+        for (header, cell, expected) in [
+            ("Descrição", "Saída", Outbound),
+            ("Descrição", "Entrada", Inbound),
+            ("Descripción", "Salida", Outbound),
+            ("Descrizione", "Uscita", Outbound),
+            ("Descrizione", "Entrata", Inbound),
+            ("Description", "Sortie", Outbound),
+            ("Beschreibung", "Ausgang", Outbound),
+            ("Hinweis", "Eingang", Inbound),
+            ("Notes", "Listening", Inbound),
+            ("Notes", "Listening and outbound", Both),
+            ("説明", "待機", Inbound),
+            ("説明", "待機およびアウトバウンド", Both),
+            ("接続方向", "送信", Outbound),
+            ("通過方向", "受信", Inbound),
+        ] {
+            let text = format!(
+                "| Service | Port | Protocol | {header} |\n|---|---|---|---|\n| web | 443 | TCP | {cell} |\n"
+            );
+            assert_eq!(row(&text).direction, expected, "{header}: {cell}");
+        }
     }
 }

@@ -4,8 +4,12 @@
 //! only ports, directions or documents is no role.
 
 use super::Direction;
+use super::columns::Column;
 use super::fold::Folded;
 use super::vocabulary::{FlowWord, Found, HintWord, PartiesPattern, Vocabulary};
+
+/// Dashes inside of the number of a table.
+const DASHES: [char; 4] = ['-', '‐', '‑', '‒'];
 
 /// Longest name of an end or a role, in characters.
 const NAME: usize = 60;
@@ -19,7 +23,7 @@ pub(crate) struct Parties {
 
 /// The role that a title names: all of it, or what it says that its ports or directions belong to.
 pub(crate) fn role(text: &str, words: &Vocabulary) -> Option<String> {
-    if is_generic(text, words) || parties(text, words).is_some() {
+    if is_generic(text, words) || parties(text, words).is_some() || is_clause(text, words) {
         return None;
     }
     match subject(text, words) {
@@ -33,6 +37,19 @@ pub(crate) fn role(text: &str, words: &Vocabulary) -> Option<String> {
         Subject::Own(role) => Some(role),
         Subject::Other => None,
     }
+}
+
+/// Whether a text is no name: it begins as a clause does, or consists of the names of columns.
+fn is_clause(text: &str, words: &Vocabulary) -> bool {
+    let folded = Folded::new(without_number(text));
+    let begins = words.clauses.find(&folded).first().is_some_and(|found| found.start == 0);
+    let columns = || {
+        let found = words.columns.find(&folded);
+        let ports = found.iter().any(|found| found.meaning == Column::Ports);
+        let other = found.iter().any(|found| !matches!(found.meaning, Column::Ports | Column::Other));
+        ports && other && text.contains(['/', '|', '[']) && words.columns.covers(&folded)
+    };
+    begins || columns()
 }
 
 /// Whether a title says outright whose traffic follows: `Inbound to X`.
@@ -109,7 +126,7 @@ fn without_article<'a>(name: &'a str, words: &Vocabulary) -> &'a str {
 }
 
 /// `text` without the number of its section: `3.2 Nodes`, `C.1 Nodes`, `1. Nodes`.
-fn without_number(text: &str) -> &str {
+pub(super) fn without_number(text: &str) -> &str {
     let text = text.trim();
     let Some((number, rest)) = text.split_once(char::is_whitespace) else { return text };
     let parts = number.trim_end_matches(['.', ')']);
@@ -128,12 +145,21 @@ pub(super) fn trim_title(text: &str, words: &Vocabulary) -> String {
     unnumbered(text, words).unwrap_or(text).to_owned()
 }
 
-/// What follows `Table 3:`.
+/// What follows `Table 3:`, `Table 3b –`, `表D‒1`.
 fn unnumbered<'a>(text: &'a str, words: &Vocabulary) -> Option<&'a str> {
     let digit = text.find(|c: char| c.is_ascii_digit())?;
     let label = text[..digit].trim_end();
-    words.table_labels.whole(Folded::new(label).as_str())?;
-    let behind = text[digit..].trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
+    // `Table C-1`: the number of an appendix comes first.
+    let appendix = label.trim_end_matches(DASHES).strip_suffix(|c: char| c.is_ascii_uppercase());
+    let appendix = appendix.filter(|_| label.ends_with(DASHES)).map(str::trim_end);
+    let is_label = |label: &str| words.table_labels.whole(Folded::new(label).as_str()).is_some();
+    if !is_label(label) && !appendix.is_some_and(is_label) {
+        return None;
+    }
+    let number = |c: char| c.is_ascii_digit() || c == '.' || DASHES.contains(&c);
+    let behind = text[digit..].trim_start_matches(number);
+    let lettered = behind.strip_prefix(|c: char| c.is_ascii_lowercase());
+    let behind = lettered.filter(|rest| !rest.starts_with(char::is_alphanumeric)).unwrap_or(behind);
     let rest = behind.trim_start_matches([' ', ':', '：', '–', '—', '-', '　', '.']);
     (!rest.is_empty()).then_some(rest)
 }
@@ -306,6 +332,13 @@ mod tests {
             ("Tabella 1. Nodi", "Nodi"),
             ("Tableau 2-1 – Passerelle", "Passerelle"),
             ("表1　サーバー", "サーバー"),
+            ("Tabelle 3b: Verwaltung", "Verwaltung"),
+            ("Tabela 7a – Agente", "Agente"),
+            ("Tabela 6a e 6b - Agente", "e 6b - Agente"),
+            ("表D‒1 サーバー", "サーバー"),
+            ("Table C-2 Relay", "Relay"),
+            ("Table 3com switches", "com switches"),
+            ("Port D-1 relay", "Port D-1 relay"),
             ("Table 3", "Table 3"),
             ("Port 443: portal", "Port 443: portal"),
         ] {
@@ -368,8 +401,34 @@ mod tests {
             ("Required ports", None),
             ("The following ports are required", None),
             ("Ports from A to B", None),
+            ("Ports und URLs", None),
+            ("Portas e URLs", None),
+            ("Porte assegnate", None),
+            ("Spiegazione delle Porte", None),
+            ("Cálculo de Puertos", None),
+            ("Porte esposte", None),
+            ("Puertos expuestos", None),
+            ("Exponierte Ports", None),
+            ("Ports exposés", None),
+            ("Portas expostas", None),
+            ("Offene Ports", None),
+            ("Portas a abrir", None),
+            ("Puertos que deben estar abiertos al exterior", None),
+            ("Matrice des flux", None),
+            ("Firewall-Freischaltungen", None),
+            ("Configuração do Security Group", None),
+            ("Сетевые порты и Firewall (UFW)", None),
+            ("Network ports and Firewall (UFW)", None),
+            ("Краткий список портов", None),
+            ("Порты, используемые системой", None),
+            ("При запуске приложение", None),
+            ("When the client connects", None),
+            ("Port number / Service [IP protocol]", None),
+            ("表D‒1 中継サーバーで使用するポート番号", Some("中継サーバー")),
+            ("Tabelle 3b: Verwaltung", Some("Verwaltung")),
+            ("Open shelf", Some("Open shelf")),
         ] {
-            assert_eq!(role(text, words).as_deref(), expected, "{text}");
+            assert_eq!(role(&trim_title(text, words), words).as_deref(), expected, "{text}");
         }
     }
 

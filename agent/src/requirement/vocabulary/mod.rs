@@ -83,9 +83,21 @@ pub(crate) struct Vocabulary {
     pub(crate) answers: Lexicon<bool>,
     /// What a rule does: words that allow traffic, and words that deny it.
     pub(crate) actions: Lexicon<bool>,
+    /// Phrases that deny wherever they stand in a short text: `do not open`.
+    pub(crate) denials: Lexicon<()>,
+    /// States that deny, but for those that ports have by default.
+    pub(crate) closed: Lexicon<()>,
+    /// Headers of what only blocked ports have: `Reason for blocking`.
+    pub(crate) deny_reasons: Lexicon<()>,
+    /// Words that take back or question what a title says: `except`, `troubleshooting`.
+    pub(crate) doubts: Lexicon<()>,
     /// Words of headings that name no role: `required ports`.
     pub(crate) generic: Lexicon<()>,
     pub(crate) note_labels: Lexicon<()>,
+    /// Words with which a clause begins, and no name: `when`.
+    pub(crate) clauses: Lexicon<()>,
+    /// Headers, as they are written, of roles or ends that can be purposes: `rôle`, which has an accent.
+    pub(crate) purposes: Vec<String>,
     /// Words before the number of a table.
     pub(crate) table_labels: Lexicon<()>,
     pub(crate) ipsec: Lexicon<()>,
@@ -244,7 +256,7 @@ impl Vocabulary {
         let answers = answers
             .into_iter()
             .flat_map(|(key, answer)| words(&[key]).into_iter().map(move |word| (word, answer)));
-        let actions = [("deny", false), ("allow", true)];
+        let actions = [("deny", false), ("deny_phrase", false), ("closed", false), ("allow", true)];
         let actions = actions
             .into_iter()
             .flat_map(|(key, action)| words(&[key]).into_iter().map(move |word| (word, action)));
@@ -265,6 +277,10 @@ impl Vocabulary {
             range_ends: Lexicon::new(range_ends),
             answers: Lexicon::new(answers),
             actions: Lexicon::new(actions),
+            denials: single(&["deny_phrase"]),
+            closed: single(&["closed"]),
+            deny_reasons: single(&["deny_reason"]),
+            doubts: single(&["doubt"]),
             generic: Lexicon::new(
                 words(&["generic", "inbound", "outbound", "both", "notes_label"])
                     .into_iter()
@@ -274,6 +290,8 @@ impl Vocabulary {
                     .map(|word| (word, ())),
             ),
             note_labels: single(&["notes_label"]),
+            clauses: single(&["clause"]),
+            purposes: words(&["purpose"]).into_iter().map(str::to_owned).collect(),
             table_labels: single(&["table_label"]),
             ipsec: single(&["ipsec"]),
             parties: files

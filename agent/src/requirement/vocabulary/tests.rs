@@ -1,5 +1,7 @@
 //! Every language has its columns.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::requirement::fold::Folded;
 
@@ -114,4 +116,33 @@ fn knows_the_columns_of_every_language() {
             assert_eq!(found, Some(*word), "{header}");
         }
     }
+}
+
+/// A word in two lists of one language would mean whichever comes first.
+#[test]
+fn no_header_word_stands_in_two_lists() {
+    // Language, word, and the two lists that it may stand in.
+    let wanted = [
+        // A default beside minimum and maximum; a port anywhere else.
+        ("en", "default port", ["default", "port"]),
+        // `Towards` over names of ends and over directions: the cells tell.
+        ("it", "verso", ["destination_cell", "direction_cell"]),
+        // The other end, whichever it is: a destination unless the table has directions.
+        ("ja", "通信先", ["destination", "peer"]),
+        ("ja", "相手先", ["destination", "peer"]),
+    ];
+    let mut found = BTreeSet::new();
+    for text in LANGUAGES {
+        let file: LanguageFile = toml::from_str(text).expect("well-formed");
+        let mut lists: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (key, words) in &file.columns {
+            words.iter().for_each(|word| lists.entry(word).or_default().push(key));
+        }
+        for (word, keys) in lists.into_iter().filter(|(_, keys)| keys.len() > 1) {
+            found.insert((file.language.clone(), word.to_owned(), keys.join(" ")));
+        }
+    }
+    let wanted =
+        wanted.map(|(language, word, lists)| (language.to_owned(), word.to_owned(), lists.join(" ")));
+    assert_eq!(found, BTreeSet::from(wanted));
 }

@@ -117,7 +117,11 @@ pub(super) fn forbids(row: &Row, context: &Context<'_>) -> bool {
     // `Default port state`: who uses the port opens it.
     let by_default = |at: usize| {
         let header = layout.headers.get(at).map_or("", String::as_str);
-        words.columns.find(&Folded::new(header)).iter().any(|found| found.meaning == Column::Default)
+        words
+            .columns
+            .find(&Folded::new(header))
+            .iter()
+            .any(|found| matches!(found.meaning, Column::Default | Column::DefaultPort))
     };
     let columns = layout.columns.iter().zip(&layout.actions);
     row.cells.iter().zip(columns).enumerate().any(|(at, (cell, (kind, header)))| match kind {

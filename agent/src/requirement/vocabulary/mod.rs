@@ -86,6 +86,8 @@ pub(crate) struct Vocabulary {
     /// Words of headings that name no role: `required ports`.
     pub(crate) generic: Lexicon<()>,
     pub(crate) note_labels: Lexicon<()>,
+    /// Words of a sentence that says what comes next: `listed below`.
+    pub(crate) announcements: Lexicon<()>,
     /// Words before the number of a table.
     pub(crate) table_labels: Lexicon<()>,
     pub(crate) ipsec: Lexicon<()>,
@@ -274,6 +276,7 @@ impl Vocabulary {
                     .map(|word| (word, ())),
             ),
             note_labels: single(&["notes_label"]),
+            announcements: single(&["announce"]),
             table_labels: single(&["table_label"]),
             ipsec: single(&["ipsec"]),
             parties: files

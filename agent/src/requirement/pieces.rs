@@ -91,7 +91,7 @@ impl Piece<'_> {
         let mut found = Import::default();
         match self.shape {
             Shape::List(items) => {
-                let scope = self.around.scope(None, readings.words);
+                let scope = self.around.scope_of_list(readings.words);
                 lists::read(items, &scope, readings, &mut found);
                 forbid(items, scope.blocked, readings.words, &mut found);
             }

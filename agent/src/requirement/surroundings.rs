@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use super::fold::fold;
+use super::fold::{Folded, fold};
 use super::title::{self, Parties, direction, is_generic, parties, trim_title, without_product};
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{PortWord, Vocabulary};
 use super::{Direction, action};
 use crate::document::{Heading, Item, Paragraph, Table, collapse};
 
@@ -16,6 +16,8 @@ use crate::document::{Heading, Item, Paragraph, Table, collapse};
 const HEADING: usize = 90;
 /// Longest sentence before a block of which the direction is asked.
 const SENTENCE: usize = 300;
+/// Longest sentence that announces ports.
+const ANNOUNCEMENT: usize = 180;
 /// Characters of a heading that are looked at.
 const LONGEST: usize = 1_000;
 /// The level of such a heading: below all marked ones.
@@ -32,6 +34,8 @@ pub(crate) struct Surroundings {
     lead: Option<(String, bool)>,
     /// The direction that the sentence right before states, if that is too long to head the next block.
     said: Option<Direction>,
+    /// The full sentence right before, if it says that ports come next.
+    announced: Option<String>,
 }
 
 /// What a table's surroundings say about its rows.
@@ -76,16 +80,15 @@ impl Surroundings {
 
     /// Passes a paragraph: it may be a caption, a lead, or a heading that nobody marked.
     pub(crate) fn paragraph(&mut self, paragraph: &Paragraph, words: &Vocabulary) {
+        self.other();
         let last = paragraph.lines.iter().map(|line| line.text.trim_end()).rfind(|text| !text.is_empty());
         let ends_open = last.is_some_and(|text| text.ends_with([':', '：']));
         let bytes = paragraph.lines.iter().flat_map(|line| line.text.bytes());
         let shown = bytes.filter(|byte| !byte.is_ascii_whitespace()).count();
         if !ends_open && shown > HEADING * char::MAX.len_utf8() {
             // Most text heads nothing.
-            self.other();
             return;
         }
-        self.other();
         let text = paragraph.text();
         let short = text.chars().count() <= HEADING;
         let sentence = text.ends_with(['.', '。', '!', '?', ';', ',', '！', '？']) && !text.ends_with("..");
@@ -108,13 +111,28 @@ impl Surroundings {
         let long = ends_open && last.chars().take(SENTENCE + 1).count() <= SENTENCE;
         self.said = long.then(|| direction(&last, words)).flatten();
         let useful = ends_open && (last.chars().count() <= HEADING || parties(&last, words).is_some());
-        self.lead = useful.then_some((last, false));
+        if useful {
+            self.lead = Some((last, false));
+        } else if sentence && announces(&last, words) {
+            self.announced = Some(last);
+        }
     }
 
     /// Passes anything else.
     pub(crate) fn other(&mut self) {
         self.lead = None;
         self.said = None;
+        self.announced = None;
+    }
+
+    /// What is said about a list, which comes next: a full sentence can announce it too.
+    pub(crate) fn scope_of_list(&self, words: &Vocabulary) -> Scope {
+        match (&self.lead, &self.announced) {
+            (None, Some(sentence)) => {
+                Self { lead: Some((sentence.clone(), false)), ..self.clone() }.scope(None, words)
+            }
+            _ => self.scope(None, words),
+        }
     }
 
     /// What is said about `table`, which comes next.
@@ -182,6 +200,15 @@ impl Surroundings {
             .clone()
             .or_else(|| self.lead.as_ref().filter(|(_, bold)| *bold).map(|(text, _)| text.clone()))
     }
+}
+
+/// Whether a sentence says that ports come next, and not that they are to be closed.
+fn announces(sentence: &str, words: &Vocabulary) -> bool {
+    let folded = Folded::new(sentence);
+    sentence.chars().count() <= ANNOUNCEMENT
+        && !words.announcements.find(&folded).is_empty()
+        && words.ports.find(&folded).iter().any(|found| found.meaning == PortWord::Port)
+        && !words.actions.find(&folded).iter().any(|found| !found.meaning)
 }
 
 /// The beginning of a heading that names anything: every table below it is asked what it says.

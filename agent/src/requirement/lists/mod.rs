@@ -6,8 +6,8 @@
 
 mod stated;
 
-use self::stated::has_number;
 pub(crate) use self::stated::states_ports;
+use self::stated::{has_number, starts_with_number};
 use super::fold::Folded;
 use super::import::Import;
 use super::reading::Readings;
@@ -39,7 +39,8 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
             }
             let name = text.trim_end_matches([':', '：']).trim().to_owned();
             parents.open(item.depth, name.clone());
-            label = Some((item.depth, name));
+            // What has a number of its own is no term of the next item.
+            label = (!starts_with_number(&text, readings)).then_some((item.depth, name));
             continue;
         };
         let denies = |text: &str| action::of(text, readings.words) == Some(false);
@@ -51,6 +52,10 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
             stated.label.clear();
         }
         report(&stated.expression, item.line, || text.clone(), import);
+        if stated.more {
+            let message = "numbers behind the first port are not read: write an item for each port";
+            import.diagnostics.push(Diagnostic::new(item.line, &text, message));
+        }
         let Said { scope, role } = parents.say(scope, readings);
         // A term stands right before its definition.
         let term = label
@@ -59,10 +64,17 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
                 *depth == item.depth && stated.label.is_empty() && stated.description.is_empty()
             })
             .map(|(_, name)| name);
+        // `21 FTP`: without another name, what all its ports are for.
+        let named = || {
+            let mut all = stated.expression.groups.iter().map(|group| &group.applications);
+            let shared = all.next().filter(|first| all.all(|other| other == *first));
+            let names = shared.into_iter().flatten().filter_map(|&at| readings.words.applications.get(at));
+            names.map(|application| application.name.as_str()).collect::<Vec<_>>().join("/")
+        };
         let service = [stated.label, stated.description.clone(), term.unwrap_or_default()]
             .into_iter()
             .find(|text| !text.is_empty())
-            .unwrap_or_default();
+            .unwrap_or_else(named);
         let parties = scope.parties.clone().unwrap_or_default();
         let statement = Statement {
             line: item.line,
@@ -101,13 +113,24 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
 
 /// What to report about an item of which no port was read, if it seems to state one.
 fn unread(text: &str, about_ports: bool, readings: &Readings) -> Option<&'static str> {
-    if !about_ports || text.len() > ITEM {
+    const NUMBER: &str = "no port is read here: write the item as `name: TCP 443` if it requires one";
+    if text.len() > ITEM {
+        return None;
+    }
+    let protocol = || {
+        let found = readings.words.ports.find(&Folded::new(text));
+        found.iter().any(|word| matches!(word.meaning, PortWord::Protocol(_)))
+    };
+    if starts_with_number(text, readings) && (about_ports || protocol()) {
+        return Some(NUMBER);
+    }
+    if !about_ports {
         return None;
     }
     if !mentions::of(text, readings).is_empty() {
         return Some("ports in a sentence are not read: write the item as `name: TCP 443`");
     }
-    has_number(text).then_some("no port is read here: write the item as `name: TCP 443` if it requires one")
+    has_number(text, readings).then_some(NUMBER)
 }
 
 /// The items around the one that is read, outermost first.

@@ -98,6 +98,8 @@ pub(crate) struct Vocabulary {
     pub(crate) clauses: Lexicon<()>,
     /// Headers, as they are written, of roles or ends that can be purposes: `rôle`, which has an accent.
     pub(crate) purposes: Vec<String>,
+    /// Words of a sentence that says what comes next: `listed below`.
+    pub(crate) announcements: Lexicon<()>,
     /// Words before the number of a table.
     pub(crate) table_labels: Lexicon<()>,
     pub(crate) ipsec: Lexicon<()>,
@@ -292,6 +294,7 @@ impl Vocabulary {
             note_labels: single(&["notes_label"]),
             clauses: single(&["clause"]),
             purposes: words(&["purpose"]).into_iter().map(str::to_owned).collect(),
+            announcements: single(&["announce"]),
             table_labels: single(&["table_label"]),
             ipsec: single(&["ipsec"]),
             parties: files

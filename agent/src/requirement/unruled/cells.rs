@@ -9,8 +9,9 @@
 use std::ops::Range;
 
 use super::{header, table};
-use crate::document::{Block, Table};
+use crate::document::{self, Block, Paragraph, Table};
 use crate::requirement::columns::Column;
+use crate::requirement::fold::Folded;
 use crate::requirement::reading::Readings;
 use crate::requirement::vocabulary::Vocabulary;
 
@@ -20,6 +21,8 @@ const CELL: usize = 160;
 const LONG: usize = 600;
 /// Longest name of a column.
 const NAME: usize = 40;
+/// Longest line that holds the names of all columns, in bytes.
+const HEADER: usize = 240;
 /// Most columns.
 const COLUMNS: usize = 12;
 /// Most cells that a row may have too many.
@@ -77,6 +80,12 @@ pub(super) fn lines(blocks: &[Block]) -> Vec<Line<'_>> {
     lines
 }
 
+/// Lines as a paragraph.
+pub(super) fn paragraph(lines: &[Line<'_>]) -> Paragraph {
+    let line = |line: &Line<'_>| document::Line { number: line.number, text: line.text.to_owned() };
+    Paragraph { lines: lines.iter().map(line).collect(), bold: false }
+}
+
 /// The lines behind a table that still look like ports and protocols in cells.
 pub(super) fn left<'a>(lines: &'a [Line<'a>], readings: &'a Readings) -> impl Iterator<Item = u32> + 'a {
     let speaks = |line: Option<&Line<'_>>| {
@@ -93,21 +102,65 @@ pub(super) fn left<'a>(lines: &'a [Line<'a>], readings: &'a Readings) -> impl It
     (0..lines.len()).filter(move |&at| is_left(at)).map(|at| lines[at].number)
 }
 
-/// The table that begins with the first of `lines`, and how many of them it takes up.
-pub(super) fn stack(lines: &[Line<'_>], readings: &Readings) -> Option<(Table, usize)> {
+/// A table among lines.
+pub(super) struct Stack {
+    /// Lines before it, in the same paragraph.
+    pub(super) before: usize,
+    pub(super) table: Table,
+    /// The lines that it takes up.
+    pub(super) lines: usize,
+}
+
+/// The table that begins in the first paragraph of `lines`.
+pub(super) fn stack(lines: &[Line<'_>], readings: &Readings) -> Option<Stack> {
     let first = lines.first().filter(|line| !line.listed)?;
+    let spaced = lines.get(1).is_none_or(|second| second.first);
+    if spaced && let Some(shape) = Shape::below(&mut Cells::of(lines, true), first.text, readings) {
+        let found = read(lines, &shape, true, readings);
+        return found.map(|(table, lines)| Stack { before: 0, table, lines });
+    }
     // Most paragraphs have no name of a port column near their beginning.
-    let near = &lines[..lines.len().min(COLUMNS)];
-    let names_port = |line: &Line<'_>| may_name(line.text) && is_port(named(line.text, readings.words));
-    let collapsed = header::names(first.text, readings.words)
-        .filter(|names| names.iter().any(|name| is_port(Some(name.word))));
-    if collapsed.is_none() && !(may_name(first.text) && near.iter().any(names_port)) {
+    let port = lines
+        .iter()
+        .take(COLUMNS)
+        .take_while(|line| spaced || line.block == first.block)
+        .position(|line| may_name(line.text) && is_port(named(line.text, readings.words)))?;
+    let begins: Vec<usize> =
+        (0..=port).filter(|&at| !spaced || lines[at].first && !lines[at].listed).collect();
+    let mut shapes: Vec<(usize, usize, Shape)> = vec![];
+    for at in begins {
+        let mut cells = Cells::of(&lines[at..], spaced);
+        if let Some((proof, shape)) = Shape::of(&mut cells, readings) {
+            shapes.push((at, proof, shape));
+        }
+    }
+    // Where several lines may be the first name, the rows decide, then the names, then the end of the table.
+    let rank = |(at, proof, shape): &(usize, usize, Shape)| (*proof, shape.speaking(readings), *at);
+    let best = shapes.iter().map(|shape| (rank(shape).0, rank(shape).1)).max()?;
+    shapes.retain(|shape| (rank(shape).0, rank(shape).1) == best);
+    let fits = |(at, _, shape): &(usize, usize, Shape)| {
+        let mut cells = Cells::of(&lines[*at..], spaced);
+        let rows = shape.rows(&mut cells, readings);
+        rows.last().is_some_and(|row| row.len() == shape.names.len() && row.end == cells.found.len())
+    };
+    let at = if shapes.len() == 1 {
+        0
+    } else {
+        let known = |(at, ..): &(usize, usize, Shape)| named(lines[*at].text, readings.words).is_some();
+        shapes.iter().position(fits).or_else(|| shapes.iter().position(known)).unwrap_or_default()
+    };
+    let (before, _, shape) = &shapes[at];
+    if spaced && *before > 0 {
         return None;
     }
-    let spaced = lines.get(1).is_none_or(|second| second.first);
-    let mut cells = Cells { lines, spaced, found: vec![], at: 0 };
-    let shape = Shape::of(&mut cells, collapsed, readings)?;
-    let rows = shape.rows(&mut cells, CELLS, readings);
+    let (table, used) = read(&lines[*before..], shape, spaced, readings)?;
+    Some(Stack { before: *before, table, lines: used })
+}
+
+/// The table of a shape, and how many lines it takes up.
+fn read(lines: &[Line<'_>], shape: &Shape, spaced: bool, readings: &Readings) -> Option<(Table, usize)> {
+    let mut cells = Cells::of(lines, spaced);
+    let rows = shape.rows(&mut cells, readings);
     let last = rows.last()?;
     // A list at the very end may be one of its own.
     let end = cells.found[last.end - 1].own.end;
@@ -116,7 +169,7 @@ pub(super) fn stack(lines: &[Line<'_>], readings: &Readings) -> Option<(Table, u
     if !spaced && !whole && !certain {
         return None;
     }
-    let mut out = vec![(first.number, shape.names.clone())];
+    let mut out = vec![(lines[0].number, shape.names.clone())];
     for row in &rows {
         let mut texts: Vec<String> = vec![];
         for (at, cell) in cells.found[row.clone()].iter().enumerate() {
@@ -153,6 +206,10 @@ struct Cells<'a> {
 }
 
 impl<'a> Cells<'a> {
+    fn of(lines: &'a [Line<'a>], spaced: bool) -> Self {
+        Self { lines, spaced, found: vec![], at: 0 }
+    }
+
     /// Whether there are as many cells as `count`.
     fn reach(&mut self, count: usize) -> bool {
         while self.found.len() < count.min(CELLS) {
@@ -198,16 +255,8 @@ struct Shape {
 }
 
 impl Shape {
-    /// The shape that proves itself by the rows below it.
-    fn of(cells: &mut Cells<'_>, collapsed: Option<Vec<header::Named>>, readings: &Readings) -> Option<Self> {
-        if let Some(names) = collapsed {
-            if !cells.spaced || cells.reach(1) && cells.own(0).len() > 1 {
-                return None;
-            }
-            let words: Vec<_> = names.iter().map(|name| Some(name.word)).collect();
-            let shape = Self::with(names.into_iter().map(|name| name.text).collect(), &words, 1)?;
-            return (shape.proof(cells, readings) >= 2).then_some(shape);
-        }
+    /// The shape that proves itself by the rows below it, and by how many.
+    fn of(cells: &mut Cells<'_>, readings: &Readings) -> Option<(usize, Self)> {
         let mut names: Vec<(String, Option<Column>)> = vec![];
         while names.len() < COLUMNS && cells.reach(names.len() + 1) {
             let Some(name) = name(cells.own(names.len()), readings) else { break };
@@ -224,10 +273,14 @@ impl Shape {
                 continue;
             }
             let proof = shape.proof(cells, readings);
-            let needed = match (strange, known.max(1) < width, shape.protocol) {
-                (0, ..) => 1,
-                (_, _, Some(_)) => 2,
-                _ => 3,
+            let spoken = shape.protocol.is_some() || {
+                let read = readings.complete(&port_text(cells.own(width + shape.port)));
+                read.is_some_and(|read| !read.protocols().is_empty())
+            };
+            let needed = match (strange, spoken) {
+                (0, _) => 1,
+                (_, true) => 2,
+                (_, false) => 3,
             };
             // The first row has no name of a column, unless all are known.
             let begins = strange == 0 || !(width..names.len().min(2 * width)).any(|at| names[at].1.is_some());
@@ -235,7 +288,7 @@ impl Shape {
                 best = Some((proof, shape));
             }
         }
-        best.map(|(_, shape)| shape)
+        best
     }
 
     fn with(names: Vec<String>, words: &[Option<Column>], body: usize) -> Option<Self> {
@@ -244,18 +297,47 @@ impl Shape {
         Some(Self { names, port, protocol, body })
     }
 
+    /// The shape of cells below a line of all names, which the body tells apart: its ports come again at the distance of
+    /// a row.
+    fn below(cells: &mut Cells<'_>, line: &str, readings: &Readings) -> Option<Self> {
+        let (before, port, behind) = port_name(line, readings.words)?;
+        cells.reach(2 + 3 * COLUMNS);
+        let ports = (1..cells.found.len()).filter(|&at| {
+            let read = readings.complete(&port_text(cells.own(at)));
+            read.is_some_and(|read| read.has_numbers() && !read.protocols().is_empty())
+        });
+        let ports: Vec<usize> = ports.take(3).collect();
+        let (&[first, second] | &[first, second, _]) = &ports[..] else { return None };
+        let (width, at) = (second - first, first - 1);
+        let regular = ports.get(2).is_none_or(|third| third - second == width);
+        if !regular || !(2..=COLUMNS).contains(&width) || at >= width || (at == 0) != before.is_empty() {
+            return None;
+        }
+        let mut names = told_apart(before, at, readings.words);
+        names.push(port.to_owned());
+        names.extend(told_apart(behind, width - at - 1, readings.words));
+        let shape = Self { names, port: at, protocol: None, body: 1 };
+        (shape.proof(cells, readings) >= 2).then_some(shape)
+    }
+
+    /// How many names speak of what columns hold.
+    fn speaking(&self, readings: &Readings) -> usize {
+        self.names.iter().filter(|name| !readings.words.columns.find(&Folded::new(name)).is_empty()).count()
+    }
+
     /// How many rows in a row are regular at the beginning of the body.
     fn proof(&self, cells: &mut Cells<'_>, readings: &Readings) -> usize {
         let starts = (0..PROOF).map(|row| self.body + row * self.names.len());
-        starts.take_while(|&at| self.is_row(cells, at, readings)).count()
+        let width = self.names.len();
+        starts.take_while(|&at| self.is_row(cells, at, readings) && cells.reach(at + width)).count()
     }
 
     /// The rows of the body.
-    fn rows(&self, cells: &mut Cells<'_>, most: usize, readings: &Readings) -> Vec<Range<usize>> {
+    fn rows(&self, cells: &mut Cells<'_>, readings: &Readings) -> Vec<Range<usize>> {
         let width = self.names.len();
         let mut rows = vec![];
         let mut at = self.body;
-        while rows.len() < most && self.is_row(cells, at, readings) {
+        while self.is_row(cells, at, readings) {
             let next = at + width;
             if self.is_row(cells, next, readings) {
                 rows.push(at..next);
@@ -265,6 +347,7 @@ impl Shape {
             // The row is too short, or too long, or the one behind it cannot be read.
             let least = at + 1 + self.port.max(self.protocol.unwrap_or_default());
             let begins = |cells: &mut Cells<'_>, at: usize| {
+                cells.reach(at + width);
                 self.is_certain(cells, at, readings)
                     && (self.protocol.is_some() || self.is_row(cells, at + width, readings))
             };
@@ -281,7 +364,7 @@ impl Shape {
                     break;
                 }
             }
-            rows.push(at..found.unwrap_or(next));
+            rows.push(at..found.unwrap_or(next).min(cells.found.len()));
             let Some(found) = found else { break };
             at = found;
         }
@@ -291,7 +374,12 @@ impl Shape {
     /// Whether the cells from `at` on are a row: with ports, a protocol or a word for one, and no prose.
     fn is_row(&self, cells: &mut Cells<'_>, at: usize, readings: &Readings) -> bool {
         let width = self.names.len();
-        if !cells.reach(at + width) || !reads(cells.own(at + self.port), readings) {
+        let whole = cells.reach(at + width);
+        if !reads(cells.own(at + self.port), readings) {
+            return false;
+        }
+        // The last row may lack its last cells.
+        if !whole && (self.protocol.is_none() || !self.is_certain(cells, at, readings)) {
             return false;
         }
         let protocol = self.protocol.filter(|&column| column != self.port);
@@ -302,16 +390,13 @@ impl Shape {
         });
         let longest = if protocol.is_some() { LONG } else { CELL };
         speaks
-            && (at..at + width).all(|at| {
+            && (at..cells.found.len().min(at + width)).all(|at| {
                 cells.own(at).iter().map(|line| line.text.chars().count()).sum::<usize>() <= longest
             })
     }
 
     /// Whether a row that begins at `at` has numbers for ports, and a protocol in the column or beside them.
     fn is_certain(&self, cells: &Cells<'_>, at: usize, readings: &Readings) -> bool {
-        if cells.found.len() < at + self.names.len() {
-            return false;
-        }
         let ports = port_text(cells.own(at + self.port));
         let Some(ports) = readings.complete(&ports).filter(|ports| ports.has_numbers()) else { return false };
         match self.protocol.filter(|&column| column != self.port) {
@@ -325,6 +410,50 @@ impl Shape {
             }
         }
     }
+}
+
+/// The name of a port column among the words of a line, and what stands before and behind it.
+fn port_name<'a>(line: &'a str, words: &Vocabulary) -> Option<(&'a str, &'a str, &'a str)> {
+    if line.len() > HEADER || line.ends_with(is_end) || line.contains([':', '：']) {
+        return None;
+    }
+    let mut parts: Vec<Range<usize>> = vec![];
+    for word in line.split_whitespace() {
+        let behind = parts.last().map_or(0, |part| part.end);
+        let start = behind + line[behind..].find(word)?;
+        parts.push(start..start + word.len());
+    }
+    // The longest name that stands first.
+    let spans =
+        (0..parts.len()).flat_map(|from| (from..parts.len().min(from + 3)).rev().map(move |to| (from, to)));
+    spans.filter(|_| parts.len() > 1).map(|(from, to)| (parts[from].start, parts[to].end)).find_map(
+        |(from, to)| {
+            // In some scripts a name is one word with what qualifies it.
+            let ends = || {
+                let folded = Folded::new(&line[from..to]);
+                let last = words.columns.find(&folded).pop();
+                !line[from..to].contains(' ')
+                    && last.is_some_and(|found| {
+                        is_port(Some(found.meaning)) && found.end == folded.as_str().len()
+                    })
+            };
+            (is_port(words.whole_columns.whole_of(&line[from..to])) || ends())
+                .then(|| (line[..from].trim(), &line[from..to], line[to..].trim()))
+        },
+    )
+}
+
+/// The names of `count` columns, where they can be told apart; the first has all of them where not.
+fn told_apart(text: &str, count: usize, words: &Vocabulary) -> Vec<String> {
+    let apart: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    let mut names = if apart.len() == count {
+        apart
+    } else {
+        let named = header::names(text, words).filter(|names| names.len() == count);
+        named.map_or_else(|| vec![text.to_owned()], |names| names.into_iter().map(|name| name.text).collect())
+    };
+    names.resize(count, String::new());
+    names
 }
 
 /// A cell as the name of a column, and what it says if that is known.

@@ -94,7 +94,7 @@ enum Step {
     Table(Table),
     /// A block that is no cell of a table.
     Block(usize),
-    /// The lines of a block behind the cells of a table.
+    /// The lines of a block before or behind the cells of a table.
     Rest(Paragraph),
 }
 
@@ -111,17 +111,21 @@ fn steps(run: &[Block], readings: &Readings) -> (Vec<Step>, Vec<u32>) {
             left.extend(behind.take().into_iter().flat_map(|end| cells::left(&lines[end..line], readings)));
             steps.push(Step::Table(table));
             block += used;
-        } else if let Some((table, used)) = cells::stack(&lines[line..], readings) {
+        } else if let Some(cells::Stack { before, table, lines: used }) =
+            cells::stack(&lines[line..], readings)
+        {
+            if before > 0 {
+                steps.push(Step::Rest(cells::paragraph(&lines[line..line + before])));
+                line += before;
+            }
             left.extend(behind.take().into_iter().flat_map(|end| cells::left(&lines[end..line], readings)));
             steps.push(Step::Table(table));
             line += used;
             behind = Some(line);
             let last = lines[line - 1].block;
-            let rest = lines[line..].iter().take_while(|line| line.block == last);
-            let rest: Vec<Line> =
-                rest.map(|line| Line { number: line.number, text: line.text.to_owned() }).collect();
-            if !rest.is_empty() {
-                steps.push(Step::Rest(Paragraph { lines: rest, bold: false }));
+            let rest = lines[line..].iter().take_while(|line| line.block == last).count();
+            if rest > 0 {
+                steps.push(Step::Rest(cells::paragraph(&lines[line..line + rest])));
             }
             block = last + 1;
         } else {
@@ -154,3 +158,6 @@ fn table(rows: Vec<(u32, Vec<String>)>, header_rows: usize) -> Table {
 fn paragraph(lines: Vec<Line>, bold: bool) -> Option<Block> {
     (!lines.is_empty()).then_some(Block::Paragraph(Paragraph { lines, bold }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,7 @@ pub(super) fn blocks(title: &str, words: &Vocabulary) -> Option<bool> {
     let known = |at: usize| denied(at) || generic.iter().any(|found| (found.start..found.end).contains(&at));
     let plain = folded.as_str()[..end].char_indices().all(|(at, c)| !c.is_alphanumeric() || known(at));
     let allows = actions.iter().any(|found| found.meaning);
-    let doubted = words.doubts.find(&folded).iter().any(|found| !denied(found.start));
+    let doubted = words.doubts.find(&folded).iter().any(|found| !denied(found.end - 1));
     let asks = title.trim_end().ends_with(['?', '？']);
     Some(plain && !allows && !doubted && !asks)
 }
@@ -131,9 +131,10 @@ pub(super) fn forbids(row: &Row, context: &Context<'_>) -> bool {
             true
         }
         Column::Action => among(&cell.text, words) == Some(false),
+        // A description can name what it describes.
+        Column::Service => is_denial(&cell.text, words),
         // Names, and cells of which [`denies`] is asked when they were read.
         Column::Role
-        | Column::Service
         | Column::Source
         | Column::Destination
         | Column::Ports
@@ -176,6 +177,16 @@ mod tests {
             ("遮断対象ポート", true),
             ("被封锁的端口", true),
             ("禁止开放的端口", true),
+            ("Ports to keep closed", true),
+            ("Diese Ports nicht öffnen", true),
+            ("No abrir estos puertos", true),
+            ("Порты, которые следует заблокировать", true),
+            ("開放してはいけないポート", true),
+            ("不应开放的端口", true),
+            ("Opening blocked ports", false),
+            ("Ports for block storage", false),
+            ("Ports must not be blocked", false),
+            ("以下のポートをブロックしないでください", false),
             ("Troubleshooting blocked ports", false),
             ("If ports are blocked", false),
             ("Unblock ports", false),
@@ -227,9 +238,13 @@ mod tests {
             assert_eq!(of(text, words), Some(false), "{text}");
         }
         assert_eq!(of("open", words), Some(true));
-        for text in
-            ["management", "required", "the long tale of a port that nobody need do not open any more"]
-        {
+        for text in [
+            "management",
+            "required",
+            "guests are not allowed",
+            "le port le plus utilisé",
+            "the long tale of a port that nobody need do not open any more",
+        ] {
             assert_eq!(of(text, words), None, "{text}");
         }
     }
@@ -323,6 +338,8 @@ mod tests {
                 "| Port | Protocol | Notes |\n|---|---|---|\n| 23 | TCP | {note} |\n| 22 | TCP | shell |\n"
             );
             assert_eq!(import(&table), (vec!["22".to_owned()], 1), "{note}");
+            let described = table.replace("Notes", "Description");
+            assert_eq!(import(&described), (vec!["22".to_owned()], 1), "{note}");
             let list = format!("# Ports\n\n- TCP 23: {note}\n- TCP 22: shell\n");
             assert_eq!(import(&list), (vec!["22".to_owned()], 1), "{note}");
         }

@@ -127,11 +127,14 @@ impl Surroundings {
 
     /// What is said about a list, which comes next: a full sentence can announce it too.
     pub(crate) fn scope_of_list(&self, words: &Vocabulary) -> Scope {
+        let scope = self.scope(None, words);
         match (&self.lead, &self.announced) {
             (None, Some(sentence)) => {
-                Self { lead: Some((sentence.clone(), false)), ..self.clone() }.scope(None, words)
+                let led = Self { lead: Some((sentence.clone(), false)), ..self.clone() };
+                // A sentence is no role.
+                Scope { heading_role: scope.heading_role, ..led.scope(None, words) }
             }
-            _ => self.scope(None, words),
+            _ => scope,
         }
     }
 

@@ -9,6 +9,7 @@ mod addresses;
 mod cells;
 mod digits;
 mod header;
+mod shape;
 mod stacked;
 mod together;
 

@@ -10,7 +10,7 @@ use super::fold::Folded;
 use super::tables::Context;
 use super::title::{is_generic, without_number};
 use super::vocabulary::{Found, Vocabulary};
-use crate::document::Row;
+use crate::document::{Cell, Row};
 
 /// Longest cell whose words count one by one, in characters: more is a sentence.
 const LONGEST: usize = 40;
@@ -124,8 +124,7 @@ pub(super) fn forbids(row: &Row, context: &Context<'_>) -> bool {
             .any(|found| matches!(found.meaning, Column::Default | Column::DefaultPort))
     };
     let columns = layout.columns.iter().zip(&layout.actions);
-    row.cells.iter().zip(columns).enumerate().any(|(at, (cell, (kind, header)))| match kind {
-        _ if words.closed.whole_of(&cell.text).is_some() && by_default(at) => false,
+    let denied = |cell: &Cell, kind: &Column, header: &Option<bool>| match kind {
         // `no` below `Allowed`, `yes` below `Blocked`.
         _ if header.is_some_and(|action| words.answers.whole_of(leading(&cell.text)) == Some(!action)) => {
             true
@@ -142,6 +141,9 @@ pub(super) fn forbids(row: &Row, context: &Context<'_>) -> bool {
         | Column::UdpPorts
         | Column::Protocol => false,
         _ => of(&cell.text, words) == Some(false),
+    };
+    row.cells.iter().zip(columns).enumerate().any(|(at, (cell, (kind, header)))| {
+        denied(cell, kind, header) && !(words.closed.whole_of(&cell.text).is_some() && by_default(at))
     })
 }
 

@@ -165,8 +165,9 @@ impl<'a> Cells<'a> {
     /// The direction that is all that a description or a note says: `Outgoing`.
     fn noted(&self, words: &Vocabulary) -> Option<Direction> {
         let texts = self.cells.iter().filter(|(kind, ..)| matches!(kind, Column::Service | Column::Note));
-        let stated = texts.filter(|(.., text)| words.states.whole_of(text).is_none());
-        title::direction_in(stated.filter_map(|(.., text)| words.flow_cells.whole_of(text)))
+        let stated =
+            |text: &str| words.flow_cells.whole_of(text).filter(|_| words.states.whole_of(text).is_none());
+        title::direction_in(texts.filter_map(|(.., text)| stated(text)))
     }
 
     /// Notes, remarks, footnotes and source ports.

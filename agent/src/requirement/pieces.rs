@@ -10,10 +10,9 @@ use super::footnotes::Footnotes;
 use super::import::{Import, TableInfo};
 use super::reading::Readings;
 use super::surroundings::Surroundings;
-use super::title::trim_title;
 use super::vocabulary::Vocabulary;
-use super::{Diagnostic, action, columns, lists, slug, tables};
-use crate::document::{Block, Item, Table, collapse};
+use super::{columns, lists, slug, tables};
+use crate::document::{Block, Item, Table};
 
 /// Rows and items for which another thread is worth its while: some milliseconds.
 const WORTH: usize = 1_000;
@@ -93,7 +92,6 @@ impl Piece<'_> {
             Shape::List(items) => {
                 let scope = self.around.scope_of_list(readings.words);
                 lists::read(items, &scope, readings, &mut found);
-                forbid(items, scope.blocked, readings.words, &mut found);
             }
             Shape::Table { table, behind } => {
                 let caption = self.around.caption_of(table);
@@ -111,30 +109,6 @@ impl Piece<'_> {
             }
         }
         found
-    }
-}
-
-/// Takes out what is required by items of a blocked list, or in an item that says that its ports are blocked, and
-/// reports those items.
-fn forbid(items: &[Item], blocked: bool, words: &Vocabulary, found: &mut Import) {
-    let mut said: Vec<(u8, bool)> = vec![];
-    let mut forbidden = vec![];
-    for item in items {
-        while said.pop_if(|(depth, _)| *depth >= item.depth).is_some() {}
-        if said.last().map_or(blocked, |(_, blocked)| *blocked) {
-            forbidden.push(item);
-        }
-        if let Some(blocked) = action::stance(&trim_title(&collapse(&item.text), words), words) {
-            said.push((item.depth, blocked));
-        }
-    }
-    for item in forbidden {
-        let before = found.requirements.len();
-        found.requirements.retain(|requirement| requirement.line != item.line);
-        if found.requirements.len() < before {
-            found.diagnostics.retain(|diagnostic| diagnostic.line != item.line);
-            found.diagnostics.push(Diagnostic::new(item.line, &collapse(&item.text), action::FORBIDS));
-        }
     }
 }
 

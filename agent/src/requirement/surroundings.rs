@@ -34,8 +34,8 @@ pub(crate) struct Surroundings {
     lead: Option<(String, bool)>,
     /// The direction that the sentence right before states, if that is too long to head the next block.
     said: Option<Direction>,
-    /// The full sentence right before, if it says that ports come next.
-    announced: Option<String>,
+    /// The full sentence right before, which may say that ports come next.
+    sentence: Option<String>,
 }
 
 /// What a table's surroundings say about its rows.
@@ -113,8 +113,8 @@ impl Surroundings {
         let useful = ends_open && (last.chars().count() <= HEADING || parties(&last, words).is_some());
         if useful {
             self.lead = Some((last, false));
-        } else if sentence && announces(&last, words) {
-            self.announced = Some(last);
+        } else {
+            self.sentence = Some(last).filter(|_| sentence);
         }
     }
 
@@ -122,14 +122,14 @@ impl Surroundings {
     pub(crate) fn other(&mut self) {
         self.lead = None;
         self.said = None;
-        self.announced = None;
+        self.sentence = None;
     }
 
     /// What is said about a list, which comes next: a full sentence can announce it too.
     pub(crate) fn scope_of_list(&self, words: &Vocabulary) -> Scope {
         let scope = self.scope(None, words);
-        match (&self.lead, &self.announced) {
-            (None, Some(sentence)) => {
+        match (&self.lead, &self.sentence) {
+            (None, Some(sentence)) if announces(sentence, words) => {
                 let led = Self { lead: Some((sentence.clone(), false)), ..self.clone() };
                 // A sentence is no role.
                 Scope { heading_role: scope.heading_role, ..led.scope(None, words) }

@@ -14,8 +14,7 @@ use super::reading::Readings;
 use super::subject::Subject;
 use super::surroundings::Scope;
 use super::title::{self, Parties};
-use super::vocabulary::Vocabulary;
-use super::{Diagnostic, action, flows, ipsec, matrix, rows, settings};
+use super::{Diagnostic, action, ipsec, matrix, rows, settings};
 use crate::document::{Cell, Row, Table};
 
 /// A table on the way to its requirements.
@@ -51,8 +50,7 @@ pub(crate) fn read(
     let headed = scope.titles.first().is_some_and(|title| {
         title::names_subject(title, readings.words) || title::is_name(title, readings.words)
     });
-    let mut layout = Layout::of(table, speaks_of_ipsec, headed, readings)?;
-    settle_purposes(&mut layout, readings.words);
+    let layout = Layout::of(table, speaks_of_ipsec, headed, readings)?;
     let mut scope = scope.clone();
     for title in &layout.titles {
         // A title row heads the table as a caption does.
@@ -123,27 +121,6 @@ pub(crate) fn read(
         import.rows.push(RowOutcome { line: row.line, outcome });
     }
     Some(layout.describe())
-}
-
-/// Columns of purposes that are called as roles or ends are elsewhere: `Rôle` behind the ports of a table without
-/// another role, and `目的` in a Japanese table, which kana in its headers tell from a Chinese one.
-fn settle_purposes(layout: &mut Layout, words: &Vocabulary) {
-    let kana =
-        layout.headers.iter().flat_map(|header| header.chars()).any(|c| matches!(c, 'ぁ'..='ヺ' | 'ー'));
-    let roles = layout.columns.iter().filter(|&kind| *kind == Column::Role).count();
-    let ports = layout.columns.iter().position(flows::holds_ports);
-    for at in 0..layout.columns.len() {
-        let header = layout.headers[at].split('/').next().unwrap_or_default().trim().to_lowercase();
-        let may_be = match layout.columns[at] {
-            Column::Role => roles == 1 && ports.is_some_and(|ports| ports < at),
-            Column::Destination => kana,
-            _ => false,
-        };
-        if may_be && words.purposes.contains(&header) {
-            let served = layout.position(Column::Service).is_some();
-            layout.columns[at] = if served { Column::Note } else { Column::Service };
-        }
-    }
 }
 
 /// The text of a row, for diagnostics.

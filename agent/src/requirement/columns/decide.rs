@@ -6,9 +6,9 @@
 use super::Column;
 use super::content::Content;
 use super::headers::column_words;
-use crate::requirement::Direction;
 use crate::requirement::fold::Folded;
 use crate::requirement::vocabulary::Vocabulary;
+use crate::requirement::{Direction, flows};
 
 /// What a column is, by its header and its cells.
 pub(super) fn decide(header: &str, found: &[Column], content: &Content) -> Column {
@@ -100,6 +100,26 @@ pub(super) fn aim(found: &mut [Vec<Column>]) {
         let behind = column > 0 && found[column - 1].contains(&Column::Source);
         for word in found[column].iter_mut().filter(|word| **word == Column::Aim) {
             *word = if waits && behind { Column::Destination } else { Column::Feature };
+        }
+    }
+}
+
+/// Columns of purposes that are called as roles or ends are elsewhere: `Rôle` behind the ports of a table without
+/// another role, and `目的` in a Japanese table, which kana in its headers tell from a Chinese one.
+pub(super) fn purposes(columns: &mut [Column], headers: &[String], words: &Vocabulary) {
+    let kana = headers.iter().flat_map(|header| header.chars()).any(|c| matches!(c, 'ぁ'..='ヺ' | 'ー'));
+    let lone = columns.iter().filter(|&kind| *kind == Column::Role).count() == 1;
+    let ports = columns.iter().position(flows::holds_ports);
+    for (at, (column, header)) in columns.iter_mut().zip(headers).enumerate() {
+        let may_be = match column {
+            Column::Role => lone && ports.is_some_and(|ports| ports < at),
+            Column::Destination => kana,
+            _ => false,
+        };
+        // Folding takes away the accent that tells the two apart.
+        let header = header.split('/').next().unwrap_or_default().trim().to_lowercase();
+        if may_be && words.purposes.contains(&header) {
+            *column = Column::Feature;
         }
     }
 }

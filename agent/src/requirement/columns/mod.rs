@@ -162,6 +162,7 @@ impl Layout {
         shape::fill_from_direction(&mut columns, &directions, &contents);
         let shape = shape::shape(&columns, &found, &headers, &contents, ipsec)?;
         if shape != Shape::Settings {
+            decide::purposes(&mut columns, &headers, words);
             shape::settle(
                 &mut columns,
                 &headers,

@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
                     elements.push(Element::Separator);
                     at + 1
                 }
-                Kind::Colon | Kind::Close | Kind::Maps => at + 1,
+                Kind::Colon | Kind::Close => at + 1,
                 Kind::Break { line } => {
                     elements.push(Element::Break { line: *line });
                     at + 1
@@ -146,7 +146,7 @@ impl<'a> Reader<'a> {
         }
         // `1024:65535`, as packet filters write it, without spaces.
         let colon = matches!(tokens.get(at + 1), Some(Token { kind: Kind::Colon, start, end }) if *start == number.end && tokens.get(at + 2).is_some_and(|next| next.start == *end));
-        let mapped = colon || matches!(tokens.get(at + 1), Some(Token { kind: Kind::Maps, .. }));
+        let mapped = colon || word(at + 1, PortWord::Maps);
         if let Some(Token { kind: Kind::Number(last), .. }) = tokens.get(at + 2)
             && mapped
             && !last.foreign
@@ -271,6 +271,7 @@ impl<'a> Reader<'a> {
             PortWord::Protocol(_)
             | PortWord::Application(_)
             | PortWord::Between
+            | PortWord::Maps
             | PortWord::More
             | PortWord::Port
             | PortWord::Unit

@@ -33,8 +33,6 @@ pub(super) enum Kind {
     },
     Open,
     Close,
-    /// `->` and `=>`: what stands before is mapped to what stands behind.
-    Maps,
     /// A footnote mark.
     Mark,
     /// No port language.
@@ -110,7 +108,6 @@ pub(super) fn tokens(folded: &Folded, words: &Vocabulary) -> Vec<Token> {
                 PortWord::Protocol(protocol) => Kind::Protocol(protocol),
                 PortWord::Application(index) => Kind::Application(index),
                 PortWord::Unit | PortWord::Other => Kind::Unknown,
-                PortWord::Range if matches!(&text[word.start..word.end], "->" | "=>" | "-->") => Kind::Maps,
                 PortWord::Range if redirects(text, word.start, word.end, &tokens, words) => Kind::Slash,
                 other => Kind::Word(other),
             };

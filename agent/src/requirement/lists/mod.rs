@@ -43,8 +43,9 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
             label = (!starts_with_number(&text, readings)).then_some((item.depth, name));
             continue;
         };
+        let Said { scope, role } = parents.say(scope, readings);
         let denies = |text: &str| action::of(text, readings.words) == Some(false);
-        if denies(&stated.label) || denies(&stated.description) {
+        if scope.blocked || denies(&stated.label) || denies(&stated.description) {
             import.diagnostics.push(Diagnostic::new(item.line, &text, action::FORBIDS));
             continue;
         }
@@ -56,7 +57,6 @@ pub(crate) fn read(items: &[Item], scope: &Scope, readings: &Readings, import: &
             let message = "numbers behind the first port are not read: write an item for each port";
             import.diagnostics.push(Diagnostic::new(item.line, &text, message));
         }
-        let Said { scope, role } = parents.say(scope, readings);
         // A term stands right before its definition.
         let term = label
             .take()
@@ -172,6 +172,8 @@ impl Parents {
             let mut scope = around.scope.clone();
             scope.direction = title::direction(parent, readings.words).or(scope.direction);
             scope.parties = title::parties(parent, readings.words).or(scope.parties);
+            let title = title::trim_title(parent, readings.words);
+            scope.blocked = action::stance(&title, readings.words).unwrap_or(scope.blocked);
             scope.titles.insert(0, parent.clone());
             scope.titles.truncate(Self::TITLES);
             let own = title::role(parent, readings.words).filter(|_| parent.chars().count() <= LABEL);

@@ -47,17 +47,17 @@ struct Out {
 
 /// A block, or the table that its lines or items are labels and values of, or addresses.
 fn told(block: Block, readings: &Readings) -> Block {
-    let found = match &block {
+    let lines: Vec<(u32, &str)> = match &block {
         Block::Paragraph(paragraph) => {
-            let lines = || paragraph.lines.iter().map(|line| (line.number, line.text.as_str()));
-            stacked::labelled(lines(), readings).or_else(|| addresses::listed(lines(), readings))
+            paragraph.lines.iter().map(|line| (line.number, line.text.as_str())).collect()
         }
         Block::List(items) if items.iter().all(|item| item.depth == items[0].depth) => {
-            let lines = || items.iter().map(|item| (item.line, item.text.as_str()));
-            stacked::labelled(lines(), readings).or_else(|| addresses::listed(lines(), readings))
+            items.iter().map(|item| (item.line, item.text.as_str())).collect()
         }
-        _ => None,
+        _ => return block,
     };
+    let lines = || lines.iter().copied();
+    let found = stacked::labelled(lines(), readings).or_else(|| addresses::listed(lines(), readings));
     found.map_or(block, Block::Table)
 }
 

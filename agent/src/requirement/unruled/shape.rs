@@ -157,7 +157,7 @@ impl Shape {
     fn is_row(&self, cells: &mut Cells<'_>, at: usize, readings: &Readings) -> bool {
         let width = self.names.len();
         let whole = cells.reach(at + width);
-        if !reads(cells.own(at + self.port), readings) {
+        if !reads(&port_text(cells.own(at + self.port)), readings) {
             return false;
         }
         // The last row may lack its last cells.
@@ -199,6 +199,13 @@ fn port_name<'a>(line: &'a str, words: &Vocabulary) -> Option<(&'a str, &'a str,
     if line.len() > HEADER || line.ends_with(is_end) || line.contains([':', '：']) {
         return None;
     }
+    let folded = Folded::new(line);
+    let found = words.columns.find(&folded);
+    let ports = found.iter().filter(|found| is_port(Some(found.meaning)));
+    let ports: Vec<usize> = ports.map(|found| folded.source(found.start)).collect();
+    if ports.is_empty() {
+        return None;
+    }
     let mut parts: Vec<Range<usize>> = vec![];
     for word in line.split_whitespace() {
         let behind = parts.last().map_or(0, |part| part.end);
@@ -208,21 +215,19 @@ fn port_name<'a>(line: &'a str, words: &Vocabulary) -> Option<(&'a str, &'a str,
     // The longest name that stands first.
     let spans =
         (0..parts.len()).flat_map(|from| (from..parts.len().min(from + 3)).rev().map(move |to| (from, to)));
-    spans.filter(|_| parts.len() > 1).map(|(from, to)| (parts[from].start, parts[to].end)).find_map(
-        |(from, to)| {
-            // In some scripts a name is one word with what qualifies it.
-            let ends = || {
-                let folded = Folded::new(&line[from..to]);
-                let last = words.columns.find(&folded).pop();
-                !line[from..to].contains(' ')
-                    && last.is_some_and(|found| {
-                        is_port(Some(found.meaning)) && found.end == folded.as_str().len()
-                    })
-            };
-            (is_port(words.whole_columns.whole_of(&line[from..to])) || ends())
-                .then(|| (line[..from].trim(), &line[from..to], line[to..].trim()))
-        },
-    )
+    let spans = spans.filter(|_| parts.len() > 1).map(|(from, to)| (parts[from].start, parts[to].end));
+    spans.filter(|(from, to)| ports.iter().any(|port| (from..to).contains(&port))).find_map(|(from, to)| {
+        // In some scripts a name is one word with what qualifies it.
+        let ends = || {
+            let folded = Folded::new(&line[from..to]);
+            let last = words.columns.find(&folded).pop();
+            !line[from..to].contains(' ')
+                && last
+                    .is_some_and(|found| is_port(Some(found.meaning)) && found.end == folded.as_str().len())
+        };
+        (is_port(words.whole_columns.whole_of(&line[from..to])) || ends())
+            .then(|| (line[..from].trim(), &line[from..to], line[to..].trim()))
+    })
 }
 
 /// The names of `count` columns, where they can be told apart; the first has all of them where not.
@@ -275,10 +280,9 @@ pub(super) fn is_port(word: Option<Column>) -> bool {
     matches!(word, Some(Column::Ports | Column::DestinationPorts))
 }
 
-/// Whether a cell is port language and nothing else, but for its notes.
-fn reads(lines: &[Line<'_>], readings: &Readings) -> bool {
-    let text = port_text(lines);
-    readings.complete(&text).is_some_and(|expression| expression.has_ports() || expression.nothing)
+/// Whether a text is port language and nothing else.
+pub(super) fn reads(text: &str, readings: &Readings) -> bool {
+    readings.complete(text).is_some_and(|expression| expression.has_ports() || expression.nothing)
 }
 
 /// The text of a cell without its notes.

@@ -4,12 +4,12 @@
 //! paragraph tell how many lines each record below has. Invariant: no table is made of lines that a sentence
 //! interrupts.
 
+use super::shape::{is_port, named, reads};
 use super::table;
 use crate::document::{Block, Table};
 use crate::requirement::columns::Column;
 use crate::requirement::lists;
 use crate::requirement::reading::Readings;
-use crate::requirement::vocabulary::Vocabulary;
 
 /// Longest label that heads no column.
 const LABEL: usize = 40;
@@ -27,7 +27,7 @@ pub(super) fn labelled<'a>(
     for (number, text) in lines {
         let (label, value) = text.split_once([':', '：'])?;
         let label = label.trim();
-        let word = column(label, readings.words);
+        let word = named(label, readings.words);
         // A label of the first line that heads no column makes it something else.
         let other = || columns.is_empty() || label.len() > LABEL || lists::states_ports(text, readings);
         if word.is_none() && other() {
@@ -55,7 +55,7 @@ pub(super) fn labelled<'a>(
         value.trim().clone_into(&mut cells[at]);
     }
     let words = || columns.iter().filter_map(|(_, word)| *word);
-    let has_port = words().any(|word| matches!(word, Column::Ports | Column::DestinationPorts));
+    let has_port = words().any(|word| is_port(Some(word)));
     if words().count() < 2 || !has_port {
         return None;
     }
@@ -73,8 +73,8 @@ pub(super) fn records(blocks: &[Block], readings: &Readings) -> Option<(Table, u
         return None;
     }
     let words: Option<Vec<Column>> =
-        header.lines.iter().map(|line| column(&line.text, readings.words)).collect();
-    let port = words?.iter().position(|word| matches!(word, Column::Ports | Column::DestinationPorts))?;
+        header.lines.iter().map(|line| named(&line.text, readings.words)).collect();
+    let port = words?.iter().position(|&word| is_port(Some(word)))?;
     let names = header.lines.iter().map(|line| line.text.clone()).collect::<Vec<_>>();
     let mut rows = vec![(header.line(), names)];
     for block in &blocks[1..] {
@@ -93,13 +93,4 @@ pub(super) fn records(blocks: &[Block], readings: &Readings) -> Option<(Table, u
     }
     let used = rows.len();
     (used > 1).then(|| (table(rows, 1), used))
-}
-
-fn reads(text: &str, readings: &Readings) -> bool {
-    readings.complete(text).is_some_and(|expression| expression.has_ports() || expression.nothing)
-}
-
-/// What a line says if it is the name of a column and nothing else.
-fn column(text: &str, words: &Vocabulary) -> Option<Column> {
-    words.whole_columns.whole_of(text)
 }

@@ -8,6 +8,8 @@ pub(crate) enum PortWord {
     Protocol(Protocol),
     Application(usize),
     Range,
+    /// `->`: what stands before is mapped to what stands behind.
+    Maps,
     List,
     Between,
     Above,

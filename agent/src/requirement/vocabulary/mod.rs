@@ -205,6 +205,7 @@ impl Vocabulary {
         }
         for (key, meaning) in [
             ("range", PortWord::Range),
+            ("maps", PortWord::Maps),
             ("list", PortWord::List),
             ("between", PortWord::Between),
             ("more", PortWord::More),

@@ -69,3 +69,12 @@ fn a_heading_of_any_length_costs_the_same_for_each_of_its_tables() {
     let (short, long) = (cost(&below(60), "short.md"), cost(&below(6_000), "long.md"));
     assert!(long < short * 8, "{short:?} below a short heading, {long:?} below a long one");
 }
+
+#[test]
+fn a_list_of_blocked_ports_costs_no_more_than_one_of_open_ports() {
+    let items: String = (1..10_000).map(|port| format!("- service {port}: TCP {port}\n")).collect();
+    let below = |title: &str| format!("# Ports\n\n- web: TCP 443\n\n## {title}\n\n{items}");
+    let (open, blocked) =
+        (cost(&below("Open ports"), "open.md"), cost(&below("Blocked ports"), "blocked.md"));
+    assert!(blocked < open * 2, "{open:?} for open ports, {blocked:?} for blocked ones");
+}

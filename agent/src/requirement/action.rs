@@ -28,17 +28,19 @@ pub(super) fn of(text: &str, words: &Vocabulary) -> Option<bool> {
 
 /// Whether a short text says in a sentence that something is not to be opened, or is not needed any more.
 fn is_denial(text: &str, words: &Vocabulary) -> bool {
-    text.trim().contains(|c: char| c.is_whitespace() || !c.is_ascii())
-        && text.chars().take(LONGEST + 1).count() <= LONGEST
+    is_within(text, LONGEST)
+        && text.trim().contains(|c: char| c.is_whitespace() || !c.is_ascii())
         && !words.denials.find(&Folded::new(text)).is_empty()
 }
 
 /// Whether the words of a short text allow or deny; one that denies weighs more.
 pub(super) fn among(text: &str, words: &Vocabulary) -> Option<bool> {
-    if text.chars().count() > LONGEST {
-        return None;
-    }
-    among_all(text, words)
+    if is_within(text, LONGEST) { among_all(text, words) } else { None }
+}
+
+/// Whether a text has at most so many characters.
+fn is_within(text: &str, most: usize) -> bool {
+    text.len() <= most || !text.is_ascii() && text.chars().take(most + 1).count() <= most
 }
 
 fn among_all(text: &str, words: &Vocabulary) -> Option<bool> {
@@ -54,7 +56,7 @@ pub(super) fn denies(expression: &Expression, words: &Vocabulary) -> bool {
 /// What a title says about the ports below it: that they are blocked (`true`), or something that keeps a title
 /// further away from saying so. Only words for ports and directions may stand before the two words that block ports.
 pub(super) fn blocks(title: &str, words: &Vocabulary) -> Option<bool> {
-    if title.chars().take(TITLE + 1).count() > TITLE {
+    if !is_within(title, TITLE) {
         return None;
     }
     let folded = Folded::new(title);
@@ -99,7 +101,7 @@ pub(super) fn are_blocked<'a>(
 /// [`blocks`], and `false` for a title that allows.
 pub(super) fn stance(title: &str, words: &Vocabulary) -> Option<bool> {
     let title = without_number(title);
-    let allows = || title.chars().take(TITLE + 1).count() <= TITLE && among_all(title, words) == Some(true);
+    let allows = || is_within(title, TITLE) && among_all(title, words) == Some(true);
     blocks(title, words).or_else(|| allows().then_some(false))
 }
 

@@ -196,7 +196,7 @@ impl Shape {
 
 /// The name of a port column among the words of a line, and what stands before and behind it.
 fn port_name<'a>(line: &'a str, words: &Vocabulary) -> Option<(&'a str, &'a str, &'a str)> {
-    if line.len() > HEADER || line.ends_with(is_end) || line.contains([':', '：']) {
+    if line.len() > HEADER || line.ends_with(is_end) || line.ends_with('.') || line.contains([':', '：']) {
         return None;
     }
     let folded = Folded::new(line);

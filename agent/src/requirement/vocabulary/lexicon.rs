@@ -156,12 +156,16 @@ impl<T: Copy + PartialEq> Lexicon<T> {
         let end = source.char_indices().nth(HEAD).map_or(source.len(), |(at, _)| at);
         let head = Folded::new(&source[..end]);
         let bytes = head.as_str().as_bytes();
+        bytes.len() < PREFIX && end < source.len() || self.is_begun_by(bytes)
+    }
+
+    /// Whether the first bytes of some phrase are those of `bytes`.
+    fn is_begun_by(&self, bytes: &[u8]) -> bool {
         let lengths = bytes.first().map_or(0, |&lead| self.leads[usize::from(lead)]);
-        let begins = |length: usize| {
+        (1..=PREFIX.min(bytes.len())).filter(|length| lengths & 1 << length != 0).any(|length| {
             let key = key(&bytes[..length]);
-            lengths & 1 << length != 0 && self.bucket(key).iter().any(|&(other, _)| other == key)
-        };
-        bytes.len() < PREFIX && end < source.len() || (1..=PREFIX.min(bytes.len())).any(begins)
+            self.bucket(key).iter().any(|&(other, _)| other == key)
+        })
     }
 
     /// The phrases whose key falls where this one does.
@@ -216,8 +220,11 @@ impl<T: Copy + PartialEq> Lexicon<T> {
         // Folding keeps the length of ASCII, and punctuation around the phrase is short.
         if source.is_ascii() {
             let begins = |text: &str| {
-                let lead = text.bytes().next().map_or(0, |lead| lead.to_ascii_lowercase());
-                self.leads[usize::from(lead)] != 0
+                let mut head = [0; PREFIX];
+                let length = text.len().min(PREFIX);
+                head[..length].copy_from_slice(&text.as_bytes()[..length]);
+                head.make_ascii_lowercase();
+                self.is_begun_by(&head[..length])
             };
             let trimmed = source.trim_start();
             if source.len() > self.longest + PUNCTUATION

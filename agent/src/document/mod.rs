@@ -265,10 +265,12 @@ pub(crate) fn collapsed(text: &str) -> Cow<'_, str> {
 
 /// Whether every space of a text in ASCII stands alone between two words, as in most cells.
 fn is_collapsed(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    // Without an early end, so that many bytes are looked at in one step.
-    let plain = bytes.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
-    let doubled =
-        bytes.windows(2).fold(false, |doubled, pair| doubled | (pair[0] == b' ' && pair[1] == b' '));
-    plain && !doubled && !text.starts_with(' ') && !text.ends_with(' ')
+    let mut before = b' ';
+    for &byte in text.as_bytes() {
+        if !matches!(byte, b' '..=b'~') || byte == b' ' && before == b' ' {
+            return false;
+        }
+        before = byte;
+    }
+    before != b' ' || text.is_empty()
 }

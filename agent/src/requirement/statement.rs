@@ -233,6 +233,9 @@ fn parted(groups: Vec<Group>) -> Vec<Group> {
 
 /// Neighbouring groups with the same protocols as one.
 fn joined(groups: Vec<Group>) -> Vec<Group> {
+    if groups.len() < 2 {
+        return groups;
+    }
     let mut joined: Vec<Group> = Vec::with_capacity(groups.len());
     for group in groups {
         match joined.last_mut() {

@@ -6,7 +6,7 @@
 use super::Direction;
 use super::columns::Column;
 use super::fold::Folded;
-use super::vocabulary::{FlowWord, Found, HintWord, PartiesPattern, Vocabulary};
+use super::vocabulary::{FlowWord, Found, HintWord, Pairs, PartiesPattern, Vocabulary};
 
 /// Dashes inside of the number of a table.
 const DASHES: [char; 4] = ['-', '‐', '‑', '‒'];
@@ -252,7 +252,9 @@ pub(crate) fn parties(text: &str, words: &Vocabulary) -> Option<Parties> {
     let ends = |text: &str| {
         let text = without_number(text);
         let folded = Folded::new(text);
-        words.parties.iter().find_map(|pattern| matches(text, &folded, pattern, words))
+        let pairs = Pairs::of(folded.as_str());
+        let mut near = words.parties.iter().filter(|pattern| pattern.between.may_be_among(&pairs));
+        near.find_map(|pattern| matches(text, &folded, pattern, words))
     };
     let found = in_parentheses(&text).and_then(ends).or_else(|| ends(&text));
     // `コントローラからの送信` names one end and a direction.

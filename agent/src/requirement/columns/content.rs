@@ -77,13 +77,17 @@ impl Content {
                 content.protocols += usize::from(cell.text.chars().count() < NAMING);
             }
             content.some_ports += usize::from(expression.has_ports());
+            if complete && (expression.has_numbers() || expression.has_protocols()) {
+                // It is nothing else.
+                continue;
+            }
             content.urls += usize::from(names::is_address(&cell.text));
             // `aus` is a direction below a header that speaks of one, and a state everywhere else.
             content.flows += usize::from(
                 readings.words.flow_cells.whole_of(&cell.text).is_some()
                     && readings.words.states.whole_of(&cell.text).is_none(),
             );
-            if !(complete && (expression.has_ports() || expression.has_protocols())) {
+            if !(complete && expression.has_ports()) {
                 content.actions += usize::from(action::of(&cell.text, readings.words).is_some());
                 content.some_actions += usize::from(action::among(&cell.text, readings.words).is_some());
             }
@@ -91,9 +95,9 @@ impl Content {
         content
     }
 
-    /// Whether the cells hold neither ports, protocols, addresses nor directions.
+    /// Whether no cell is made of ports, protocols, addresses or directions.
     fn is_plain(&self) -> bool {
-        self.some_ports + self.protocols + self.urls + self.flows == 0
+        self.ports + self.protocols + self.urls + self.flows == 0
     }
 
     pub(super) fn most(&self, count: usize) -> bool {

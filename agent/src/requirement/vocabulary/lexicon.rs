@@ -33,8 +33,8 @@ pub(crate) struct Lexicon<T> {
     whole: HashMap<String, usize>,
     /// Bytes of the longest phrase.
     longest: usize,
-    /// Some phrase may end a longer word.
-    compounds: bool,
+    /// Bytes with which a phrase begins that may end a longer word, or stand in one.
+    inner: [bool; 256],
 }
 
 #[derive(Debug)]
@@ -82,11 +82,13 @@ impl<T: Copy + PartialEq> Lexicon<T> {
             phrases.push(Phrase { text, meaning, open_left, open_right, open });
         }
         let mut leads = [0; 256];
+        let mut inner = [false; 256];
         let mut order: Vec<(usize, std::cmp::Reverse<usize>, (u32, u32))> = vec![];
         for (index, phrase) in (0..).zip(&phrases) {
             let text = phrase.text.as_bytes();
             let prefix = &text[..text.len().min(PREFIX)];
             leads[usize::from(text[0])] |= 1 << prefix.len();
+            inner[usize::from(text[0])] |= phrase.open_left;
             order.push((bucket(key(prefix)), std::cmp::Reverse(text.len()), (key(prefix), index)));
         }
         order.sort_unstable();
@@ -98,9 +100,8 @@ impl<T: Copy + PartialEq> Lexicon<T> {
             starts[bucket + 1] += starts[bucket];
         }
         let entries = order.into_iter().map(|(.., entry)| entry).collect();
-        let compounds = phrases.iter().any(|phrase| phrase.open_left);
         let longest = phrases.iter().map(|phrase| phrase.text.len()).max().unwrap_or(0);
-        Self { phrases, entries, starts, leads, whole, longest, compounds }
+        Self { phrases, entries, starts, leads, whole, longest, inner }
     }
 
     /// The phrases in `text`, leftmost and longest, none overlapping.
@@ -110,10 +111,11 @@ impl<T: Copy + PartialEq> Lexicon<T> {
         let mut at = 0;
         let mut in_word = false;
         while let Some(&lead) = text.as_bytes().get(at) {
-            // Inside of a word only the end of a compound can begin.
-            let inside =
-                std::mem::replace(&mut in_word, lead.is_ascii_lowercase()) && in_word && !self.compounds;
-            if inside || self.leads[usize::from(lead)] == 0 && lead.is_ascii() {
+            // Inside of a word only what may end a longer one can begin.
+            let inside = std::mem::replace(&mut in_word, lead.is_ascii_lowercase()) && in_word;
+            let begins =
+                if inside { self.inner[usize::from(lead)] } else { self.leads[usize::from(lead)] != 0 };
+            if !begins && lead.is_ascii() {
                 at += 1;
                 continue;
             }
@@ -226,9 +228,11 @@ impl<T: Copy + PartialEq> Lexicon<T> {
                 head.make_ascii_lowercase();
                 self.is_begun_by(&head[..length])
             };
-            let trimmed = source.trim_start();
+            // Punctuation around it may be a part of the phrase.
+            let bare = |text: &str| text.as_bytes().first().is_none_or(u8::is_ascii_alphanumeric);
+            let trimmed = source.trim_ascii_start();
             if source.len() > self.longest + PUNCTUATION
-                || !begins(trimmed) && !begins(trimmed.trim_start_matches(is_around))
+                || !begins(trimmed) && (bare(trimmed) || !begins(trimmed.trim_start_matches(is_around)))
             {
                 return None;
             }

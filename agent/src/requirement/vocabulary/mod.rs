@@ -17,6 +17,7 @@ use serde::Deserialize;
 pub(crate) use self::lexicon::{Found, Lexicon};
 pub(crate) use self::meaning::{FlagWord, FlowWord, HintWord, NumberWord, PortWord, RangeEnd, SubjectWord};
 use self::needle::Needle;
+pub(crate) use self::needle::Pairs;
 use self::words::Words;
 use super::Protocol;
 use super::columns::Column;

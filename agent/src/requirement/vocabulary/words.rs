@@ -4,6 +4,7 @@
 //! them. Most text is prose, and most pieces of it that could be ports are passed by this alone. Invariant: a text
 //! that holds a foreign word is never read as port language and nothing else; the opposite is not said.
 
+use compact_str::CompactString;
 use foldhash::{HashSet, HashSetExt as _};
 
 use crate::requirement::fold::{Folded, fold, is_mark};
@@ -14,6 +15,8 @@ pub(crate) struct Words {
     whole: HashSet<String>,
     /// Words that may go on: `входящ*`.
     stems: Vec<String>,
+    /// The bytes with which they begin.
+    stem_leads: [bool; 256],
     /// Characters of scripts that do not part words.
     unparted: HashSet<char>,
 }
@@ -21,13 +24,15 @@ pub(crate) struct Words {
 impl Words {
     /// The words of phrases; a star at the end of one means that its last word may go on.
     pub(super) fn new<'a>(phrases: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut words = Self { whole: HashSet::new(), stems: vec![], unparted: HashSet::new() };
+        let mut words =
+            Self { whole: HashSet::new(), stems: vec![], stem_leads: [false; 256], unparted: HashSet::new() };
         for phrase in phrases {
             let text = fold(phrase.trim_matches('*'));
             let mut rest = text.as_str();
             while let Some((word, behind)) = next(rest) {
                 words.whole.insert(word.to_owned());
                 if behind.is_empty() && phrase.ends_with('*') {
+                    words.stem_leads[usize::from(word.as_bytes()[0])] = true;
                     words.stems.push(word.to_owned());
                 }
                 rest = behind;
@@ -77,12 +82,14 @@ impl Words {
 
     /// Whether a word of `text`, which is folded but for its case, is none of these.
     fn lack_word(&self, mut text: &str) -> bool {
-        let mut lower = String::new();
         while let Some((word, behind)) = next(text) {
-            lower.clear();
-            lower.push_str(word);
-            lower.make_ascii_lowercase();
-            if !self.whole.contains(&lower) && !self.stems.iter().any(|stem| lower.starts_with(stem)) {
+            let mut word = CompactString::new(word);
+            word.make_ascii_lowercase();
+            let goes_on = || {
+                self.stem_leads[usize::from(word.as_bytes()[0])]
+                    && self.stems.iter().any(|stem| word.starts_with(stem.as_str()))
+            };
+            if !self.whole.contains(word.as_str()) && !goes_on() {
                 return true;
             }
             text = behind;

@@ -66,7 +66,7 @@ pub struct Paragraph {
 }
 
 /// One line of text with its number.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
     /// 1-based.
     pub number: u32,

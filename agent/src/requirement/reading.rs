@@ -56,6 +56,11 @@ impl Readings {
         Some(self.ports(text)).filter(|expression| expression.is_complete())
     }
 
+    /// The expression of a text that is port language but for remarks in brackets: `21 (control)`.
+    pub(crate) fn remarked(&self, text: &str) -> Option<Rc<Expression>> {
+        self.complete(text).or_else(|| self.complete(&without_brackets(text)?))
+    }
+
     /// The expression of a cell with protocols.
     pub(crate) fn protocols(&self, text: &str) -> Rc<Expression> {
         known(&self.protocols, text, || Expression::read(text, Context::Protocols, self.words))
@@ -75,6 +80,24 @@ impl Readings {
             hints
         })
     }
+}
+
+/// A text without what stands in brackets, if any does and anything else.
+fn without_brackets(text: &str) -> Option<String> {
+    if !text.contains(['(', '（']) {
+        return None;
+    }
+    let mut bare = String::new();
+    let mut depth = 0_usize;
+    for c in text.chars() {
+        match c {
+            '(' | '（' => depth += 1,
+            ')' | '）' => depth = depth.checked_sub(1)?,
+            _ if depth == 0 => bare.push(c),
+            _ => {}
+        }
+    }
+    (depth == 0 && !bare.trim().is_empty()).then_some(bare)
 }
 
 /// What is remembered about `text`, or what `read` says about it now.

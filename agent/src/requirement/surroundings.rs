@@ -10,7 +10,7 @@ use super::fold::{Folded, fold};
 use super::title::{self, Parties, direction, is_generic, parties, trim_title, without_product};
 use super::vocabulary::{PortWord, Vocabulary};
 use super::{Direction, action};
-use crate::document::{Heading, Item, Paragraph, Table, collapse};
+use crate::document::{Heading, Item, Line, Paragraph, Table, collapse};
 
 /// Longest line that can be a heading without a mark.
 const HEADING: usize = 90;
@@ -100,6 +100,12 @@ impl Surroundings {
             let line = paragraph.line();
             self.heading(&Heading { line, level: UNMARKED, text });
             return;
+        }
+        if let [first, rest @ ..] = &paragraph.lines[..]
+            && heads_sentences(&first.text, rest)
+        {
+            let text = collapse(&first.text);
+            self.heading(&Heading { line: first.number, level: UNMARKED, text });
         }
         // `Inbound:`, or the last sentence before a table.
         let last = text
@@ -236,6 +242,18 @@ fn is_inflected(name: &str, other: &str) -> bool {
     name != other
         && words.clone().count() == others.clone().count()
         && words.zip(others).all(|(word, other)| alike(word, other))
+}
+
+/// Whether the first line of a paragraph heads its others, where a blank line was lost: it is much shorter than they
+/// are, and they are sentences.
+fn heads_sentences(first: &str, rest: &[Line]) -> bool {
+    let length = first.chars().count();
+    let ends =
+        |text: &str| text.trim_end().ends_with(['.', '。', ':', '：', ';', ',', '、', '!', '?', '！', '？']);
+    let sentence = rest.last().is_some_and(|last| ends(&last.text));
+    let next = rest.first().map_or("", |next| next.text.trim_start());
+    let begins = !next.starts_with(char::is_lowercase) && next.chars().count() > 2 * length;
+    length <= HEADING / 2 && !ends(first) && starts_like_heading(first) && sentence && begins
 }
 
 /// Footnotes and notes are no headings.

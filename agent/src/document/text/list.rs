@@ -143,6 +143,10 @@ fn number(text: &str) -> Option<(usize, Kind)> {
         _ => return None,
     };
     let count = label.chars().count();
+    // `(c) 2019`: what the law wants said, and no item.
+    if label == "c" && begins_with_year(inner[end.0 + closing.len_utf8()..].trim_start()) {
+        return None;
+    }
     let kind = if label.chars().all(is_digit) && (1..=if enclosed { 2 } else { 3 }).contains(&count) {
         Kind::Number(shape)
     } else if count == 1 || enclosed && count > 0 && label.chars().all(|c| matches!(c, 'i' | 'v' | 'x')) {
@@ -151,6 +155,11 @@ fn number(text: &str) -> Option<(usize, Kind)> {
         return None;
     };
     Some((start + end.0 + closing.len_utf8(), kind))
+}
+
+fn begins_with_year(text: &str) -> bool {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    digits == 4 && (text.starts_with("19") || text.starts_with("20"))
 }
 
 fn is_digit(c: char) -> bool {

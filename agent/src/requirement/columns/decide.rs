@@ -93,6 +93,20 @@ pub(super) fn oppose(found: &mut [Vec<Column>], directions: &[Option<Direction>]
     }
 }
 
+/// `Type | Protocol`: beside a column that says outright that it holds protocols, one that may hold them says what the
+/// row is for.
+pub(super) fn types(found: &mut [Vec<Column>], headers: &[String], words: &Vocabulary) {
+    let outright = |header: &String| {
+        words.columns.find(&Folded::new(header)).iter().any(|found| found.meaning == Column::Protocol)
+    };
+    let (says, may_say): (Vec<usize>, Vec<usize>) = (0..found.len())
+        .filter(|&at| found[at] == [Column::Protocol])
+        .partition(|&at| outright(&headers[at]));
+    if !says.is_empty() {
+        may_say.into_iter().for_each(|at| found[at] = vec![Column::Feature]);
+    }
+}
+
 /// Words that stand for two things are the destination right behind a column of sources, if no other is.
 pub(super) fn aim(found: &mut [Vec<Column>]) {
     let waits = !found.iter().any(|words| words.contains(&Column::Destination));
@@ -178,7 +192,7 @@ fn by_word(found: &[Column]) -> Column {
 }
 
 /// `Role/Protocol/TCP or UDP/Port`: several columns in one.
-pub(super) fn packed(header: &str, words: &Vocabulary) -> Option<Vec<Column>> {
+pub(crate) fn packed(header: &str, words: &Vocabulary) -> Option<Vec<Column>> {
     let parts: Vec<&str> = header.split('/').map(str::trim).collect();
     if parts.len() < 3 {
         return None;
@@ -201,6 +215,12 @@ pub(super) fn packed(header: &str, words: &Vocabulary) -> Option<Vec<Column>> {
     }
     // Where only one part speaks of protocols, it is the transport.
     let transports = kinds.contains(&Column::Protocol);
-    let settled = |kind| if kind == Column::Application && !transports { Column::Protocol } else { kind };
+    let roles = kinds.contains(&Column::Role);
+    let settled = |kind| match kind {
+        Column::Application if !transports => Column::Protocol,
+        // Nothing else names the row.
+        Column::Feature if !roles => Column::Role,
+        kind => kind,
+    };
     Some(kinds.into_iter().map(settled).collect())
 }

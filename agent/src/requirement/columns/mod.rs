@@ -14,6 +14,7 @@ mod transposed;
 use serde::Deserialize;
 
 use self::content::Content;
+pub(crate) use self::decide::packed;
 pub(crate) use self::headers::spanning;
 pub(crate) use self::shape::Shape;
 pub(crate) use self::transposed::upright;
@@ -138,11 +139,12 @@ impl Layout {
             headers.iter().map(|header| stated_direction(header, words)).collect();
         decide::oppose(&mut found, &stated);
         decide::aim(&mut found);
+        decide::types(&mut found, &headers, words);
         decide::default_ports(&mut found);
         decide::inner_ports(&mut found);
         decide::ends(&mut found);
         let packed: Vec<Vec<Column>> =
-            headers.iter().map(|header| decide::packed(header, words).unwrap_or_default()).collect();
+            headers.iter().map(|header| packed(header, words).unwrap_or_default()).collect();
         let mut columns: Vec<Column> = (0..width)
             .map(|column| match packed[column][..] {
                 [] => decide::decide(&headers[column], &found[column], &contents[column]),

@@ -6,16 +6,24 @@
 //! port language or begin with an address.
 
 mod addresses;
+mod anchors;
+mod apart;
+mod boundaries;
 mod cells;
+mod cut;
 mod digits;
+mod headed;
 mod header;
+mod labels;
+mod mended;
 mod shape;
 mod stacked;
 mod together;
 
+use self::headed::Header;
 use super::reading::Readings;
 use super::vocabulary::Vocabulary;
-use crate::document::{Block, Line, Paragraph, Table};
+use crate::document::{Block, Item, Line, Paragraph, Table};
 use crate::requirement::Diagnostic;
 
 /// Says of ports behind a stack of cells that they are none of its rows.
@@ -26,7 +34,8 @@ pub(crate) fn tables(blocks: Vec<Block>, words: &'static Vocabulary) -> (Vec<Blo
     let readings = Readings::new(words);
     let mut out = Out { blocks: Vec::with_capacity(blocks.len()), diagnostics: vec![] };
     let mut run: Vec<Block> = vec![];
-    for block in blocks {
+    let blocks = mended::tables(blocks, &readings, &mut out.diagnostics);
+    for block in blocks.into_iter().flat_map(|block| opened(block, &readings)) {
         match told(block, &readings) {
             block @ (Block::Paragraph(_) | Block::List(_)) => run.push(block),
             other => {
@@ -43,6 +52,37 @@ pub(crate) fn tables(blocks: Vec<Block>, words: &'static Vocabulary) -> (Vec<Blo
 struct Out {
     blocks: Vec<Block>,
     diagnostics: Vec<Diagnostic>,
+}
+
+/// A list, and the lines of an item as a paragraph of their own where column names stand among them: its first line heads
+/// a table.
+fn opened(block: Block, readings: &Readings) -> Vec<Block> {
+    let Block::List(items) = block else { return vec![block] };
+    let headed = |item: &Item| {
+        let lines: Vec<&str> = item.text.split('\n').skip(1).collect();
+        let names = |line: &&str| Header::of(line, readings.words).is_some();
+        lines.iter().position(names).is_some_and(|at| at + 1 < lines.len())
+    };
+    if !items.iter().any(|item| item.text.contains('\n') && headed(item)) {
+        return vec![Block::List(items)];
+    }
+    let mut blocks = vec![];
+    let mut open = vec![];
+    for mut item in items {
+        let own = item.text.find('\n').filter(|_| headed(&item));
+        let rest = own.map(|own| item.text.split_off(own));
+        let lines = rest.iter().flat_map(|rest| rest.split('\n').skip(1)).zip(item.line + 1..);
+        let lines: Vec<Line> = lines.map(|(text, number)| Line { number, text: text.to_owned() }).collect();
+        open.push(item);
+        if !lines.is_empty() {
+            blocks.push(Block::List(std::mem::take(&mut open)));
+            blocks.extend(paragraph(lines, false));
+        }
+    }
+    if !open.is_empty() {
+        blocks.push(Block::List(open));
+    }
+    blocks
 }
 
 /// A block, or the table that its lines or items are labels and values of, or addresses.
@@ -80,7 +120,7 @@ fn close(run: &mut Vec<Block>, readings: &Readings, out: &mut Out) {
             },
             Step::Rest(paragraph) => paragraph,
         };
-        for block in together::split(paragraph, readings) {
+        for block in together::split(paragraph, readings, &mut out.diagnostics) {
             if let Block::Paragraph(paragraph) = &block {
                 let left = paragraph.lines.iter().filter(|line| left.binary_search(&line.number).is_ok());
                 out.diagnostics.extend(left.map(|line| Diagnostic::new(line.number, &line.text, LEFT)));
@@ -112,8 +152,9 @@ fn steps(run: &[Block], readings: &Readings) -> (Vec<Step>, Vec<u32>) {
             left.extend(behind.take().into_iter().flat_map(|end| cells::left(&lines[end..line], readings)));
             steps.push(Step::Table(table));
             block += used;
+            behind = lines.iter().position(|line| line.block >= block);
         } else if let Some(cells::Stack { before, table, lines: used }) =
-            cells::stack(&lines[line..], readings)
+            labels::stack(&lines[line..], readings).or_else(|| cells::stack(&lines[line..], readings))
         {
             if before > 0 {
                 steps.push(Step::Rest(cells::paragraph(&lines[line..line + before])));
@@ -129,6 +170,9 @@ fn steps(run: &[Block], readings: &Readings) -> (Vec<Step>, Vec<u32>) {
                 steps.push(Step::Rest(cells::paragraph(&lines[line..line + rest])));
             }
             block = last + 1;
+        } else if let Some((paragraph, used)) = headed::spaced(&run[block..], readings) {
+            steps.push(Step::Rest(paragraph));
+            block += used;
         } else {
             steps.push(Step::Block(block));
             block += 1;

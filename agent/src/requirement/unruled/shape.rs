@@ -75,7 +75,8 @@ impl Shape {
 
     fn with(names: Vec<String>, words: &[Option<Column>], body: usize) -> Option<Self> {
         let port = words.iter().position(|&word| is_port(word))?;
-        let protocol = words.iter().position(|&word| word == Some(Column::Protocol));
+        // `Type | Port | Protocol`: the first of two names what needs the port.
+        let protocol = words.iter().rposition(|&word| word == Some(Column::Protocol));
         Some(Self { names, port, protocol, body })
     }
 
@@ -104,7 +105,11 @@ impl Shape {
 
     /// How many names speak of what columns hold.
     pub(super) fn speaking(&self, readings: &Readings) -> usize {
-        self.names.iter().filter(|name| !readings.words.columns.find(&Folded::new(name)).is_empty()).count()
+        let speaks = |name: &&String| {
+            named(name, readings.words).is_some()
+                || !readings.words.columns.find(&Folded::new(name)).is_empty()
+        };
+        self.names.iter().filter(speaks).count()
     }
 
     /// How many rows in a row are regular at the beginning of the body.
@@ -180,7 +185,7 @@ impl Shape {
     /// Whether a row that begins at `at` has numbers for ports, and a protocol in the column or beside them.
     pub(super) fn is_certain(&self, cells: &Cells<'_>, at: usize, readings: &Readings) -> bool {
         let ports = port_text(cells.own(at + self.port));
-        let Some(ports) = readings.complete(&ports).filter(|ports| ports.has_numbers()) else { return false };
+        let Some(ports) = readings.remarked(&ports).filter(|ports| ports.has_numbers()) else { return false };
         match self.protocol.filter(|&column| column != self.port) {
             None => true,
             Some(column) => {
@@ -282,7 +287,7 @@ pub(super) fn is_port(word: Option<Column>) -> bool {
 
 /// Whether a text is port language and nothing else.
 pub(super) fn reads(text: &str, readings: &Readings) -> bool {
-    readings.complete(text).is_some_and(|expression| expression.has_ports() || expression.nothing)
+    readings.remarked(text).is_some_and(|expression| expression.has_ports() || expression.nothing)
 }
 
 /// The text of a cell without its notes.

@@ -65,7 +65,7 @@ pub(super) fn labelled<'a>(
 }
 
 /// Column names on the lines of a paragraph, and each record a paragraph below; gives the paragraphs used. What is too
-/// much of a record belongs to its port.
+/// much of a record belongs to its port, and its last cells may be blank.
 pub(super) fn records(blocks: &[Block], readings: &Readings) -> Option<(Table, usize)> {
     let Some(Block::Paragraph(header)) = blocks.first() else { return None };
     let width = header.lines.len();
@@ -80,8 +80,10 @@ pub(super) fn records(blocks: &[Block], readings: &Readings) -> Option<(Table, u
     for block in &blocks[1..] {
         let Block::Paragraph(record) = block else { break };
         let texts: Vec<&str> = record.lines.iter().map(|line| line.text.as_str()).collect();
-        let extra = texts.len().checked_sub(width);
-        let Some(extra) = extra else { break };
+        let extra = texts.len().saturating_sub(width);
+        if texts.len() <= port + extra || texts.len() < 2 {
+            break;
+        }
         let ports = texts[port..=port + extra].join("\n");
         if !reads(&ports, readings) {
             break;
@@ -89,6 +91,7 @@ pub(super) fn records(blocks: &[Block], readings: &Readings) -> Option<(Table, u
         let mut cells: Vec<String> = texts[..port].iter().map(|&text| text.to_owned()).collect();
         cells.push(ports);
         cells.extend(texts[port + extra + 1..].iter().map(|&text| text.to_owned()));
+        cells.resize(width, String::new());
         rows.push((record.line(), cells));
     }
     let used = rows.len();

@@ -81,3 +81,40 @@ fn the_names_of_a_stack_may_be_broken_or_on_one_line() {
     );
     assert_eq!(read(&text), ["3 tcp/25 a b", "9 tcp/26 c d"]);
 }
+
+#[test]
+fn words_that_several_columns_could_share_are_reported() {
+    let text = "Source Destination Protocol Port\nold harbour crane hall TCP 443\nCabin Hub UDP 500\n";
+    assert_eq!(read(text), ["2 tcp/443 old harbour crane hall", "3 udp/500", "2 !"]);
+}
+
+#[test]
+fn a_line_that_is_no_row_goes_on_with_the_row_above_or_is_reported() {
+    let header = "Service Protocol Port Note\n";
+    let goes_on = format!("{header}Web TCP 443 pages of all\nkinds since 2019\nMail TCP 25 letters\n");
+    assert_eq!(read(&goes_on), ["2 tcp/443 Web", "4 tcp/25 Mail"]);
+    let listed = format!("{header}Web TCP 443,\n8443 pages\nMail TCP 25 letters\n");
+    assert_eq!(read(&listed), ["2 tcp/443,8443 Web", "4 tcp/25 Mail"]);
+    let bare = format!("{header}Web TCP 443 pages\nPage 24\nMail TCP 25 letters\n");
+    assert_eq!(read(&bare), ["2 tcp/443 Web", "4 tcp/25 Mail", "3 !"]);
+}
+
+#[test]
+fn unknown_names_of_columns_are_proven_by_the_lines_below() {
+    let rows = "Web TCP 443 x\nMail TCP 25 y\n";
+    assert_eq!(read(&format!("Quux Protocol Port Plugh\n{rows}")), ["2 tcp/443 Web", "3 tcp/25 Mail"]);
+    let prose = "Quux protocol port plugh\nWe like it.\nYou do not.\n";
+    assert_eq!(read(prose), Vec::<String>::new());
+}
+
+#[test]
+fn labels_and_values_in_turn_are_records() {
+    let text = "Intro\nPort\n443\nProtocol\nTCP\nService\nWeb\nPort\n25\nProtocol\nTCP\nService\nMail\n";
+    assert_eq!(read(text), ["2 tcp/443 Web", "8 tcp/25 Mail"]);
+    // A blank value, and the next table.
+    let text = "Port\n443\nProtocol\nTCP\nService\nPort\n25\nProtocol\nTCP\nService\nMail\n\nOther\n\nPort\n53\nProtocol\nUDP\nPort\n123\nProtocol\nUDP\n";
+    let rows = read(text);
+    assert_eq!(rows, ["1 tcp/443", "6 tcp/25 Mail", "15 udp/53", "19 udp/123"]);
+    // Once is no record.
+    assert_eq!(read("Port\n443\nProtocol\nTCP\n"), Vec::<String>::new());
+}

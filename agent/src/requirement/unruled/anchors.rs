@@ -160,7 +160,7 @@ pub(super) fn cut(text: &str, parts: &[Part], readings: &Readings) -> Line {
     }
 }
 
-/// Whether a text has a digit and names a transport, anywhere.
+/// Whether a text has a digit and names TCP or UDP, be it inside of a word.
 pub(super) fn speaks_of_transport(text: &str) -> bool {
     let transport = |three: &[u8]| three.eq_ignore_ascii_case(b"tcp") || three.eq_ignore_ascii_case(b"udp");
     let bytes = text.as_bytes();
@@ -288,12 +288,18 @@ impl Places<'_> {
             Part::Anchor(Kind::Ports, _) if piece.is_empty() => return Some(-40),
             _ if piece.is_empty() => return Some(0),
             // `TCP` alone is no text.
-            Part::Text(_) if piece.len() <= TRANSPORT => {
+            Part::Text(_) if piece.len() <= TRANSPORT && !piece.contains(char::is_lowercase) => {
                 let read = readings.protocols(piece);
                 return Some(if read.is_complete() && read.named().next().is_some() { -20 } else { 20 });
             }
             Part::Text(_) => return Some(20),
-            Part::Anchor(..) if piece.len() > ANCHOR => return None,
+            // Most pieces hold a word that no anchor has.
+            Part::Anchor(kind, _)
+                if piece.len() > ANCHOR
+                    || *kind == Kind::Protocol && readings.words.port_words.are_exceeded_by(piece) =>
+            {
+                return None;
+            }
             Part::Anchor(Kind::Ports, _) => {
                 let read = self.ports(piece)?;
                 let numbers = piece.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());

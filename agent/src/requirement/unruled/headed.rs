@@ -1,8 +1,8 @@
 //! Tables below a line of column names.
 //!
 //! In come the names and the lines below them; out comes a table. Each line is cut by itself; what only the rows
-//! together tell is where cells of text end that stand side by side. Invariant: every line is in the table, and one that
-//! cannot be cut stays whole, so that it is reported.
+//! together tell is where cells of text end that stand side by side. Invariant: every line up to the last row is in the
+//! table, and one that cannot be cut stays whole, so that it is reported.
 
 use std::ops::Range;
 

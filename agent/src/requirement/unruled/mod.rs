@@ -16,6 +16,7 @@ mod headed;
 mod header;
 mod labels;
 mod mended;
+mod places;
 mod shape;
 mod stacked;
 mod together;

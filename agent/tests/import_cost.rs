@@ -78,3 +78,10 @@ fn a_list_of_blocked_ports_costs_no_more_than_one_of_open_ports() {
         (cost(&below("Open ports"), "open.md"), cost(&below("Blocked ports"), "blocked.md"));
     assert!(blocked < open * 2, "{open:?} for open ports, {blocked:?} for blocked ones");
 }
+
+#[test]
+fn labels_that_come_again_without_ports_cost_in_proportion_to_their_number() {
+    let labels = |count: usize| format!("- web: TCP 443\n\n{}", "Port\n\nWeb\n\nx3\n\n".repeat(count));
+    let (short, long) = (cost(&labels(500), "short.txt"), cost(&labels(4_000), "long.txt"));
+    assert!(long < short * 24, "{short:?} for 500 labels, {long:?} for eight times as many");
+}

@@ -72,13 +72,19 @@ pub(super) fn stack(lines: &[Line<'_>], readings: &Readings) -> Option<Stack> {
             fields.push(Field { label: at, end: end.unwrap_or(at + 1 + value).min(lines.len()) });
             at = fields[fields.len() - 1].end;
         }
+        // Records without ports are none, and what follows them is asked again.
+        let ports = fields.iter().find(|field| is_port(label(field.label)));
+        let stated = ports.is_some_and(|field| reads(&text(&lines[field.label + 1..field.end]), readings));
+        if !stated || fields.len() < 2 {
+            break;
+        }
         records.push(fields);
     }
     // What stands behind the last value of a record, and behind those of few others, is none of its lines.
     let last = |record: &Vec<Field>| record.last().map_or(0, |field| field.end - field.label);
     let longer = records.iter().filter(|record| last(record) > 2).count();
-    let ends =
-        if longer * 2 <= records.len() { records.iter().position(|record| last(record) > 2) } else { None };
+    let usual = longer * 2 <= records.len();
+    let ends = (1..records.len()).find(|&at| usual && last(&records[at]) > 2);
     if let Some(end) = ends {
         records.truncate(end + 1);
         if let Some(field) = records[end].last_mut() {
@@ -100,10 +106,7 @@ pub(super) fn stack(lines: &[Line<'_>], readings: &Readings) -> Option<Stack> {
         }
         rows.push((lines[record[0].label].number, cells));
     }
-    let port = columns.iter().position(|&(_, word)| is_port(word))?;
-    let stated =
-        rows.iter().filter(|(_, cells)| cells.get(port).is_some_and(|cell| reads(cell, readings))).count();
-    if stated < 2 || stated * 2 < rows.len() || columns.len() < 2 {
+    if rows.len() < 2 {
         return None;
     }
     let end = records.last().and_then(|record| record.last()).map_or(start, |field| field.end);

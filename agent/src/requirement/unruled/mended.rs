@@ -96,15 +96,15 @@ fn cut_rows(table: &mut Table, header: &Header, readings: &Readings, told: &mut 
         let line = Line { number: row.line, text: only.text.to_string() };
         header.cuts(&line, readings).then_some(line)
     };
-    let lines: Vec<Line> =
-        table.rows.iter().skip(1).filter(|row| row.cells.len() > 1).filter_map(alone).collect();
+    let several = table.rows.iter().enumerate().skip(1).filter(|(_, row)| row.cells.len() > 1);
+    let (broken, lines): (Vec<usize>, Vec<Line>) =
+        several.filter_map(|(at, row)| Some((at, alone(row)?))).unzip();
     if lines.is_empty() {
         return;
     }
+    // Each of the lines is a row.
     let (found, _) = headed::table(0, header, &lines, readings, told);
-    for row in found.rows.into_iter().skip(1) {
-        if let Some(broken) = table.rows.iter_mut().skip(1).find(|broken| broken.line == row.line) {
-            broken.cells = row.cells;
-        }
+    for (at, row) in broken.into_iter().zip(found.rows.into_iter().skip(1)) {
+        table.rows[at].cells = row.cells;
     }
 }

@@ -153,7 +153,7 @@ fn steps(run: &[Block], readings: &Readings) -> (Vec<Step>, Vec<u32>) {
             left.extend(behind.take().into_iter().flat_map(|end| cells::left(&lines[end..line], readings)));
             steps.push(Step::Table(table));
             block += used;
-            behind = lines.iter().position(|line| line.block >= block);
+            behind = lines[line..].iter().position(|line| line.block >= block).map(|at| line + at);
         } else if let Some(cells::Stack { before, table, lines: used }) =
             labels::stack(&lines[line..], readings).or_else(|| cells::stack(&lines[line..], readings))
         {

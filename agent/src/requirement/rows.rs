@@ -11,7 +11,7 @@ use super::names::{self, Name};
 use super::statement::{Statement, report};
 use super::subject::Subject;
 use super::tables::{Context, Section, shown};
-use super::{Diagnostic, Direction, Ports, action, flows};
+use super::{Diagnostic, Direction, Ports, action, flows, mentions};
 use crate::document::{Cell, Row};
 
 /// Cells that hold for the rows below them, where those leave them blank.
@@ -98,6 +98,8 @@ fn read_part(
         }
         let message = if cells.has_port_text {
             "no port can be read here: write `443`, `80, 443`, `5000-5100`, `any` or `dynamic`"
+        } else if !mentions::of(&shown(row), context.readings).is_empty() {
+            "the row's ports do not stand in their column: part its cells by tabs or bars"
         } else {
             "the row has no port: add it, or take the row out"
         };

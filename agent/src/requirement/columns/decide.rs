@@ -96,15 +96,17 @@ pub(super) fn oppose(found: &mut [Vec<Column>], directions: &[Option<Direction>]
 /// `Type | Protocol`: beside a column that says outright that it holds protocols, one that may hold them says what the
 /// row is for.
 pub(super) fn types(found: &mut [Vec<Column>], headers: &[String], words: &Vocabulary) {
-    let outright = |header: &String| {
-        words.columns.find(&Folded::new(header)).iter().any(|found| found.meaning == Column::Protocol)
-    };
     let (says, may_say): (Vec<usize>, Vec<usize>) = (0..found.len())
         .filter(|&at| found[at] == [Column::Protocol])
-        .partition(|&at| outright(&headers[at]));
+        .partition(|&at| says_protocol(&headers[at], words));
     if !says.is_empty() {
         may_say.into_iter().for_each(|at| found[at] = vec![Column::Feature]);
     }
+}
+
+/// Whether a header says that its column holds protocols, whatever is in it: `Protocol` does, `Type` does not.
+pub(crate) fn says_protocol(header: &str, words: &Vocabulary) -> bool {
+    words.columns.find(&Folded::new(header)).iter().any(|found| found.meaning == Column::Protocol)
 }
 
 /// Words that stand for two things are the destination right behind a column of sources, if no other is.

@@ -14,7 +14,7 @@ mod transposed;
 use serde::Deserialize;
 
 use self::content::Content;
-pub(crate) use self::decide::packed;
+pub(crate) use self::decide::{packed, says_protocol};
 pub(crate) use self::headers::spanning;
 pub(crate) use self::shape::Shape;
 pub(crate) use self::transposed::upright;
@@ -86,6 +86,13 @@ pub(crate) enum Column {
     Packed,
     /// Nothing of all this; as a word, that numbers in the column are no ports: versions, amounts, times.
     Other,
+}
+
+impl Column {
+    /// Whether a header with this word heads ports that listen.
+    pub(crate) fn heads_ports(self) -> bool {
+        matches!(self, Self::Ports | Self::DestinationPorts)
+    }
 }
 
 /// How a table is to be read.

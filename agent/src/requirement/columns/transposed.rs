@@ -25,7 +25,7 @@ pub(crate) fn upright(table: &Table, readings: &Readings) -> Option<Table> {
     let named = table.rows.iter().filter(|row| word(row, 0).is_some()).count();
     // The corner may say anything; a first row of column names is the header of a table that stands upright.
     let headed = (1..width).any(|at| word(&table.rows[0], at).is_some());
-    let is_port = |word: Column| matches!(word, Column::Ports | Column::DestinationPorts);
+    let is_port = Column::heads_ports;
     let mut ports = table.rows.iter().filter(|row| word(row, 0).is_some_and(is_port));
     let (Some(own), None) = (ports.next(), ports.next()) else { return None };
     let filled = || own.cells[1..].iter().filter(|cell| !cell.is_empty() && !cell.from_left);

@@ -44,15 +44,13 @@ pub(super) enum Kind {
 /// The columns as anchors and the text between them; `None` where a column of another kind holds numbers too, or
 /// where not one column alone holds ports.
 pub(super) fn parts(columns: &[Column]) -> Option<Vec<Part>> {
-    let protocols = columns.iter().filter(|column| is_protocol(column)).count();
     let mut parts: Vec<Part> = vec![];
     for (at, column) in columns.iter().enumerate() {
         let kind = match column {
             Column::Ports | Column::DestinationPorts => Kind::Ports,
             Column::SourcePorts => Kind::SourcePorts,
             Column::Packed => Kind::Packed,
-            // `Type | Port | Protocol`: the first of two names what needs the port.
-            column if is_protocol(column) && (protocols == 1 || at > 0) => Kind::Protocol,
+            Column::Protocol | Column::Transport => Kind::Protocol,
             Column::Direction => Kind::Direction,
             Column::Number => Kind::Number,
             Column::Default
@@ -80,10 +78,6 @@ pub(super) fn parts(columns: &[Column]) -> Option<Vec<Part>> {
 /// Whether a column holds text, which nothing but what stands beside it tells.
 pub(super) fn is_text(column: &Column) -> bool {
     matches!(parts(&[*column, Column::Ports]).as_deref(), Some([Part::Text(_), _]))
-}
-
-fn is_protocol(column: &Column) -> bool {
-    matches!(column, Column::Protocol | Column::Transport)
 }
 
 /// What a line is to a table.

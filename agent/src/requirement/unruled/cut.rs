@@ -73,9 +73,11 @@ fn between(text: &str, columns: &[Column], parts: &[Part], readings: &Readings) 
         });
         found.unwrap_or(columns.len() - 1)
     };
-    if readings.complete(text).is_some_and(|all| all.problems.is_empty() && all.groups.iter().all(is_bare)) {
-        let ports = readings.complete(text).is_some_and(|all| all.has_numbers());
-        return Cut::Continues(anchor(if ports { Kind::Ports } else { Kind::Protocol }));
+    if let Some(all) = readings.complete(text)
+        && all.problems.is_empty()
+        && all.groups.iter().all(is_bare)
+    {
+        return Cut::Continues(anchor(if all.has_numbers() { Kind::Ports } else { Kind::Protocol }));
     }
     match anchors::cut(text, parts, readings) {
         Line::Row(pieces) => Cut::Row(cells(pieces)),
@@ -91,7 +93,7 @@ fn is_bare(group: &Group) -> bool {
 }
 
 pub(super) fn port_column(columns: &[Column]) -> Option<usize> {
-    columns.iter().position(|word| matches!(word, Column::Ports | Column::DestinationPorts))
+    columns.iter().position(|word| word.heads_ports())
 }
 
 /// Cuts at the ports: behind the other cells, or before them where the header begins with the port.
@@ -109,9 +111,9 @@ fn ports(text: &str, columns: &[Column], at: usize, readings: &Readings) -> Cut 
     let mut cells = vec![String::new(); columns.len()];
     ports.clone_into(&mut cells[at]);
     // The text goes to the first column that holds text.
-    if let Some(text_column) = columns.iter().position(|word| {
-        !matches!(word, Column::Ports | Column::DestinationPorts | Column::Protocol) || columns.len() == 2
-    }) {
+    if let Some(text_column) =
+        columns.iter().position(|word| !word.heads_ports() && *word != Column::Protocol || columns.len() == 2)
+    {
         let text_column = if text_column == at { usize::from(at == 0) } else { text_column };
         if let Some(cell) = cells.get_mut(text_column) {
             rest.trim().clone_into(cell);

@@ -11,7 +11,7 @@ use super::cut::{Cut, cut, leading, port_column, whole};
 use super::{apart, header, shape, table as table_of};
 use crate::document::{Block, Cell, Line, Paragraph, Row, Table};
 use crate::requirement::Diagnostic;
-use crate::requirement::columns::Column;
+use crate::requirement::columns::{Column, says_protocol};
 use crate::requirement::reading::Readings;
 use crate::requirement::vocabulary::Vocabulary;
 
@@ -31,6 +31,8 @@ const OPEN: [char; 7] = [',', '、', '，', ';', '/', '-', '–'];
 pub(super) struct Header {
     names: Vec<String>,
     columns: Vec<Column>,
+    /// The columns as its lines are cut, where there are enough to tell them by.
+    parts: Option<Vec<Part>>,
     /// Its names have nothing between them.
     glued: bool,
 }
@@ -38,10 +40,8 @@ pub(super) struct Header {
 impl Header {
     /// The header that `line` is, if it names a column by which its rows can be cut.
     pub(super) fn of(line: &str, words: &Vocabulary) -> Option<Self> {
-        let header = Self::with(line, header::names(line, words)?);
-        let tells = |column: &Column| {
-            matches!(column, Column::Ports | Column::DestinationPorts | Column::Url | Column::Default)
-        };
+        let header = Self::with(line, header::names(line, words)?, words);
+        let tells = |column: &Column| column.heads_ports() || matches!(column, Column::Url | Column::Default);
         header.columns.iter().any(tells).then_some(header)
     }
 
@@ -56,7 +56,7 @@ impl Header {
 
     /// The header that `line` may be, although not all of its names are known.
     pub(super) fn supposed(line: &str, words: &Vocabulary) -> Option<Self> {
-        Some(Self::with(line, header::supposed(line, words)?))
+        Some(Self::with(line, header::supposed(line, words)?, words))
     }
 
     /// The header that the first row of a table is, if its names tell where the ports of its rows are.
@@ -67,9 +67,9 @@ impl Header {
             header::Named { text, word: word.unwrap_or(Column::Other) }
         };
         let names: Vec<header::Named> = row?.cells.iter().map(named).collect();
-        let header = Self::with("", names);
+        let header = Self::with("", names, readings.words);
         let known = header.columns.iter().filter(|column| **column != Column::Other).count();
-        (known >= 2 && header.parts().is_some()).then_some(header)
+        (known >= 2 && header.parts.is_some()).then_some(header)
     }
 
     /// The names of the columns.
@@ -79,9 +79,8 @@ impl Header {
 
     /// Whether a line is a row whose ports have a transport.
     pub(super) fn cuts(&self, line: &Line, readings: &Readings) -> bool {
-        let Some(parts) = self.parts() else { return false };
-        let cut = cut(&line.text, &self.columns, Some(&parts), readings);
-        matches!(cut, Cut::Row(cells) if self.is_told(&cells, readings))
+        let cut = self.parts.as_deref().map(|parts| cut(&line.text, &self.columns, Some(parts), readings));
+        matches!(cut, Some(Cut::Row(cells)) if self.is_told(&cells, readings))
     }
 
     /// Whether a row has as many cells as there are names, and ports where those are named.
@@ -91,9 +90,19 @@ impl Header {
         row.cells.len() == self.columns.len() && ports.is_some_and(|read| read.has_numbers())
     }
 
-    fn with(line: &str, named: Vec<header::Named>) -> Self {
-        let (names, columns): (Vec<String>, Vec<Column>) =
-            named.into_iter().map(|name| (name.text, name.word)).unzip();
+    fn with(line: &str, named: Vec<header::Named>, words: &Vocabulary) -> Self {
+        let says = |name: &header::Named| {
+            name.word == Column::Transport
+                || name.word == Column::Protocol && says_protocol(&name.text, words)
+        };
+        let said = named.iter().any(says);
+        let column = |name: &header::Named| match name.word {
+            // `Type | Port | Protocol`
+            Column::Protocol if said && !says(name) => Column::Feature,
+            word => word,
+        };
+        let columns: Vec<Column> = named.iter().map(column).collect();
+        let names: Vec<String> = named.into_iter().map(|name| name.text).collect();
         let mut at = 0;
         let glued = names.iter().any(|name| {
             let found = line.get(at..).and_then(|rest| rest.find(name.as_str()));
@@ -102,24 +111,21 @@ impl Header {
             at = start + name.len();
             adjoins
         });
-        Self { names, columns, glued }
+        // Two columns are told apart by the ports alone.
+        let parts = anchors::parts(&columns).filter(|_| columns.len() > 2);
+        Self { names, columns, parts, glued }
     }
 
     /// Whether cells have a transport in the column of protocols, or beside the ports.
     fn is_told(&self, cells: &[String], readings: &Readings) -> bool {
         self.columns.iter().zip(cells).any(|(column, cell)| match column {
             Column::Protocol | Column::Transport => readings.protocols(cell).named().next().is_some(),
-            Column::Ports | Column::DestinationPorts => {
+            column if column.heads_ports() => {
                 readings.remarked(cell).is_some_and(|read| read.named().next().is_some())
             }
             Column::Packed => !cell.is_empty(),
             _ => false,
         })
-    }
-
-    /// The parts of the columns, where there are enough to tell them by.
-    fn parts(&self) -> Option<Vec<Part>> {
-        anchors::parts(&self.columns).filter(|_| self.columns.len() > 2)
     }
 }
 
@@ -137,7 +143,7 @@ pub(super) fn spaced(run: &[Block], readings: &Readings) -> Option<(Paragraph, u
         }
     };
     let header =
-        Header::of(&line.text, readings.words).or_else(proven).filter(|header| header.parts().is_some())?;
+        Header::of(&line.text, readings.words).or_else(proven).filter(|header| header.parts.is_some())?;
     let mut lines = vec![line.clone()];
     let mut used = 1;
     for block in rest {
@@ -160,9 +166,10 @@ pub(super) fn table(
     readings: &Readings,
     told: &mut Vec<Diagnostic>,
 ) -> (Table, usize) {
-    let parts = header.parts();
-    let mut cuts: Vec<Cut> =
-        lines.iter().map(|line| cut(&line.text, &header.columns, parts.as_deref(), readings)).collect();
+    let mut cuts: Vec<Cut> = lines
+        .iter()
+        .map(|line| cut(&line.text, &header.columns, header.parts.as_deref(), readings))
+        .collect();
     // Behind the last row only text can go on.
     let goes_on = header.columns.last().is_some_and(anchors::is_text);
     let row = |cut: &Cut| matches!(cut, Cut::Row(_) | Cut::Bare(_)) || goes_on;
@@ -194,7 +201,7 @@ pub(super) fn table(
 
 /// Whether a line has more for the ports of the row above.
 fn is_more(cut: &Cut, header: &Header) -> bool {
-    matches!(cut, Cut::Continues(at) if header.parts().is_none() || Some(*at) == port_column(&header.columns))
+    matches!(cut, Cut::Continues(at) if header.parts.is_none() || Some(*at) == port_column(&header.columns))
 }
 
 /// Which lines speak of a transport and have a digit.

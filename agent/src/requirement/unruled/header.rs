@@ -114,7 +114,7 @@ fn known(line: &str, folded: &Folded, at: usize, words: &Vocabulary) -> Option<(
 }
 
 fn is_port(word: Column) -> bool {
-    matches!(word, Column::Ports | Column::DestinationPorts | Column::Packed)
+    word.heads_ports() || word == Column::Packed
 }
 
 /// The length of the bracket right behind a name, which belongs to it: `Port (default)`.

@@ -36,7 +36,7 @@ pub(crate) fn tables(blocks: Vec<Block>, words: &'static Vocabulary) -> (Vec<Blo
     let mut out = Out { blocks: Vec::with_capacity(blocks.len()), diagnostics: vec![] };
     let mut run: Vec<Block> = vec![];
     let blocks = mended::tables(blocks, &readings, &mut out.diagnostics);
-    for block in blocks.into_iter().flat_map(|block| opened(block, &readings)) {
+    for block in opened(blocks, &readings) {
         match told(block, &readings) {
             block @ (Block::Paragraph(_) | Block::List(_)) => run.push(block),
             other => {
@@ -55,51 +55,58 @@ struct Out {
     diagnostics: Vec<Diagnostic>,
 }
 
-/// A list, and the lines of an item as a paragraph of their own where column names stand among them: its first line heads
-/// a table.
-fn opened(block: Block, readings: &Readings) -> Vec<Block> {
-    let Block::List(items) = block else { return vec![block] };
-    let headed = |item: &Item| {
-        let lines: Vec<&str> = item.text.split('\n').skip(1).collect();
-        let names = |line: &&str| Header::of(line, readings.words).is_some();
-        lines.iter().position(names).is_some_and(|at| at + 1 < lines.len())
+/// The blocks, and of lists the lines of each item as a paragraph of their own where column names stand among them: its
+/// first line heads a table.
+fn opened(blocks: Vec<Block>, readings: &Readings) -> Vec<Block> {
+    let names = |line: &str| Header::of(line, readings.words).is_some();
+    let heads = |item: &Item| {
+        let mut below = item.text.split('\n').skip(1);
+        below.any(names) && below.next().is_some()
     };
-    if !items.iter().any(|item| item.text.contains('\n') && headed(item)) {
-        return vec![Block::List(items)];
+    let opens = |block: &Block| matches!(block, Block::List(items) if items.iter().any(heads));
+    if !blocks.iter().any(opens) {
+        return blocks;
     }
-    let mut blocks = vec![];
-    let mut open = vec![];
-    for mut item in items {
-        let own = item.text.find('\n').filter(|_| headed(&item));
-        let rest = own.map(|own| item.text.split_off(own));
-        let lines = rest.iter().flat_map(|rest| rest.split('\n').skip(1)).zip(item.line + 1..);
-        let lines: Vec<Line> = lines.map(|(text, number)| Line { number, text: text.to_owned() }).collect();
-        open.push(item);
-        if !lines.is_empty() {
-            blocks.push(Block::List(std::mem::take(&mut open)));
-            blocks.extend(paragraph(lines, false));
+    let mut out = vec![];
+    for block in blocks {
+        let Block::List(items) = block else {
+            out.push(block);
+            continue;
+        };
+        let mut open = vec![];
+        for mut item in items {
+            let own = item.text.find('\n').filter(|_| heads(&item));
+            let rest = own.map(|own| item.text.split_off(own)).unwrap_or_default();
+            let lines = rest.split('\n').skip(1).zip(item.line + 1..);
+            let lines = lines.map(|(text, number)| Line { number, text: text.to_owned() }).collect();
+            open.push(item);
+            if let Some(paragraph) = paragraph(lines, false) {
+                out.extend([Block::List(std::mem::take(&mut open)), paragraph]);
+            }
+        }
+        if !open.is_empty() {
+            out.push(Block::List(open));
         }
     }
-    if !open.is_empty() {
-        blocks.push(Block::List(open));
-    }
-    blocks
+    out
 }
 
 /// A block, or the table that its lines or items are labels and values of, or addresses.
 fn told(block: Block, readings: &Readings) -> Block {
-    let lines: Vec<(u32, &str)> = match &block {
+    let found = match &block {
         Block::Paragraph(paragraph) => {
-            paragraph.lines.iter().map(|line| (line.number, line.text.as_str())).collect()
+            records(paragraph.lines.iter().map(|line| (line.number, line.text.as_str())), readings)
         }
         Block::List(items) if items.iter().all(|item| item.depth == items[0].depth) => {
-            items.iter().map(|item| (item.line, item.text.as_str())).collect()
+            records(items.iter().map(|item| (item.line, item.text.as_str())), readings)
         }
-        _ => return block,
+        _ => None,
     };
-    let lines = || lines.iter().copied();
-    let found = stacked::labelled(lines(), readings).or_else(|| addresses::listed(lines(), readings));
     found.map_or(block, Block::Table)
+}
+
+fn records<'a>(lines: impl Iterator<Item = (u32, &'a str)> + Clone, readings: &Readings) -> Option<Table> {
+    stacked::labelled(lines.clone(), readings).or_else(|| addresses::listed(lines, readings))
 }
 
 /// Reads neighbouring paragraphs and lists: together as a stack of cells, or each on its own.

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::cells::{Cells, Line, text};
 use super::header;
-use crate::requirement::columns::Column;
+use crate::requirement::columns::{Column, says_protocol};
 use crate::requirement::fold::Folded;
 use crate::requirement::reading::Readings;
 use crate::requirement::vocabulary::Vocabulary;
@@ -49,7 +49,7 @@ impl Shape {
         // The names that are known come first, so that they win where others prove no more.
         for width in std::iter::once(known).chain(2..=names.len()).filter(|&width| width >= 2) {
             let (texts, words): (Vec<String>, Vec<_>) = names[..width].iter().cloned().unzip();
-            let Some(shape) = Self::with(texts, &words, width) else { continue };
+            let Some(shape) = Self::with(texts, &words, width, readings) else { continue };
             let strange = words.iter().filter(|word| word.is_none()).count();
             if strange > width - strange + 1 {
                 continue;
@@ -73,10 +73,12 @@ impl Shape {
         best
     }
 
-    fn with(names: Vec<String>, words: &[Option<Column>], body: usize) -> Option<Self> {
+    fn with(names: Vec<String>, words: &[Option<Column>], body: usize, readings: &Readings) -> Option<Self> {
         let port = words.iter().position(|&word| is_port(word))?;
-        // `Type | Port | Protocol`: the first of two names what needs the port.
-        let protocol = words.iter().rposition(|&word| word == Some(Column::Protocol));
+        let mut protocols = (0..words.len()).filter(|&at| words[at] == Some(Column::Protocol));
+        let first = protocols.clone().next();
+        // `Type | Port | Protocol`
+        let protocol = protocols.find(|&at| says_protocol(&names[at], readings.words)).or(first);
         Some(Self { names, port, protocol, body })
     }
 
@@ -282,7 +284,7 @@ fn is_end(c: char) -> bool {
 }
 
 pub(super) fn is_port(word: Option<Column>) -> bool {
-    matches!(word, Some(Column::Ports | Column::DestinationPorts))
+    word.is_some_and(Column::heads_ports)
 }
 
 /// Whether a text is port language and nothing else.

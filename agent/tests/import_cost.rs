@@ -82,6 +82,6 @@ fn a_list_of_blocked_ports_costs_no_more_than_one_of_open_ports() {
 #[test]
 fn labels_that_come_again_without_ports_cost_in_proportion_to_their_number() {
     let labels = |count: usize| format!("- web: TCP 443\n\n{}", "Port\n\nWeb\n\nx3\n\n".repeat(count));
-    let (short, long) = (cost(&labels(500), "short.txt"), cost(&labels(4_000), "long.txt"));
-    assert!(long < short * 24, "{short:?} for 500 labels, {long:?} for eight times as many");
+    let (short, long) = (cost(&labels(100), "short.txt"), cost(&labels(800), "long.txt"));
+    assert!(long < short * 16, "{short:?} for 100 labels, {long:?} for eight times as many");
 }

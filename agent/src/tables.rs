@@ -63,7 +63,7 @@ pub struct Tries {
 ///
 /// ICMP: destination unreachable, time exceeded, parameter problem (RFC 792). ICMPv6: the four errors
 /// (RFC 4443), neighbour discovery (RFC 4861) and multicast listener discovery (RFC 2710, RFC 3810),
-/// as RFC 4890 section 4.4.1 asks.
+/// as RFC 4890 section 4.4.1 asks. IGMP: membership queries (RFC 9776), which are the same for IPv4.
 const ALWAYS: &[(usize, std::ops::RangeInclusive<usize>, Reason)] = &[
     (class::ICMP4, 3..=3, Reason::IcmpError),
     (class::ICMP4, 11..=12, Reason::IcmpError),
@@ -71,7 +71,12 @@ const ALWAYS: &[(usize, std::ops::RangeInclusive<usize>, Reason)] = &[
     (class::ICMP6, 130..=132, Reason::MulticastListener),
     (class::ICMP6, 133..=137, Reason::NeighbourDiscovery),
     (class::ICMP6, 143..=143, Reason::MulticastListener),
+    (class::IGMP, 0x11..=0x11, Reason::IgmpQuery),
 ];
+
+/// IGMP messages that a host sends of its groups: reports of three versions and the leave message (RFC 9776
+/// section 4). Switches that snoop stop delivering the groups of a host that does not send them.
+const IGMP_REPORTS: [usize; 4] = [0x12, 0x16, 0x17, 0x22];
 
 impl More {
     /// Puts the rows and tries of another set of rules behind these, in the same arrays, and gives how
@@ -133,11 +138,16 @@ impl Tables {
         classes[class::UDP..class::ICMP4].fill(Reason::UndocumentedUdp.slot());
         classes[class::ICMP4..class::PROTOCOL].fill(Reason::UndocumentedIcmp.slot());
         classes[class::PROTOCOL..class::PROTOCOL + 0x100].fill(Reason::UndocumentedProtocol.slot());
+        classes[class::IGMP..class::IGMP + 0x100].fill(Reason::UndocumentedProtocol.slot());
+        classes[class::ETHER..class::ETHER + class::ETHER_TYPES].fill(Reason::NonIp.slot());
         classes[class::SCTP..class::COUNT].fill(Reason::UndocumentedSctp.slot());
         for (base, types, reason) in ALWAYS {
             classes[base + types.start()..=base + types.end()].fill(reason.slot());
         }
-        let outbound = classes.iter().map(|class| slot::leaving(*class)).collect();
+        let mut outbound: Vec<u16> = classes.iter().map(|class| slot::leaving(*class)).collect();
+        for kind in IGMP_REPORTS {
+            outbound[class::IGMP + kind] = Reason::OutboundIgmp.slot();
+        }
         Self { classes, outbound, more: More::default() }
     }
 

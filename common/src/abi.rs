@@ -2,7 +2,7 @@
 
 /// Version of everything in this crate. It is part of the pin directory's name, so that a new
 /// agent never opens maps that an older one laid out differently.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Name of the XDP program that judges arriving packets.
 pub const INGRESS_PROGRAM: &str = "ingress";
@@ -53,6 +53,22 @@ pub mod constant {
     pub const TIMEOUTS: &str = "TIMEOUTS";
     /// `u64`: ticks that must have passed before a packet refreshes its flow.
     pub const REFRESH: &str = "REFRESH";
+    /// `u32`: what stands before the IP header, [`super::link`].
+    pub const LINK: &str = "LINK";
+    /// `[u16; class::ETHER_TYPES]`: EtherTypes as they stand in the frame that either set of rules names; zero
+    /// where there are fewer.
+    pub const ETHER_TYPES: &str = "ETHER_TYPES";
+    /// `u32`: the ports that this host gives to those who ask without naming one, while it listens before it
+    /// enforces: the first in the lower half, the last in the upper half. Zero where it does not listen.
+    pub const EPHEMERAL: &str = "EPHEMERAL";
+}
+
+/// Values of the constant `LINK`: what stands before the IP header of a packet.
+pub mod link {
+    /// An Ethernet header.
+    pub const ETHERNET: u32 = 0;
+    /// Nothing: the packet begins with its IP header.
+    pub const IP: u32 = 1;
 }
 
 /// The position of a trie that does not exist: every address has class 0.
@@ -85,6 +101,8 @@ pub mod feature {
     pub const OUTBOUND_DROP: u32 = 1 << 4;
     /// What arrives are requests of clients that pass: what rules accept begins flows.
     pub const GATEWAY: u32 = 1 << 5;
+    /// This host forwards packets: what rules accept must be addressed to it.
+    pub const ROUTES: u32 = 1 << 6;
 }
 
 /// Names of the maps.
@@ -102,6 +120,10 @@ pub mod map {
     /// uses the local port, so that a packet to any other needs no flow look-up. Egress writes,
     /// ingress reads. Pinned with the flows.
     pub const FLOW_PORTS: &str = ".bss.flow_ports";
+    /// Section of [`crate::flow::FORGOTTEN`] x `u64`: the tick at which it was forgotten last who began a
+    /// conversation of a local UDP or SCTP port; zero where never. Both programs write it, egress reads it.
+    /// Pinned with the flows.
+    pub const FLOW_FORGOTTEN: &str = ".bss.flow_forgotten";
     /// Array of [`crate::second::CHUNK`] x `u16`: the class table of a second set of rules; one element
     /// where there is none. Private to a generation.
     pub const SECOND_CLASSES: &str = "SECOND_CLASSES";

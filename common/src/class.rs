@@ -18,6 +18,8 @@
 //! | [`ICMP4`] + type | ICMP type (RFC 792) |
 //! | [`ICMP6`] + type | ICMPv6 type (RFC 4443) |
 //! | [`PROTOCOL`] + number | any other IP protocol, by its number |
+//! | [`IGMP`] + type | IGMP type (RFC 9776 section 4), so that queries pass where no rule opens IGMP |
+//! | [`ETHER`] + number | an EtherType that a rule names, by its number in the list of those |
 //! | [`SCTP`] + port | SCTP destination port, as those of TCP and UDP |
 
 /// First TCP port.
@@ -30,10 +32,15 @@ pub const ICMP4: usize = 0x2_0000;
 pub const ICMP6: usize = ICMP4 + 0x100;
 /// First IP protocol number.
 pub const PROTOCOL: usize = ICMP6 + 0x100;
-/// First SCTP port; behind the others padded to the next 1,024, so that the value stays a whole number of
-/// pages. Not beside TCP and UDP: examples of a shadow ([`crate::second::Example`]) outlive the agent that
-/// made it, and so does the meaning of an index.
-pub const SCTP: usize = 0x2_0400;
+/// First IGMP type.
+pub const IGMP: usize = PROTOCOL + 0x100;
+/// First EtherType.
+pub const ETHER: usize = IGMP + 0x100;
+/// EtherTypes that rules may name.
+pub const ETHER_TYPES: usize = 16;
+/// First SCTP port; after the others and some that are free. Not next to TCP and UDP: their classes alone have a
+/// byte each in the map of ports that flows use.
+pub const SCTP: usize = 0x2_0800;
 /// Number of entries.
 pub const COUNT: usize = SCTP + 0x1_0000;
 

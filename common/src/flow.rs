@@ -9,6 +9,18 @@
 //! the entry only if the life before and after has the same version and is not busy; all other changes
 //! swap the life they have read, and fail where it is another one by then.
 
+/// Words of the map `FLOW_FORGOTTEN`: one for each UDP port, then one for each SCTP port, by the port as it
+/// stands in the packet. A power of two.
+pub const FORGOTTEN: usize = 0x2_0000;
+
+/// The word of a local port of a conversation with these ends and this protocol, UDP or SCTP.
+#[must_use]
+#[inline(always)]
+pub const fn forgotten_index(port: u16, protocol: u8) -> usize {
+    // 17 and 132: bit 7 tells them apart.
+    port as usize | (protocol as usize >> 7) << 16
+}
+
 /// Bytes of the map `FLOW_PORTS`: one for each class index of a TCP or UDP port. A power of two.
 pub const PORTS: usize = 0x2_0000;
 
@@ -24,7 +36,8 @@ pub const USUAL: u32 = 1 << 16;
 /// flow in a million without a free entry; three quarters full, seven in a thousand.
 pub const SPARE: u32 = 2;
 
-/// A conversation.
+/// A conversation between two ends. Who began it is part of its [`Life`] and not of its key, so that one look-up
+/// finds it whoever did, and one conversation never has two entries that say otherwise.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -32,16 +45,8 @@ pub struct Key {
     /// the four bytes of the local address before those of the remote one; zeros behind it.
     pub addresses: [u64; 4],
     /// From the lowest bit: local port and remote port as they stand in the packet (for ICMP echo both
-    /// are the identifier), protocol, version of IP, who began it. Never zero in an entry that is used.
+    /// are the identifier), protocol, version of IP. Never zero in an entry that is used.
     pub ends: u64,
-}
-
-/// Who began a conversation.
-pub mod origin {
-    /// This host, or on a gateway a client behind it: the local end of the key asks.
-    pub const LOCAL: u8 = 1;
-    /// Somebody who was let in: the remote end asks.
-    pub const REMOTE: u8 = 2;
 }
 
 impl Key {
@@ -63,8 +68,29 @@ impl Key {
     /// [`Self::ends`] without the version.
     #[must_use]
     #[inline(always)]
-    pub const fn ends(local_port: u16, remote_port: u16, protocol: u8, origin: u8) -> u64 {
-        local_port as u64 | (remote_port as u64) << 16 | (protocol as u64) << 32 | (origin as u64) << 48
+    pub const fn ends(local_port: u16, remote_port: u16, protocol: u8) -> u64 {
+        local_port as u64 | (remote_port as u64) << 16 | (protocol as u64) << 32
+    }
+
+    /// The same conversation with whichever address of the local end: that of a question to a group, which the
+    /// local end answers from an address of its own.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of_group(mut self) -> Self {
+        if self.version() == 6 {
+            self.addresses[0] = 0;
+            self.addresses[1] = 0;
+        } else {
+            self.addresses[0] &= !0xffff_ffff;
+        }
+        self
+    }
+
+    /// Whether its packets do not show who began it: those of UDP and SCTP.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_of_datagrams(&self) -> bool {
+        matches!(self.protocol(), 17 | 132)
     }
 
     /// The IP protocol; 1 for echoes of either version.
@@ -89,16 +115,22 @@ impl Key {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Life(pub u64);
 
-/// What has happened in a TCP conversation; bits that are only ever added.
+/// What is known of a conversation: of a TCP one what has happened in it, which is only ever added; of the
+/// others who began it, which is decided once.
 pub mod state {
-    /// A packet of the other side was seen.
+    /// A packet of the side that did not begin it was seen; TCP and what this host began.
     pub const ANSWERED: u8 = 1;
-    /// The local side has sent its last byte (FIN).
+    /// TCP: the local side has sent its last byte (FIN).
     pub const LOCAL_FIN: u8 = 2;
-    /// The remote side has.
+    /// TCP: the remote side has, or somebody has forged it.
     pub const REMOTE_FIN: u8 = 4;
-    /// Either side has broken it off (RST).
+    /// TCP: the remote side has broken it off (RST), or somebody has forged it. Where the local side has, both
+    /// sides have ended it.
     pub const RESET: u8 = 8;
+    /// The remote end began it: what it sends needs a rule. Without this bit the local end began it.
+    pub const VISIT: u8 = 0x10;
+    /// No rule let in what began it; it was seen while nothing was dropped.
+    pub const UNRULED: u8 = 0x20;
 }
 
 /// Which timeout a conversation is subject to.
@@ -110,7 +142,7 @@ pub enum Phase {
     Established,
     /// TCP: one side has sent FIN; the other may go on.
     Closing,
-    /// TCP: both have, or either has sent RST. Silence is not waited for.
+    /// TCP: both have, or the local one has sent RST. Silence is not waited for.
     Closed,
     /// UDP.
     Datagrams,
@@ -176,14 +208,29 @@ impl Life {
     }
 }
 
-/// Whether both sides of a TCP conversation have ended it, or either has broken it off. The states of
-/// other conversations never say so.
+/// Whether both sides of a TCP conversation have ended it. The states of other conversations never say so.
 #[must_use]
 #[inline(always)]
 pub const fn is_closed(state: u8) -> bool {
     const FINS: u8 = state::LOCAL_FIN | state::REMOTE_FIN;
-    state & state::RESET != 0 || state & FINS == FINS
+    state & FINS == FINS
 }
+
+/// The part of a state that decides how long silence is borne. Anybody who knows the ports of a conversation
+/// can forge an end of the remote side, and the programs see no sequence numbers; so such an end counts only
+/// once the local side has ended the conversation too. Until then it only says which flows give way first.
+#[must_use]
+#[inline(always)]
+pub const fn believed(state: u8) -> u8 {
+    // The bit of the remote FIN stands next to that of the local one.
+    state & (!(state::REMOTE_FIN | state::RESET) | (state & state::LOCAL_FIN) << 1)
+}
+
+const _: () = {
+    assert!(state::LOCAL_FIN << 1 == state::REMOTE_FIN);
+    assert!(believed(state::ANSWERED | state::REMOTE_FIN | state::RESET) == state::ANSWERED);
+    assert!(is_closed(believed(state::LOCAL_FIN | state::REMOTE_FIN)));
+};
 
 impl Phase {
     /// The phase of a conversation.
@@ -191,7 +238,7 @@ impl Phase {
     pub const fn of(protocol: u8, state: u8) -> Self {
         match protocol {
             6 if is_closed(state) => Self::Closed,
-            6 if state & (state::LOCAL_FIN | state::REMOTE_FIN) != 0 => Self::Closing,
+            6 if state & (state::LOCAL_FIN | state::REMOTE_FIN | state::RESET) != 0 => Self::Closing,
             6 if state & state::ANSWERED != 0 => Self::Established,
             6 => Self::Opening,
             17 => Self::Datagrams,
@@ -222,9 +269,9 @@ const _: () = {
     let mut n = 0;
     while n < protocols.len() * 16 {
         let (protocol, state) = (protocols[n / 16], (n % 16) as u8);
-        let index = timeout_index(Key::ends(0, 0, protocol, 0), state);
+        let index = timeout_index(Key::ends(0, 0, protocol), state);
         assert!(!taken[index]);
-        assert!(index == timeout_index(Key::ends(u16::MAX, u16::MAX, protocol, u8::MAX) | 0xff << 40, state));
+        assert!(index == timeout_index(Key::ends(u16::MAX, u16::MAX, protocol) | 0xffff << 40, state));
         taken[index] = true;
         n += 1;
     }

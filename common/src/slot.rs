@@ -3,14 +3,23 @@
 //! Every packet ends in exactly one slot. Slots below [`FIRST_RULE`] are the fixed reasons of the
 //! datapath; the others belong to rules. Slots below [`FIRST_ACCEPT`] drop, all others accept: the
 //! program needs no branch to turn a slot into an action.
+//!
+//! The bits of a reason's slot have a meaning, so that one reason is made of another by an addition:
+//!
+//! | bits | meaning |
+//! | --- | --- |
+//! | 8 | set where the verdict is accept |
+//! | 7 | set where the packet leaves ([`leaving`]) |
+//! | 6 | accept: clear for the twin of a drop reason ([`unreadable`]), set for a reason of its own |
+//! | 0 to 5 | the reason: 64 of each kind, of which some two thirds are free |
 
 /// A counter slot. Plain because the kernel stores it in tables; see the module for its meaning.
 pub type Slot = u16;
 
 /// Slots below this one drop.
-pub const FIRST_ACCEPT: Slot = 32;
+pub const FIRST_ACCEPT: Slot = 0x100;
 /// Slots from this one on belong to rules.
-pub const FIRST_RULE: Slot = 64;
+pub const FIRST_RULE: Slot = 0x200;
 /// Number of slots, hence entries of the counters map.
 pub const COUNT: u32 = 0x8000;
 /// Number of rules that fit.
@@ -46,132 +55,142 @@ macro_rules! reasons {
 
 reasons! {
     /// A TCP segment that neither a rule nor a flow admits.
-    UndocumentedTcp = 0, "undocumented-tcp", "TCP port that no rule opens, and no conversation of this host";
+    UndocumentedTcp = 0x000, "undocumented-tcp", "TCP port that no rule opens, and no conversation of this host";
     /// A UDP datagram that neither a rule nor a flow admits.
-    UndocumentedUdp = 1, "undocumented-udp", "UDP port that no rule opens, and no conversation of this host";
+    UndocumentedUdp = 0x001, "undocumented-udp", "UDP port that no rule opens, and no conversation of this host";
     /// An ICMP or ICMPv6 message that no rule admits.
-    UndocumentedIcmp = 2, "undocumented-icmp", "ICMP type that no rule allows";
+    UndocumentedIcmp = 0x002, "undocumented-icmp", "ICMP type that no rule allows";
     /// Another IP protocol that no rule admits.
-    UndocumentedProtocol = 3, "undocumented-protocol", "IP protocol that no rule allows";
+    UndocumentedProtocol = 0x003, "undocumented-protocol", "IP protocol that no rule allows";
     /// A rule opens the port, but not for this source or local address.
-    Source = 4, "source", "port is open, but not for this source or local address";
+    Source = 0x004, "source", "port is open, but not for this source or local address";
     /// Not IPv4, IPv6 or ARP.
-    NonIp = 5, "non-ip", "frame that carries neither IP nor ARP";
+    NonIp = 0x005, "non-ip", "frame that carries neither IP nor ARP";
     /// The packet ends before the headers it announces.
-    Truncated = 6, "truncated", "packet ends before the headers that it announces";
+    Truncated = 0x006, "truncated", "packet ends before the headers that it announces";
     /// A header contradicts itself.
-    Malformed = 7, "malformed", "header that contradicts itself";
+    Malformed = 0x007, "malformed", "header that contradicts itself";
     /// More than two VLAN tags.
-    VlanDepth = 8, "vlan-depth", "more than two VLAN tags";
+    VlanDepth = 0x008, "vlan-depth", "more than two VLAN tags";
     /// More IPv6 extension headers than the program follows.
-    HeaderLimit = 9, "header-limit", "more IPv6 extension headers than are followed";
+    HeaderLimit = 0x009, "header-limit", "more IPv6 extension headers than are followed";
     /// A later fragment whose first, which names the port, was not seen.
-    Fragment = 10, "fragment", "later fragment whose first, which names the port, was not seen";
+    Fragment = 0x00a, "fragment", "later fragment whose first, which names the port, was not seen";
     /// A neighbour-discovery message that was forwarded (hop limit below 255).
-    ForgedNeighbour = 11, "forged-neighbour", "neighbour discovery from beyond the link (hop limit below 255)";
+    ForgedNeighbour = 0x00b, "forged-neighbour", "neighbour discovery from beyond the link (hop limit below 255)";
     /// The transport header is split over fragments, or a later one would overwrite it (RFC 1858,
     /// RFC 3128, RFC 7112).
-    FragmentHeader = 13, "fragment-header", "fragment that splits or overwrites the transport header";
+    FragmentHeader = 0x00d, "fragment-header", "fragment that splits or overwrites the transport header";
     /// An SCTP packet that neither a rule nor a flow admits.
-    UndocumentedSctp = 14, "undocumented-sctp", "SCTP port that no rule opens, and no conversation of this host";
+    UndocumentedSctp = 0x00e, "undocumented-sctp", "SCTP port that no rule opens, and no conversation of this host";
+    /// A rule opens the port, but this host would route the packet on to another.
+    Routed = 0x00f, "routed", "port is open, but the packet is addressed to another host, to which this one would pass it on";
     /// The program could not read its own tables. Never seen; counted so that it cannot hide.
-    Internal = 12, "internal", "the program could not read its tables";
+    Internal = 0x00c, "internal", "the program could not read its tables";
 
-    /// [`Self::UndocumentedTcp`] of a packet that leaves; so with all that follow up to slot 31.
-    OutboundTcp = 16, "outbound-undocumented-tcp", "leaving TCP segment that no rule allows, and no reply";
+    /// [`Self::UndocumentedTcp`] of a packet that leaves; so with all that follow up to the first that accepts.
+    OutboundTcp = 0x080, "outbound-undocumented-tcp", "leaving TCP segment that no rule allows, and no reply";
     /// A leaving UDP datagram that no rule admits.
-    OutboundUdp = 17, "outbound-undocumented-udp", "leaving UDP datagram that no rule allows, and no reply";
+    OutboundUdp = 0x081, "outbound-undocumented-udp", "leaving UDP datagram that no rule allows, and no reply";
     /// A leaving ICMP or ICMPv6 message that no rule admits.
-    OutboundIcmp = 18, "outbound-undocumented-icmp", "leaving ICMP type that no rule allows, and no reply";
+    OutboundIcmp = 0x082, "outbound-undocumented-icmp", "leaving ICMP type that no rule allows, and no reply";
     /// Another leaving IP protocol that no rule admits.
-    OutboundProtocol = 19, "outbound-undocumented-protocol", "leaving IP protocol that no rule allows";
+    OutboundProtocol = 0x083, "outbound-undocumented-protocol", "leaving IP protocol that no rule allows";
     /// A rule allows the port, but not to this destination or from this local address.
-    Destination = 20, "outbound-destination", "port is allowed, but not to this destination or from this local address";
+    Destination = 0x084, "outbound-destination", "port is allowed, but not to this destination or from this local address";
     /// Leaving, and not IPv4, IPv6 or ARP.
-    OutboundNonIp = 21, "outbound-non-ip", "leaving frame that carries neither IP nor ARP";
+    OutboundNonIp = 0x085, "outbound-non-ip", "leaving frame that carries neither IP nor ARP";
     /// A leaving packet ends before the headers it announces.
-    OutboundTruncated = 22, "outbound-truncated", "leaving packet that ends before its headers";
+    OutboundTruncated = 0x086, "outbound-truncated", "leaving packet that ends before its headers";
     /// A leaving packet's header contradicts itself.
-    OutboundMalformed = 23, "outbound-malformed", "leaving packet with a header that contradicts itself";
+    OutboundMalformed = 0x087, "outbound-malformed", "leaving packet with a header that contradicts itself";
     /// More than two VLAN tags.
-    OutboundVlanDepth = 24, "outbound-vlan-depth", "leaving packet with more than two VLAN tags";
+    OutboundVlanDepth = 0x088, "outbound-vlan-depth", "leaving packet with more than two VLAN tags";
     /// More IPv6 extension headers than the program follows.
-    OutboundHeaderLimit = 25, "outbound-header-limit", "leaving packet with more IPv6 extension headers than are followed";
+    OutboundHeaderLimit = 0x089, "outbound-header-limit", "leaving packet with more IPv6 extension headers than are followed";
     /// A leaving fragment whose first was not seen.
-    OutboundFragment = 26, "outbound-fragment", "leaving later fragment whose first was not seen";
+    OutboundFragment = 0x08a, "outbound-fragment", "leaving later fragment whose first was not seen";
     /// A leaving neighbour-discovery message that was forwarded.
-    OutboundForgedNeighbour = 27, "outbound-forged-neighbour", "leaving neighbour discovery from beyond the link";
+    OutboundForgedNeighbour = 0x08b, "outbound-forged-neighbour", "leaving neighbour discovery from beyond the link";
     /// The program could not read its own tables for a leaving packet.
-    OutboundInternal = 28, "outbound-internal", "the program could not read its tables for a leaving packet";
+    OutboundInternal = 0x08c, "outbound-internal", "the program could not read its tables for a leaving packet";
     /// A leaving fragment splits or overwrites a transport header.
-    OutboundFragmentHeader = 29, "outbound-fragment-header", "leaving fragment that splits or overwrites the transport header";
+    OutboundFragmentHeader = 0x08d, "outbound-fragment-header", "leaving fragment that splits or overwrites the transport header";
     /// A leaving SCTP packet that no rule admits.
-    OutboundSctp = 30, "outbound-undocumented-sctp", "leaving SCTP packet that no rule allows, and no reply";
+    OutboundSctp = 0x08e, "outbound-undocumented-sctp", "leaving SCTP packet that no rule allows, and no reply";
 
     /// Reply to a TCP conversation that this host began.
-    FlowTcp = 32, "flow-tcp", "reply to a TCP conversation that this host began";
+    FlowTcp = 0x160, "flow-tcp", "reply to a TCP conversation that this host began";
     /// Reply to a UDP conversation that this host began.
-    FlowUdp = 33, "flow-udp", "reply to a UDP conversation that this host began";
+    FlowUdp = 0x161, "flow-udp", "reply to a UDP conversation that this host began";
     /// Reply to an echo request of this host.
-    FlowEcho = 34, "flow-echo", "reply to a ping from this host";
+    FlowEcho = 0x162, "flow-echo", "reply to a ping from this host";
     /// ARP.
-    Arp = 35, "arp", "ARP";
+    Arp = 0x163, "arp", "ARP";
     /// IPv6 neighbour discovery from the link itself.
-    NeighbourDiscovery = 36, "neighbour-discovery", "IPv6 neighbour discovery";
+    NeighbourDiscovery = 0x164, "neighbour-discovery", "IPv6 neighbour discovery";
     /// ICMP or ICMPv6 errors, path-MTU messages among them.
-    IcmpError = 37, "icmp-error", "ICMP error, path-MTU messages among them";
+    IcmpError = 0x165, "icmp-error", "ICMP error, path-MTU messages among them";
     /// DHCP or DHCPv6 replies to this host's client.
-    Dhcp = 38, "dhcp", "DHCP reply to this host's client";
+    Dhcp = 0x166, "dhcp", "DHCP reply to this host's client";
     /// Multicast listener discovery, without which switches stop delivering neighbour discovery.
-    MulticastListener = 39, "multicast-listener", "IPv6 multicast listener discovery";
+    MulticastListener = 0x167, "multicast-listener", "IPv6 multicast listener discovery";
     /// [`Self::UndocumentedProtocol`] where the policy accepts it.
-    UndocumentedProtocolAccepted = 40, "undocumented-protocol-accepted", "IP protocol that no rule allows, accepted by the policy";
+    UndocumentedProtocolAccepted = 0x103, "undocumented-protocol-accepted", "IP protocol that no rule allows, accepted by the policy";
     /// [`Self::NonIp`] where the policy accepts it.
-    NonIpAccepted = 41, "non-ip-accepted", "frame that carries neither IP nor ARP, accepted by the policy";
+    NonIpAccepted = 0x105, "non-ip-accepted", "frame that carries neither IP nor ARP, accepted by the policy";
     /// [`Self::Truncated`] where the policy accepts it.
-    TruncatedAccepted = 42, "truncated-accepted", "packet that ends before its headers, accepted by the policy";
+    TruncatedAccepted = 0x106, "truncated-accepted", "packet that ends before its headers, accepted by the policy";
     /// [`Self::Malformed`] where the policy accepts it.
-    MalformedAccepted = 43, "malformed-accepted", "header that contradicts itself, accepted by the policy";
+    MalformedAccepted = 0x107, "malformed-accepted", "header that contradicts itself, accepted by the policy";
     /// [`Self::VlanDepth`] where the policy accepts it.
-    VlanDepthAccepted = 44, "vlan-depth-accepted", "more than two VLAN tags, accepted by the policy";
+    VlanDepthAccepted = 0x108, "vlan-depth-accepted", "more than two VLAN tags, accepted by the policy";
     /// [`Self::HeaderLimit`] where the policy accepts it.
-    HeaderLimitAccepted = 45, "header-limit-accepted", "more IPv6 extension headers than are followed, accepted by the policy";
+    HeaderLimitAccepted = 0x109, "header-limit-accepted", "more IPv6 extension headers than are followed, accepted by the policy";
     /// [`Self::Fragment`] where the policy accepts it.
-    FragmentAccepted = 46, "fragment-accepted", "later fragment whose first was not seen, accepted by the policy";
+    FragmentAccepted = 0x10a, "fragment-accepted", "later fragment whose first was not seen, accepted by the policy";
+    /// Control frame of the link itself (IEEE 802.1Q-2022 table 8-1): LACP, EAPOL, LLDP, spanning tree.
+    LinkControl = 0x169, "link-control", "control frame of the link (LACP, EAPOL, LLDP, spanning tree and the like)";
+    /// IGMP membership query, without which switches stop delivering groups (RFC 4541).
+    IgmpQuery = 0x16a, "igmp-query", "IGMP membership query";
     /// Reply to an SCTP conversation that this host began.
-    FlowSctp = 47, "flow-sctp", "reply to an SCTP conversation that this host began";
+    FlowSctp = 0x168, "flow-sctp", "reply to an SCTP conversation that this host began";
     /// TCP segment of a conversation with a port that is open to the other side.
-    OutboundReplyTcp = 48, "outbound-reply-tcp", "leaving reply of a TCP port that is open to the other side";
+    OutboundReplyTcp = 0x1e0, "outbound-reply-tcp", "leaving reply of a TCP port that is open to the other side";
     /// Reply to a UDP conversation that was let in.
-    OutboundReplyUdp = 49, "outbound-reply-udp", "leaving reply to a UDP conversation that was let in";
+    OutboundReplyUdp = 0x1e1, "outbound-reply-udp", "leaving reply to a UDP conversation that was let in";
     /// Echo reply to somebody whose requests are let in.
-    OutboundReplyEcho = 50, "outbound-reply-echo", "leaving echo reply to somebody whose requests are let in";
+    OutboundReplyEcho = 0x1e2, "outbound-reply-echo", "leaving echo reply to somebody whose requests are let in";
     /// ARP.
-    OutboundArp = 51, "outbound-arp", "leaving ARP";
+    OutboundArp = 0x1e3, "outbound-arp", "leaving ARP";
     /// IPv6 neighbour discovery.
-    OutboundNeighbourDiscovery = 52, "outbound-neighbour-discovery", "leaving IPv6 neighbour discovery";
+    OutboundNeighbourDiscovery = 0x1e4, "outbound-neighbour-discovery", "leaving IPv6 neighbour discovery";
     /// ICMP or ICMPv6 errors.
-    OutboundIcmpError = 53, "outbound-icmp-error", "leaving ICMP error, path-MTU messages among them";
+    OutboundIcmpError = 0x1e5, "outbound-icmp-error", "leaving ICMP error, path-MTU messages among them";
     /// Questions of this host's DHCP client.
-    OutboundDhcp = 54, "outbound-dhcp", "leaving question of this host's DHCP client";
+    OutboundDhcp = 0x1e6, "outbound-dhcp", "leaving question of this host's DHCP client";
     /// Multicast listener discovery.
-    OutboundMulticastListener = 55, "outbound-multicast-listener", "leaving IPv6 multicast listener discovery";
+    OutboundMulticastListener = 0x1e7, "outbound-multicast-listener", "leaving IPv6 multicast listener discovery";
     /// [`Self::OutboundProtocol`] where the policy accepts it.
-    OutboundProtocolAccepted = 56, "outbound-undocumented-protocol-accepted", "leaving IP protocol that no rule allows, accepted by the policy";
+    OutboundProtocolAccepted = 0x183, "outbound-undocumented-protocol-accepted", "leaving IP protocol that no rule allows, accepted by the policy";
     /// [`Self::OutboundNonIp`] where the policy accepts it.
-    OutboundNonIpAccepted = 57, "outbound-non-ip-accepted", "leaving frame that carries neither IP nor ARP, accepted by the policy";
+    OutboundNonIpAccepted = 0x185, "outbound-non-ip-accepted", "leaving frame that carries neither IP nor ARP, accepted by the policy";
     /// [`Self::OutboundTruncated`] where the policy accepts it.
-    OutboundTruncatedAccepted = 58, "outbound-truncated-accepted", "leaving packet that ends before its headers, accepted by the policy";
+    OutboundTruncatedAccepted = 0x186, "outbound-truncated-accepted", "leaving packet that ends before its headers, accepted by the policy";
     /// [`Self::OutboundMalformed`] where the policy accepts it.
-    OutboundMalformedAccepted = 59, "outbound-malformed-accepted", "leaving packet with a header that contradicts itself, accepted by the policy";
+    OutboundMalformedAccepted = 0x187, "outbound-malformed-accepted", "leaving packet with a header that contradicts itself, accepted by the policy";
     /// [`Self::OutboundVlanDepth`] where the policy accepts it.
-    OutboundVlanDepthAccepted = 60, "outbound-vlan-depth-accepted", "leaving packet with more than two VLAN tags, accepted by the policy";
+    OutboundVlanDepthAccepted = 0x188, "outbound-vlan-depth-accepted", "leaving packet with more than two VLAN tags, accepted by the policy";
     /// [`Self::OutboundHeaderLimit`] where the policy accepts it.
-    OutboundHeaderLimitAccepted = 61, "outbound-header-limit-accepted", "leaving packet with too many IPv6 extension headers, accepted by the policy";
+    OutboundHeaderLimitAccepted = 0x189, "outbound-header-limit-accepted", "leaving packet with too many IPv6 extension headers, accepted by the policy";
     /// [`Self::OutboundFragment`] where the policy accepts it.
-    OutboundFragmentAccepted = 62, "outbound-fragment-accepted", "leaving later fragment whose first was not seen, accepted by the policy";
+    OutboundFragmentAccepted = 0x18a, "outbound-fragment-accepted", "leaving later fragment whose first was not seen, accepted by the policy";
+    /// Control frame of the link itself.
+    OutboundLinkControl = 0x1e9, "outbound-link-control", "leaving control frame of the link (LACP, EAPOL, LLDP, spanning tree and the like)";
+    /// IGMP queries and reports.
+    OutboundIgmp = 0x1ea, "outbound-igmp", "leaving IGMP query or report";
     /// Reply to an SCTP conversation that was let in.
-    OutboundReplySctp = 63, "outbound-reply-sctp", "leaving reply to an SCTP conversation that was let in";
+    OutboundReplySctp = 0x1e8, "outbound-reply-sctp", "leaving reply to an SCTP conversation that was let in";
 }
 
 impl Reason {
@@ -194,12 +213,15 @@ impl Reason {
     }
 }
 
-/// Slots from a reason that a packet cannot be read to its twin, which accepts.
-const TWIN: Slot = Reason::NonIpAccepted.slot() - Reason::NonIp.slot();
+/// Slots from a drop reason to its twin, which accepts.
+const TWIN: Slot = FIRST_ACCEPT;
+
+/// Drop reasons that may have a twin are below this one, so that a word has a bit for each.
+const TWINNED: Slot = 32;
 
 /// The slot of a packet that cannot be judged by its port, given that of the reason and the reasons that
-/// the policy accepts: a bit for each slot below [`FIRST_ACCEPT`], and only for reasons that have a twin.
-/// A reason that accepts keeps its slot.
+/// the policy accepts: a bit for the slot of each, and only for reasons that have a twin. A reason that
+/// accepts keeps its slot: bit 5 of its number is set, and no bit of `accepted` stands there.
 #[must_use]
 #[inline(always)]
 pub const fn unreadable(slot: Slot, accepted: u32) -> Slot {
@@ -214,11 +236,21 @@ const _: () = {
         (Reason::VlanDepth, Reason::VlanDepthAccepted),
         (Reason::HeaderLimit, Reason::HeaderLimitAccepted),
         (Reason::Fragment, Reason::FragmentAccepted),
+        (Reason::UndocumentedProtocol, Reason::UndocumentedProtocolAccepted),
     ];
     let mut n = 0;
     while n < twins.len() {
+        assert!(twins[n].0.slot() < TWINNED);
         assert!(unreadable(twins[n].0.slot(), 0) == twins[n].0.slot());
         assert!(unreadable(twins[n].0.slot(), u32::MAX) == twins[n].1.slot());
+        n += 1;
+    }
+    let mut n = 0;
+    while n < Reason::ALL.len() {
+        let slot = Reason::ALL[n].slot();
+        assert!(slot < FIRST_RULE);
+        // A reason of its own that accepts stands where no bit of `accepted` is.
+        assert!(!accepts(slot) || slot & 0x40 == 0 || slot & 63 >= TWINNED);
         n += 1;
     }
 };
@@ -263,6 +295,8 @@ const _: () = {
         (Reason::IcmpError, Reason::OutboundIcmpError),
         (Reason::Dhcp, Reason::OutboundDhcp),
         (Reason::MulticastListener, Reason::OutboundMulticastListener),
+        (Reason::LinkControl, Reason::OutboundLinkControl),
+        (Reason::IgmpQuery, Reason::OutboundIgmp),
         (Reason::UndocumentedProtocolAccepted, Reason::OutboundProtocolAccepted),
         (Reason::NonIpAccepted, Reason::OutboundNonIpAccepted),
         (Reason::TruncatedAccepted, Reason::OutboundTruncatedAccepted),

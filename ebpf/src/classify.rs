@@ -56,11 +56,18 @@ fn whole<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> Slo
     }
     if accepts(slot) {
         if begins::<SET>(headers.kind) && slot >= FIRST_RULE {
-            flow::admit::<SET>(packet, headers);
+            flow::admit::<SET>(packet, headers, true);
         }
         return slot;
     }
-    replied::<SET>(packet, headers, slot)
+    if let Some(slot) = flow::reply::<SET>(packet, headers) {
+        return slot;
+    }
+    if config::observes::<SET>() && matches!(headers.kind, Kind::Datagram | Kind::Association) {
+        // It passes all the same, and what answers it must not be taken for a question of this host.
+        flow::admit::<SET>(packet, headers, false);
+    }
+    slot
 }
 
 /// Whether a packet's class alone decides: neither its source, its local address nor a flow matters.
@@ -69,20 +76,21 @@ fn decides<const SET: bool>(class: u16, common: &Common) -> bool {
     if config::has::<SET>(feature::MORE) && class & class::MORE != 0 {
         return false;
     }
-    // Whatever the verdict: the compiler would ask for it first, and a flood of random ports be mispredicted.
-    if begins::<SET>(common.kind()) {
+    if config::has::<SET>(feature::GATEWAY) && begins::<SET>(common.kind()) {
         return false;
     }
-    // Whatever the verdict, the same loads and one branch, which goes one way unless a flow uses the
-    // port: a flood of random ports is not mispredicted.
-    common.not_syn == 0 || flow::mark_of(common.index) & (1 - accept_bit(class)) == 0
+    // Whatever the verdict, the same loads and one branch, which goes one way unless a flow uses the port or a
+    // datagram is accepted: a flood to closed ports is not mispredicted.
+    let accepted = accept_bit(class);
+    let noted = if config::observes::<SET>() { common.is_datagram } else { common.is_datagram & accepted };
+    common.not_syn == 0 || flow::mark_of(common.index) & (1 - accepted) | noted == 0
 }
 
 /// The slot of a packet that names what it is addressed to: rule first, then flow, then drop. Records nothing.
 #[inline(always)]
 pub(crate) fn judge<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> Slot {
     let slot = by_rules::<SET>(packet, headers, class);
-    if accepts(slot) { slot } else { replied::<SET>(packet, headers, slot) }
+    if accepts(slot) { slot } else { flow::reply::<SET>(packet, headers).unwrap_or(slot) }
 }
 
 /// The slot by the rules alone.
@@ -95,18 +103,12 @@ fn by_rules<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> 
     }
 }
 
-/// The slot of a packet that no rule admits.
-#[inline(always)]
-fn replied<const SET: bool>(packet: &Packet, headers: &Headers, slot: Slot) -> Slot {
-    flow::reply::<SET>(packet, headers).unwrap_or(slot)
-}
-
-/// Whether a packet of this kind begins a flow if a rule accepts it: on a gateway, whatever asks; where
-/// leaving packets are judged, a datagram or an SCTP packet, whose answer nothing else tells from a question.
+/// Whether a packet of this kind begins a flow if a rule accepts it: a datagram or an SCTP packet, whose answer
+/// nothing else tells from a question; on a gateway, whatever asks.
 #[inline(always)]
 fn begins<const SET: bool>(kind: Kind) -> bool {
     match kind {
-        Kind::Datagram | Kind::Association => config::has::<SET>(feature::OUTBOUND | feature::GATEWAY),
+        Kind::Datagram | Kind::Association => true,
         Kind::Syn | Kind::EchoRequest => config::has::<SET>(feature::GATEWAY),
         Kind::Segment | Kind::EchoReply | Kind::Other => false,
     }

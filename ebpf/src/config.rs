@@ -64,6 +64,12 @@ static TIMEOUTS: [u64; flow::TIMEOUTS] = [0; flow::TIMEOUTS];
 #[unsafe(no_mangle)]
 static REFRESH: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
+static LINK: Global<u32> = Global::new(abi::link::ETHERNET);
+#[unsafe(no_mangle)]
+static ETHER_TYPES: [u16; class::ETHER_TYPES] = [0; class::ETHER_TYPES];
+#[unsafe(no_mangle)]
+static EPHEMERAL: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
 static CLASSES: [u16; class::COUNT] = [0; class::COUNT];
 
 /// The class table of the second set. Userspace sets the size and fills it before the program is
@@ -102,6 +108,40 @@ pub(crate) fn has<const SET: bool>(feature: u32) -> bool {
 #[inline(always)]
 pub(crate) fn observes<const SET: bool>() -> bool {
     (if SET { SECOND_DROP_ACTION.load() } else { DROP_ACTION.load() }) == xdp_action::XDP_PASS
+}
+
+/// Whether packets begin with an Ethernet header; else with that of IP.
+#[inline(always)]
+pub(crate) fn has_ethernet() -> bool {
+    LINK.load() == abi::link::ETHERNET
+}
+
+/// The number of an EtherType, as it stands in the frame, among those that rules name.
+#[inline(always)]
+pub(crate) fn ether_type(wanted: u16) -> Option<usize> {
+    for number in 0..class::ETHER_TYPES {
+        // SAFETY: the number is below the length. Volatile, because userspace replaced the zeros that the
+        // compiler sees.
+        let named = unsafe { (&raw const ETHER_TYPES).cast::<u16>().add(number).read_volatile() };
+        if named != 0 && named == wanted {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// Whether a datagram that arrives while this host listens, before it enforces, may answer one that left before: it
+/// goes to a port that this host gives to those who ask, and comes from none of that kind. Ports as they stand in
+/// the packet.
+#[inline(always)]
+pub(crate) fn may_be_reply(local: u16, remote: u16) -> bool {
+    let range = EPHEMERAL.load();
+    if range == 0 {
+        return false;
+    }
+    let (first, last) = (range & 0xffff, range >> 16);
+    let is_ephemeral = |port: u16| (first..=last).contains(&u16::from_be(port).into());
+    is_ephemeral(local) && !is_ephemeral(remote)
 }
 
 /// Number of source classes.

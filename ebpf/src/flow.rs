@@ -1,30 +1,38 @@
-//! Flows: [`learn`] records the conversations that this host begins, [`reply`] recognises their
-//! replies.
+//! Flows: [`learn`] records the conversations that this host begins, [`admit`] those that others begin with it,
+//! and [`reply`] recognises the replies to the former.
 //!
-//! A TCP flow begins with a SYN of this host, a UDP or SCTP flow with a packet from a port that no rule
-//! opens, an echo flow with a request. What arrives at a documented port needs no flow.
+//! A TCP flow begins with a SYN of this host, an echo flow with a request. UDP and SCTP packets do not show who
+//! asks, so the first packet of either side that passes decides it, and nothing changes it until the flow is
+//! over: the port, the policy and the interface may all be others by then.
+
+use core::hint::black_box;
 
 use portcullis_common::{
-    abi::{self, feature},
-    class,
-    flow::{Key, PORTS, is_closed, origin, state},
-    slot::{Reason, Slot, accepts},
+    abi::feature,
+    flow::{FORGOTTEN, Key, PORTS, believed, forgotten_index, is_closed, state},
+    slot::{Reason, Slot},
 };
 
 use crate::{
-    clock,
-    config::{self, FIRST, SECOND_SET},
-    header::{Headers, Kind, Part, Side, Version, sctp_index, tcp_index, udp_index},
+    clock, config,
+    header::{Headers, Kind, Part, Side, Version, protocol, tcp_index, udp_index},
     packet::{Packet, Window},
+    parse::ETHERNET,
     shared::Shared,
     table,
 };
 
-/// A byte for each local TCP and UDP port (by class index), not zero where a flow uses the port. A packet to any other port is dropped without a flow look-up, which keeps a flood cheap.
+/// A byte for each local TCP and UDP port (by class index), not zero where a flow that this host began uses the
+/// port. A packet to any other port is dropped without a flow look-up, which keeps a flood cheap.
 /// Bytes rather than bits, because two CPUs may mark neighbours at the same time. Pinned with the
 /// flows.
 #[unsafe(link_section = ".bss.flow_ports")]
 static FLOW_PORTS: Shared<[u8; PORTS]> = Shared::new([0; PORTS]);
+
+/// The tick at which it was forgotten last who began a conversation of a port ([`forgotten_index`]), because it
+/// gave way to another or found no room. Pinned with the flows.
+#[unsafe(link_section = ".bss.flow_forgotten")]
+static FLOW_FORGOTTEN: Shared<[u64; FORGOTTEN]> = Shared::new([0; FORGOTTEN]);
 
 /// Records what a leaving packet begins, and notes what it ends. Silent about everything else.
 #[inline(always)]
@@ -33,35 +41,42 @@ pub(crate) fn learn<const SET: bool>(packet: &Packet, headers: &Headers) {
         return;
     }
     let Some(ports) = ports(packet, headers, Side::Source) else { return };
-    let ending = ending(packet, headers, state::LOCAL_FIN);
-    match headers.kind {
-        Kind::Syn | Kind::EchoRequest => {}
-        // A packet from a port that a rule opens: what comes back is admitted by that rule.
-        Kind::Datagram if is_open_to_all(udp_index(ports.local)) => return,
-        Kind::Association if is_open_to_all(sctp_index(ports.local)) => return,
-        Kind::Datagram | Kind::Association => {}
-        Kind::Segment if ending != 0 => {}
+    let ending = ending(packet, headers, Side::Source);
+    let how = match headers.kind {
+        Kind::Syn => BEGINS | ANEW,
+        Kind::EchoRequest | Kind::Datagram | Kind::Association => BEGINS,
+        Kind::Segment if ending != 0 => ending.into(),
         Kind::Segment | Kind::EchoReply | Kind::Other => return,
+    };
+    if config::has::<SET>(feature::GATEWAY) && matches!(headers.kind, Kind::Datagram | Kind::Association) {
+        // Whether it answers a client does not depend on whether a rule let the client's question in.
+        if is_answer::<SET>(packet, headers, ports, 0, state::VISIT) == Some(true) {
+            return;
+        }
     }
-    let may_answer =
-        config::has::<SET>(feature::GATEWAY) && matches!(headers.kind, Kind::Datagram | Kind::Association);
-    if may_answer && answer::<SET>(packet, headers).is_some() {
-        return;
+    let Some(key) = key(packet, headers, ports, Side::Source) else { return };
+    if flow_leaves(&raw const key, how) != 0 {
+        mark(headers, ports.local);
     }
-    note(packet, headers, ports, Side::Source, origin::LOCAL, ending);
 }
 
-/// Records what an arriving packet that a rule accepts begins: on a gateway a conversation of a client
-/// behind this interface, else one that is answered from here.
+/// Records what an arriving packet begins that passes: on a gateway a conversation of a client behind this
+/// interface, else one of the other side with this host. `is_ruled` says whether a rule let it in.
 #[inline(always)]
-pub(crate) fn admit<const SET: bool>(packet: &Packet, headers: &Headers) {
-    let (side, origin) = if config::has::<SET>(feature::GATEWAY) {
-        (Side::Source, origin::LOCAL)
-    } else {
-        (Side::Destination, origin::REMOTE)
-    };
+pub(crate) fn admit<const SET: bool>(packet: &Packet, headers: &Headers, is_ruled: bool) {
+    let is_gateway = config::has::<SET>(feature::GATEWAY);
+    let (side, began) = if is_gateway { (Side::Source, 0) } else { (Side::Destination, state::VISIT) };
     let Some(ports) = ports(packet, headers, side) else { return };
-    note(packet, headers, ports, side, origin, 0);
+    if !is_ruled && config::may_be_reply(ports.local, ports.remote) {
+        return;
+    }
+    let Some(key) = key(packet, headers, ports, side) else { return };
+    let key = if !is_gateway && is_for_group(packet, headers) { key.of_group() } else { key };
+    let anew = if headers.kind == Kind::Syn { ANEW } else { 0 };
+    let how = u32::from(began) | if is_ruled { 0 } else { state::UNRULED.into() } | anew;
+    if flow_arrives(&raw const key, how) != 0 && is_gateway {
+        mark(headers, ports.local);
+    }
 }
 
 /// The reason to let out a datagram or an SCTP packet: it answers one that was let in.
@@ -71,28 +86,27 @@ pub(crate) fn answer<const SET: bool>(packet: &Packet, headers: &Headers) -> Opt
     if may_be_dhcp::<SET>(headers) && is_dhcp(leaving, headers.version) {
         return Some(Reason::Dhcp);
     }
-    let key = if config::has::<SET>(feature::GATEWAY) {
-        let ports = ports(packet, headers, Side::Destination)?;
-        key(packet, headers, ports, Side::Destination, origin::LOCAL)?
-    } else {
-        key(packet, headers, leaving, Side::Source, origin::REMOTE)?
-    };
+    let began = if config::has::<SET>(feature::GATEWAY) { 0 } else { state::VISIT };
     let reason = if headers.kind == Kind::Association { Reason::FlowSctp } else { Reason::FlowUdp };
-    (flow_lives(&raw const key) != 0).then_some(reason)
+    is_answer::<SET>(packet, headers, leaving, began, state::VISIT | state::UNRULED)?.then_some(reason)
 }
 
-/// Begins a flow, or notes that it goes on or ends.
+/// Whether a leaving datagram or SCTP packet belongs to a conversation whose state is `state` among the bits of
+/// `mask`: on a gateway one that a client began to whom it goes, else one with this host.
 #[inline(always)]
-fn note(packet: &Packet, headers: &Headers, ports: Ports, side: Side, origin: u8, ending: u8) {
-    let Some(key) = key(packet, headers, ports, side, origin) else { return };
-    let how = match headers.kind {
-        Kind::Syn => BEGINS | ANEW,
-        Kind::Segment => ending.into(),
-        _ => BEGINS,
+fn is_answer<const SET: bool>(
+    packet: &Packet,
+    headers: &Headers,
+    leaving: Ports,
+    state: u8,
+    mask: u8,
+) -> Option<bool> {
+    let key = if config::has::<SET>(feature::GATEWAY) {
+        key(packet, headers, leaving.reversed(), Side::Destination)?
+    } else {
+        key(packet, headers, leaving, Side::Source)?
     };
-    if flow_goes_on(&raw const key, how) != 0 && origin == origin::LOCAL {
-        mark(headers, ports.local);
-    }
+    Some(flow_answers(&raw const key, u32::from(mask) << 8 | u32::from(state)) != 0)
 }
 
 /// The slot of an arriving packet that no rule admits, where it is accepted: it replies to a conversation that
@@ -110,15 +124,16 @@ pub(crate) fn reply<const SET: bool>(packet: &Packet, headers: &Headers) -> Opti
     if may_be_dhcp::<SET>(headers) && is_dhcp(ports, headers.version) {
         return Some(Reason::Dhcp.slot());
     }
-    let key = key(packet, headers, ports, Side::Destination, origin::LOCAL)?;
-    let ending = ending(packet, headers, state::REMOTE_FIN);
+    let key = key(packet, headers, ports, Side::Destination)?;
+    let ending = ending(packet, headers, Side::Destination);
     (flow_continues(&raw const key, ending.into()) != 0).then_some(headers.kind.reply())
 }
 
-// The three functions that follow are functions for the verifier as well, which looks at each of them
-// once, and not again for every way in which headers can stand in a packet.
+// The functions that follow are functions for the verifier as well, which looks at each of them once, and
+// not again for every way in which headers can stand in a packet.
 
-/// Whether a conversation is alive to which a packet of the other side belongs that ends it by `ending`.
+/// Whether a conversation that the local end began is alive to which a packet of the other side belongs that
+/// ends it by `ending`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn flow_continues(key: *const Key, ending: u32) -> u32 {
@@ -128,7 +143,7 @@ extern "C" fn flow_continues(key: *const Key, ending: u32) -> u32 {
     let Some(found) = table::find(key) else { return 0 };
     let (life, now) = (found.life, clock::now());
     let idle = life.idle(now);
-    if idle > config::timeout(key.ends, life.state()) {
+    if life.state() & state::VISIT != 0 || idle > silence(key, life.state()) {
         return 0;
     }
     let state = life.state() | state::ANSWERED | ending as u8;
@@ -140,60 +155,155 @@ extern "C" fn flow_continues(key: *const Key, ending: u32) -> u32 {
     1
 }
 
-/// Whether a conversation is alive; it goes on.
+/// Whether a conversation is alive whose state has, among the bits of the second byte of `what`, those of its first
+/// byte; it goes on.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn flow_lives(key: *const Key) -> u32 {
-    // SAFETY: the verifier takes a pointer that is not null for one to a whole key, and has the callers
-    // hand such a one over.
+extern "C" fn flow_answers(key: *const Key, what: u32) -> u32 {
+    // SAFETY: as in `flow_continues`.
     let Some(key) = (unsafe { key.as_ref() }) else { return 0 };
-    let Some(found) = table::find(key) else { return 0 };
     let now = clock::now();
-    let (idle, state) = (found.life.idle(now), found.life.state());
-    if idle > config::timeout(key.ends, state) {
+    let found = match living(key, now) {
+        Some(found) => found,
+        None => {
+            // A question to a group is answered from an address of this host's own. Only visits are kept so.
+            let group = key.of_group();
+            let Some(found) = living(&group, now) else { return 0 };
+            found
+        }
+    };
+    let state = found.life.state();
+    if u32::from(state) & what >> 8 != what & 0xff {
         return 0;
     }
-    if idle > config::refresh() {
+    if found.life.idle(now) > config::refresh() {
         table::change(found, state, now);
     }
     1
 }
 
-/// What [`flow_goes_on`] is told of a packet: how it ends its conversation, and these.
+/// What [`flow_leaves`] and [`flow_arrives`] are given to know of a packet, together with bits of a state: it
+/// begins a conversation if there is none.
 const BEGINS: u32 = 0x100;
 /// It begins a conversation anew, whatever was between the same ports before.
 const ANEW: u32 = 0x200;
 
-/// Notes that a conversation begins, goes on or ends. Gives whether it is a new one.
+/// Notes that a leaving packet begins a conversation, carries it on or ends it by the bits of `how`. Gives
+/// whether it began one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn flow_goes_on(key: *const Key, how: u32) -> u32 {
-    // SAFETY: the verifier takes a pointer that is not null for one to a whole key, and has the callers
-    // hand such a one over.
+extern "C" fn flow_leaves(key: *const Key, how: u32) -> u32 {
+    // SAFETY: as in `flow_continues`.
     let Some(key) = (unsafe { key.as_ref() }) else { return 0 };
     let now = clock::now();
     let Some(found) = table::find(key) else {
-        if how & BEGINS == 0 {
+        if how & BEGINS == 0 || key.is_of_datagrams() && may_be_answer(key, now) {
             return 0;
         }
-        table::begin(key);
+        table::begin(key, 0);
         return 1;
     };
-    let life = found.life;
-    let idle = life.idle(now);
-    if how & BEGINS == 0 && idle > config::timeout(key.ends, life.state()) {
+    let (old, idle) = (found.life.state(), found.life.idle(now));
+    if idle > silence(key, old) {
+        if how & BEGINS == 0 || key.is_of_datagrams() && may_be_answer(key, now) {
+            return 0;
+        }
+        table::change(found, 0, now);
+        return 1;
+    }
+    if old & state::UNRULED != 0 && old & state::VISIT != 0 {
+        // Only what was let in goes on by being answered: else an answer to what was seen before anything
+        // was dropped would keep this host from ever beginning a conversation itself.
         return 0;
     }
-    let state = if how & ANEW != 0 { 0 } else { life.state() | how as u8 };
-    if state != life.state() || idle > config::refresh() {
+    let state = if how & ANEW != 0 { 0 } else { old | how as u8 };
+    if state != old || idle > config::refresh() {
         table::change(found, state, now);
     }
     0
 }
 
-/// What a TCP segment ends: `fin`, or the whole conversation, or nothing.
+/// Notes that an arriving packet begins a conversation or carries it on; the bits of `how` are its state if it
+/// begins one. Gives whether it did.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn flow_arrives(key: *const Key, how: u32) -> u32 {
+    // SAFETY: as in `flow_continues`.
+    let Some(key) = (unsafe { key.as_ref() }) else { return 0 };
+    let now = clock::now();
+    let Some(found) = table::find(key) else {
+        table::begin(key, how as u8);
+        return 1;
+    };
+    let (old, idle) = (found.life.state(), found.life.idle(now));
+    if idle > silence(key, old) {
+        table::change(found, how as u8, now);
+        return 1;
+    }
+    let ruled = if how as u8 & state::UNRULED != 0 { old } else { old & !state::UNRULED };
+    let state = if how & ANEW != 0 { how as u8 } else { ruled };
+    if state != old || idle > config::refresh() {
+        table::change(found, state, now);
+    }
+    0
+}
+
+/// Whether a packet of a conversation that is not known may answer the other side: it answers what was sent to a
+/// group, or it was forgotten who began conversations of its port.
 #[inline(always)]
-fn ending(packet: &Packet, headers: &Headers, fin: u8) -> u8 {
+fn may_be_answer(key: &Key, now: u64) -> bool {
+    let group = key.of_group();
+    if living(&group, now).is_some() {
+        return true;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "the local port is the lowest half")]
+    let forgotten = forgotten_word(key.ends as u16, key.protocol());
+    // SAFETY: `forgotten_word` gives a word inside the map's value, valid while the program runs.
+    now.wrapping_sub(unsafe { forgotten.read_volatile() }) <= config::timeout(key.ends, 0)
+}
+
+/// The flow of a key that is not over.
+#[inline(always)]
+fn living(key: &Key, now: u64) -> Option<table::Found> {
+    let found = table::find(key)?;
+    (found.life.idle(now) <= silence(key, found.life.state())).then_some(found)
+}
+
+/// Ticks of silence after which a flow is over.
+#[inline(always)]
+fn silence(key: &Key, state: u8) -> u64 {
+    config::timeout(key.ends, believed(state))
+}
+
+/// Notes that it is not known any more who began a conversation with these ends. Neither of its ports is learnt from
+/// until all that was begun by now is over: which of them is the local one depends on who looks, on a gateway.
+#[inline(always)]
+pub(crate) fn forget_beginner(ends: u64, now: u64) {
+    #[expect(clippy::cast_possible_truncation, reason = "bits 32 to 39")]
+    let protocol = (ends >> 32) as u8;
+    if protocol != protocol::UDP && protocol != protocol::SCTP {
+        return;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "the halves of the lower word")]
+    let (local, remote) = (ends as u16, (ends >> 16) as u16);
+    // SAFETY: `forgotten_word` gives a word inside the map's value, valid while the program runs; every writer
+    // writes the present, whole.
+    unsafe { forgotten_word(local, protocol).write_volatile(now) };
+    // SAFETY: as above.
+    unsafe { forgotten_word(remote, protocol).write_volatile(now) };
+}
+
+/// The word of `FLOW_FORGOTTEN` for a port of UDP or SCTP.
+#[inline(always)]
+fn forgotten_word(port: u16, protocol: u8) -> *mut u64 {
+    // SAFETY: the masked index is inside the value.
+    unsafe { FLOW_FORGOTTEN.get().cast::<u64>().add(forgotten_index(port, protocol) & (FORGOTTEN - 1)) }
+}
+
+/// What a TCP segment of the local end (source) or the remote one (destination) ends: its own side of the
+/// conversation, or, by a reset, both. That the remote end resets is only claimed.
+#[inline(always)]
+fn ending(packet: &Packet, headers: &Headers, side: Side) -> u8 {
     const FIN: u8 = 0x01;
     const RST: u8 = 0x04;
     if headers.kind != Kind::Segment {
@@ -201,8 +311,11 @@ fn ending(packet: &Packet, headers: &Headers, fin: u8) -> u8 {
     }
     let Some(header) = packet.window::<14>(headers.transport) else { return 0 };
     let flags = header.byte::<13>();
-    let reset = if flags & RST != 0 { state::RESET } else { 0 };
-    reset | if flags & FIN != 0 { fin } else { 0 }
+    let (fin, reset) = match side {
+        Side::Source => (state::LOCAL_FIN, state::LOCAL_FIN | state::REMOTE_FIN),
+        Side::Destination => (state::REMOTE_FIN, state::RESET),
+    };
+    (if flags & RST != 0 { reset } else { 0 }) | if flags & FIN != 0 { fin } else { 0 }
 }
 
 /// A conversation's ports as they stand in the packet; for echo, both are the identifier.
@@ -210,6 +323,14 @@ fn ending(packet: &Packet, headers: &Headers, fin: u8) -> u8 {
 struct Ports {
     local: u16,
     remote: u16,
+}
+
+impl Ports {
+    /// Those of the same packet, whose other end is the local one.
+    #[inline(always)]
+    fn reversed(self) -> Self {
+        Self { local: self.remote, remote: self.local }
+    }
 }
 
 #[inline(always)]
@@ -227,8 +348,8 @@ fn ports(packet: &Packet, headers: &Headers, side: Side) -> Option<Ports> {
 }
 
 #[inline(always)]
-fn key(packet: &Packet, headers: &Headers, ports: Ports, side: Side, origin: u8) -> Option<Key> {
-    let ends = Key::ends(ports.local, ports.remote, headers.kind.protocol(), origin);
+fn key(packet: &Packet, headers: &Headers, ports: Ports, side: Side) -> Option<Key> {
+    let ends = Key::ends(ports.local, ports.remote, headers.kind.protocol());
     Some(match headers.version {
         Version::V4 => {
             let header: &Window<20> = packet.window(headers.network)?;
@@ -250,17 +371,23 @@ fn key(packet: &Packet, headers: &Headers, ports: Ports, side: Side, origin: u8)
     })
 }
 
-/// Whether every set of rules accepts every packet to the class index.
+/// Whether an arriving packet is addressed to more than one host: by its link-layer address (IEEE 802-2014 section
+/// 8.2.2: the lowest bit of the first byte), which covers the broadcasts of networks that the program does not
+/// know, or by its IP address (RFC 1112 section 4, RFC 919 section 7, RFC 4291 section 2.7).
 #[inline(always)]
-fn is_open_to_all(index: usize) -> bool {
-    let second = config::second_is(abi::second::NONE) || accepts_all(config::class::<SECOND_SET>(index));
-    second && accepts_all(config::class::<FIRST>(index))
-}
-
-/// Whether a class accepts every packet, whatever its source and local address.
-#[inline(always)]
-fn accepts_all(class: u16) -> bool {
-    class & class::MORE == 0 && accepts(class)
+fn is_for_group(packet: &Packet, headers: &Headers) -> bool {
+    // The compiler knows that the header is there, because others are, and would leave the check out; the
+    // verifier, which does not, would refuse the program.
+    let first = black_box(0);
+    if config::has_ethernet()
+        && packet.window::<ETHERNET>(first).is_some_and(|frame| frame.byte::<0>() & 1 != 0)
+    {
+        return true;
+    }
+    match headers.version {
+        Version::V4 => packet.window::<20>(headers.network).is_some_and(|header| header.byte::<16>() >= 224),
+        Version::V6 => packet.window::<40>(headers.network).is_some_and(|header| header.byte::<24>() == 0xff),
+    }
 }
 
 /// Whether a packet may have to do with DHCP, and the policy has replies to this host's client accepted.

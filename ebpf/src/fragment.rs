@@ -133,7 +133,7 @@ fn datagram(packet: &Packet, headers: &Headers, side: Side) -> Option<(Datagram,
 fn end_of_headers(headers: &Headers) -> u32 {
     let length = match headers.index {
         ..class::UDP => 20,
-        class::UDP..class::PROTOCOL => 8,
+        class::UDP..class::PROTOCOL | class::IGMP..class::ETHER => 8,
         class::SCTP.. => 12,
         _ => 0,
     };

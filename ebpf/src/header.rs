@@ -2,24 +2,21 @@
 
 use portcullis_common::{
     class,
-    slot::{Reason, Slot},
+    slot::{FIRST_ACCEPT, Reason, Slot},
 };
 
 /// IP protocol numbers that the program tells apart (IANA protocol numbers).
 pub(crate) mod protocol {
     pub(crate) const HOP_BY_HOP: u8 = 0;
     pub(crate) const ICMP: u8 = 1;
+    pub(crate) const IGMP: u8 = 2;
     pub(crate) const TCP: u8 = 6;
     pub(crate) const UDP: u8 = 17;
     pub(crate) const ROUTING: u8 = 43;
     pub(crate) const FRAGMENT: u8 = 44;
-    pub(crate) const AUTHENTICATION: u8 = 51;
     pub(crate) const ICMP6: u8 = 58;
     pub(crate) const DESTINATION_OPTIONS: u8 = 60;
     pub(crate) const SCTP: u8 = 132;
-    pub(crate) const MOBILITY: u8 = 135;
-    pub(crate) const HIP: u8 = 139;
-    pub(crate) const SHIM6: u8 = 140;
 }
 
 /// Flags of a TCP header's fourteenth byte (RFC 9293 section 3.1).
@@ -122,17 +119,16 @@ impl Kind {
         self.byte_of(PROTOCOLS)
     }
 
-    /// The slot of a reply of this kind; 0 where it is none.
+    /// The slot of a reply of this kind. Asked only of kinds that may reply.
     #[inline(always)]
     pub(crate) fn reply(self) -> Slot {
-        #[expect(clippy::cast_possible_truncation, reason = "reasons are below 64")]
         const REASONS: u64 = by_kind([
-            (Kind::Segment, Reason::FlowTcp.slot() as u8),
-            (Kind::Datagram, Reason::FlowUdp.slot() as u8),
-            (Kind::Association, Reason::FlowSctp.slot() as u8),
-            (Kind::EchoReply, Reason::FlowEcho.slot() as u8),
+            (Kind::Segment, above_drops(Reason::FlowTcp)),
+            (Kind::Datagram, above_drops(Reason::FlowUdp)),
+            (Kind::Association, above_drops(Reason::FlowSctp)),
+            (Kind::EchoReply, above_drops(Reason::FlowEcho)),
         ]);
-        self.byte_of(REASONS).into()
+        FIRST_ACCEPT + Slot::from(self.byte_of(REASONS))
     }
 
     /// The byte of this kind. A shift and no branches: the verifier follows what comes behind once for each.
@@ -142,6 +138,14 @@ impl Kind {
         let byte = (table >> (u8::BITS * self as u32)) as u8;
         byte
     }
+}
+
+/// How far the slot of a reason that accepts stands above those that drop.
+#[expect(clippy::cast_possible_truncation, reason = "as just checked")]
+const fn above_drops(reason: Reason) -> u8 {
+    let distance = reason.slot() - FIRST_ACCEPT;
+    assert!(distance < 0x100);
+    distance as u8
 }
 
 /// A byte for each kind, zero where none is given.

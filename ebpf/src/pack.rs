@@ -5,6 +5,7 @@
 use portcullis_common::slot::{Reason, Slot};
 
 use crate::{
+    config,
     forget::forget_long,
     header::{Headers, Kind, Part, Version},
     parse::{ETHERNET, TAG},
@@ -52,7 +53,7 @@ fn pack(headers: Result<Headers, Reason>) -> u64 {
             INDEX.with(index)
                 | KIND.with(kind as usize)
                 | VERSION.with(version as usize)
-                | TAGS.with((network - ETHERNET) / TAG)
+                | TAGS.with(if config::has_ethernet() { (network - ETHERNET) / TAG } else { 0 })
                 | PART.with(part as usize)
                 | TRANSPORT.with(transport)
                 | FRAGMENT.with(fragment)
@@ -84,7 +85,7 @@ fn unpack(word: u64) -> Result<Headers, Slot> {
     Ok(Headers {
         index: INDEX.of(word),
         version: if VERSION.of(word) == V6 { Version::V6 } else { Version::V4 },
-        network: ETHERNET + TAG * TAGS.of(word),
+        network: if config::has_ethernet() { ETHERNET + TAG * TAGS.of(word) } else { 0 },
         transport: TRANSPORT.of(word),
         kind,
         part,

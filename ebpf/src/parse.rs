@@ -7,6 +7,7 @@
 use portcullis_common::{class, slot::Reason};
 
 use crate::{
+    config,
     header::{ACK, Headers, Kind, Part, SYN, Version, protocol, sctp_index, tcp_index, udp_index},
     packet::Packet,
 };
@@ -16,7 +17,9 @@ pub(crate) const ETHERNET: usize = 14;
 /// Length of a VLAN tag (IEEE 802.1Q).
 pub(crate) const TAG: usize = 4;
 /// IPv6 extension headers that are followed. RFC 8200 section 4.1 names six that may stand before
-/// the upper layer, one of them twice; more is no honest packet.
+/// the upper layer, one of them twice; more is no honest packet. Followed are those that a host takes off: behind
+/// an Authentication, Mobility, HIP or Shim6 header, sockets of that protocol get the packet, so it is judged as one
+/// of that protocol, as in IPv4.
 const MAX_EXTENSIONS: usize = 8;
 
 /// EtherTypes in network byte order, as they stand in the packet.
@@ -39,6 +42,8 @@ pub(crate) struct Common {
     pub(crate) index: usize,
     /// Zero where the packet is a TCP segment that asks for a connection.
     pub(crate) not_syn: u32,
+    /// One where it is a UDP datagram, else zero.
+    pub(crate) is_datagram: u32,
     version: Version,
     network: usize,
 }
@@ -72,6 +77,9 @@ impl Common {
 /// [`headers`] must look.
 #[inline(always)]
 pub(crate) fn common(packet: &Packet) -> Option<Common> {
+    if !config::has_ethernet() {
+        return None;
+    }
     let frame = packet.window::<54>(0)?;
     match frame.half::<12>() {
         ether::VLAN | ether::SERVICE_VLAN => match frame.half::<16>() {
@@ -104,9 +112,11 @@ fn common_at<const TAGS: usize>(packet: &Packet) -> Option<Common> {
         return match frame.word::<20>() & FRAGMENT_PROTOCOL {
             WHOLE_TCP => {
                 let not_syn = not_syn(frame.byte::<47>());
-                Some(Common { index: tcp_index(destination), not_syn, version, network })
+                Some(Common { index: tcp_index(destination), not_syn, is_datagram: 0, version, network })
             }
-            WHOLE_UDP => Some(Common { index: udp_index(destination), not_syn: 1, version, network }),
+            WHOLE_UDP => {
+                Some(Common { index: udp_index(destination), not_syn: 1, is_datagram: 1, version, network })
+            }
             _ => None,
         };
     }
@@ -116,11 +126,13 @@ fn common_at<const TAGS: usize>(packet: &Packet) -> Option<Common> {
             protocol::TCP => {
                 let frame = packet.window::<68>(TAGS)?;
                 let not_syn = not_syn(frame.byte::<67>());
-                Some(Common { index: tcp_index(frame.half::<56>()), not_syn, version, network })
+                let index = tcp_index(frame.half::<56>());
+                Some(Common { index, not_syn, is_datagram: 0, version, network })
             }
             protocol::UDP => {
                 let frame = packet.window::<62>(TAGS)?;
-                Some(Common { index: udp_index(frame.half::<56>()), not_syn: 1, version, network })
+                let index = udp_index(frame.half::<56>());
+                Some(Common { index, not_syn: 1, is_datagram: 1, version, network })
             }
             _ => None,
         };
@@ -137,6 +149,13 @@ fn not_syn(flags: u8) -> u32 {
 /// Headers of any packet, or the reason why it has none to judge it by.
 #[inline(always)]
 pub(crate) fn headers(packet: &Packet) -> Result<Headers, Reason> {
+    if !config::has_ethernet() {
+        return match packet.window::<1>(0).ok_or(Reason::Truncated)?.byte::<0>() >> 4 {
+            4 => ipv4(packet, 0),
+            6 => ipv6(packet, 0),
+            _ => Err(Reason::NonIp),
+        };
+    }
     let mut network = ETHERNET;
     let mut ether_type = packet.window::<ETHERNET>(0).ok_or(Reason::Truncated)?.half::<12>();
     for _ in 0..2 {
@@ -152,8 +171,31 @@ pub(crate) fn headers(packet: &Packet) -> Result<Headers, Reason> {
         ether::IPV6 => ipv6(packet, network),
         ether::ARP => Err(Reason::Arp),
         ether::VLAN | ether::SERVICE_VLAN => Err(Reason::VlanDepth),
-        _ => Err(Reason::NonIp),
+        other => not_ip(packet, network, other),
     }
+}
+
+/// A frame that carries neither IP nor ARP: a control frame of the link, an EtherType that a rule names, or
+/// neither.
+#[inline(always)]
+fn not_ip(packet: &Packet, network: usize, ether_type: u16) -> Result<Headers, Reason> {
+    // Addresses that no bridge passes on (IEEE 802.1Q-2022 table 8-1).
+    const CONTROL: [u8; 5] = [0x01, 0x80, 0xc2, 0x00, 0x00];
+    let frame = packet.window::<ETHERNET>(0).ok_or(Reason::Truncated)?;
+    if frame.bytes::<0, 5>() == CONTROL && frame.byte::<5>() < 0x10 {
+        return Err(Reason::LinkControl);
+    }
+    let number = config::ether_type(ether_type).ok_or(Reason::NonIp)?;
+    let (version, kind, part) = (Version::V4, Kind::Other, Part::Whole);
+    Ok(Headers {
+        index: class::ETHER + number,
+        version,
+        network,
+        transport: network,
+        kind,
+        part,
+        fragment: 0,
+    })
 }
 
 /// IPv4 (RFC 791 section 3.1).
@@ -178,6 +220,7 @@ fn ipv4(packet: &Packet, network: usize) -> Result<Headers, Reason> {
         protocol::UDP => udp(packet, transport),
         protocol::SCTP => sctp(packet, transport),
         protocol::ICMP => icmp4(packet, transport),
+        protocol::IGMP => igmp(packet, transport),
         other => Ok((class::PROTOCOL + usize::from(other), Kind::Other)),
     };
     let (index, kind) = upper.map_err(|reason| cut_short(reason, more))?;
@@ -208,12 +251,7 @@ fn ipv6(packet: &Packet, network: usize) -> Result<Headers, Reason> {
     let mut more = false;
     for _ in 0..MAX_EXTENSIONS {
         match next {
-            protocol::HOP_BY_HOP
-            | protocol::ROUTING
-            | protocol::DESTINATION_OPTIONS
-            | protocol::MOBILITY
-            | protocol::HIP
-            | protocol::SHIM6 => {
+            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => {
                 let extension = packet.window::<2>(transport).ok_or(cut_short(Reason::Truncated, more))?;
                 next = extension.byte::<0>();
                 transport += (usize::from(extension.byte::<1>()) + 1) * 8;
@@ -234,12 +272,6 @@ fn ipv6(packet: &Packet, network: usize) -> Result<Headers, Reason> {
                     let (kind, part) = (Kind::Other, Part::Later);
                     return Ok(Headers { index: 0, version, network, transport, kind, part, fragment });
                 }
-            }
-            protocol::AUTHENTICATION => {
-                // RFC 4302 section 2.2: in words of 32 bits, less two.
-                let extension = packet.window::<2>(transport).ok_or(cut_short(Reason::Truncated, more))?;
-                next = extension.byte::<0>();
-                transport += (usize::from(extension.byte::<1>()) + 2) * 4;
             }
             _ => {
                 let upper = match next {
@@ -291,6 +323,13 @@ fn icmp4(packet: &Packet, transport: usize) -> Result<(usize, Kind), Reason> {
         _ => Kind::Other,
     };
     Ok((class::ICMP4 + usize::from(header.byte::<0>()), kind))
+}
+
+/// IGMP (RFC 9776 section 4): its type, in a message of at least eight bytes.
+#[inline(always)]
+fn igmp(packet: &Packet, transport: usize) -> Result<(usize, Kind), Reason> {
+    let header = packet.window::<8>(transport).ok_or(Reason::Truncated)?;
+    Ok((class::IGMP + usize::from(header.byte::<0>()), Kind::Other))
 }
 
 /// ICMPv6 (RFC 4443). Neighbour discovery counts only from the link itself: its hop limit is 255,

@@ -10,11 +10,11 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray},
 };
 use portcullis_common::flow::{
-    Entry, FlowCounter, Key, Life, SECRETS, SPARE, Set, Settings, USUAL, WAYS, hash, origin,
+    Entry, FlowCounter, Key, Life, SECRETS, SPARE, Set, Settings, USUAL, WAYS, hash, state,
 };
 
 use crate::{
-    clock, config,
+    clock, config, flow,
     forget::{forget, forget_long},
     shared::Shared,
 };
@@ -106,10 +106,10 @@ pub(crate) fn change(found: Found, state: u8, tick: u64) {
     swap(found.entry, found.life, found.life.with(state, tick));
 }
 
-/// Records a flow that is not there: in a free entry of the emptier of its sets, or that of a flow which is
-/// over; else in that of the flow whose time ends first.
+/// Records a flow that is not there, in a state: in a free entry of the emptier of its sets, or that of a flow
+/// which is over; else in that of the flow whose time ends first.
 #[inline(always)]
-pub(crate) fn begin(key: &Key) {
+pub(crate) fn begin(key: &Key, state: u8) {
     let Some(counter) = FLOW_COUNTERS.get_ptr_mut(0) else { return };
     // SAFETY: the map handed out this CPU's own element, and nothing preempts the program.
     let counter = unsafe { &mut *counter };
@@ -118,9 +118,10 @@ pub(crate) fn begin(key: &Key) {
     let (one, other) = (survey(first, now), survey(second, now));
     let (set, chosen) = if crowding(other) < crowding(one) { (second, other) } else { (first, one) };
     let best = chosen >> LIVING_BITS;
-    if best / WAYS as u64 >= OWN && !is_own(key.ends) {
+    if best / WAYS as u64 >= OWN && !is_own(state) {
         // What strangers begin takes no place from what this host began.
         counter.missed += 1;
+        flow::forget_beginner(key.ends, now);
         return;
     }
     // SAFETY: a set has `WAYS` entries, and the remainder is below that.
@@ -128,18 +129,22 @@ pub(crate) fn begin(key: &Key) {
     let life = read_life(entry);
     if life.is_busy() || !swap(entry, life, life.busy()) {
         counter.missed += 1;
+        flow::forget_beginner(key.ends, now);
         return;
     }
+    // SAFETY: `entry` points into the map's value, and while its life is busy nobody else writes the key.
+    let gone = unsafe { (&raw const (*entry).key.ends).read_volatile() };
     // SAFETY: `entry` points into the map's value, and while its life is busy nobody else writes the
     // key or takes it for one. Volatile: words are written once each, between the two atomic operations.
     unsafe { (&raw mut (*entry).key).write_volatile(*key) };
     // SAFETY: as above; the exchange orders the key before the life.
     unsafe {
-        atomic_xchg::<u64, { AtomicOrdering::SeqCst }>(life_of(entry), life.next().with(0, now).0);
+        atomic_xchg::<u64, { AtomicOrdering::SeqCst }>(life_of(entry), life.next().with(state, now).0);
     }
     counter.begun += 1;
     if best >= WAYS as u64 {
         counter.evicted += 1;
+        flow::forget_beginner(gone, now);
     }
 }
 
@@ -157,7 +162,7 @@ fn crowding(survey: u64) -> u64 {
 fn time_left(ends: u64, life: Life, now: u64) -> u64 {
     // A flow that may just live on has at least a tick left.
     let left = (config::timeout(ends, life.state()) + 1).saturating_sub(life.idle(now));
-    if left > 0 && is_own(ends) { OWN + left } else { left }
+    if left > 0 && is_own(life.state()) { OWN + left } else { left }
 }
 
 /// More ticks than any timeout: what a flow that this host began has left above all others.
@@ -165,8 +170,8 @@ const OWN: u64 = 1 << 44;
 
 /// Whether this host, or a client behind it, began a flow.
 #[inline(always)]
-fn is_own(ends: u64) -> bool {
-    ends >> 48 == u64::from(origin::LOCAL)
+fn is_own(state: u8) -> bool {
+    state & state::VISIT == 0
 }
 
 /// The two sets in which a key may stand.

@@ -127,7 +127,7 @@ fn one_policy(random: &mut Random, packets: u64, statistics: &mut Statistics) ->
     let outbound = settings.outbound;
     let options = LoadOptions { second, ..LoadOptions::with(settings) };
     let mut kernel = Judge::new(&rules, &options)?;
-    let mut model = evaluator(&rules, beside.as_ref(), &options);
+    let mut model = Evaluator::new(&rules, options.settings);
     let mut begun: Vec<Shape> = Vec::new();
     let mut earlier: Vec<Event> = Vec::new();
     let mut guests: Vec<Shape> = Vec::new();
@@ -209,15 +209,6 @@ fn leaving(guests: &mut [Shape], firsts: &mut Vec<Shape>, random: &mut Random) -
     (shape, answer)
 }
 
-/// The model of programs that are loaded like this.
-fn evaluator<'a>(rules: &'a RuleSet, beside: Option<&'a RuleSet>, options: &LoadOptions) -> Evaluator<'a> {
-    let model = Evaluator::new(rules, options.settings);
-    match beside {
-        Some(beside) => model.beside(beside),
-        None => model,
-    }
-}
-
 /// What a policy says beside its rules.
 fn settings(random: &mut Random) -> Settings {
     Settings {
@@ -282,7 +273,7 @@ impl Scenario {
     /// Where the kernel refuses a program or a packet.
     pub fn difference(&self) -> Result<Option<Disagreement>> {
         let mut kernel = Judge::new(&self.rules, &self.options)?;
-        let mut model = evaluator(&self.rules, self.beside.as_ref(), &self.options);
+        let mut model = Evaluator::new(&self.rules, self.options.settings);
         for event in self.earlier.iter().chain([&self.last]) {
             let answer = match event {
                 Event::Left(frame) => {
@@ -306,7 +297,8 @@ impl Statistics {
     /// Reasons that no packet had.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
-        let never = [Reason::Internal, Reason::OutboundInternal];
+        // What would be routed depends on the routes of this machine.
+        let never = [Reason::Internal, Reason::OutboundInternal, Reason::Routed];
         let names = Reason::ALL.iter().filter(|reason| !never.contains(reason)).map(|reason| reason.name());
         names.filter(|name| !self.verdicts.contains_key(name)).collect()
     }

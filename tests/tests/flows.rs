@@ -251,8 +251,12 @@ fn a_silent_conversation_ends() -> Result<()> {
                 vec![asks(), answers(yes), ends_here(), Passes(35), talks(yes), Passes(35), talks(yes)],
             ),
             (
-                "the other has no more to say and falls silent",
-                vec![asks(), answers(yes), ends_there(yes), Passes(45), talks(no)],
+                "the other has no more to say, or somebody says so in its name",
+                vec![asks(), answers(yes), ends_there(yes), Passes(190), talks(yes), Passes(205), talks(no)],
+            ),
+            (
+                "and the host ends it as well, later",
+                vec![asks(), answers(yes), ends_there(yes), Passes(190), ends_here(), Passes(45), talks(no)],
             ),
             (
                 "both have ended: what comes late does not keep it alive",
@@ -263,8 +267,12 @@ fn a_silent_conversation_ends() -> Result<()> {
                 vec![asks(), ends_here(), ends_there(yes), Passes(35), talks(yes), Passes(10), talks(no)],
             ),
             (
-                "broken off by the other",
-                vec![asks(), breaks_there(yes), Passes(35), talks(yes), Passes(10), talks(no)],
+                "broken off by the other, or by somebody in its name",
+                vec![asks(), breaks_there(yes), Passes(190), talks(yes), Passes(190), talks(yes)],
+            ),
+            (
+                "broken off in the name of the other before it answered",
+                vec![asks(), breaks_there(yes), breaks_there(yes), Passes(45), answers(yes)],
             ),
             (
                 "broken off by the host",
@@ -272,7 +280,7 @@ fn a_silent_conversation_ends() -> Result<()> {
             ),
             (
                 "anew after it was broken off",
-                vec![asks(), breaks_there(yes), asks(), Passes(55), answers(yes), Passes(190), talks(yes)],
+                vec![asks(), breaks_here(), asks(), Passes(55), answers(yes), Passes(190), talks(yes)],
             ),
             ("an end of nothing", vec![ends_here(), talks(no)]),
             (

@@ -140,9 +140,11 @@ fn indexes(opening: Opening) -> Indexes {
         Opening::Tcp(ports) => Indexes::Ports(class::TCP, ports),
         Opening::Udp(ports) => Indexes::Ports(class::UDP, ports),
         Opening::Sctp(ports) => Indexes::Ports(class::SCTP, ports),
-        Opening::Icmp(kind) => Indexes::One(class::ICMP4 + usize::from(kind)),
-        Opening::Icmpv6(kind) => Indexes::One(class::ICMP6 + usize::from(kind)),
-        Opening::Protocol(number) => Indexes::One(class::PROTOCOL + usize::from(number)),
+        Opening::Icmp(kind) => Indexes::Types(class::ICMP4 + usize::from(kind), 1),
+        Opening::Icmpv6(kind) => Indexes::Types(class::ICMP6 + usize::from(kind), 1),
+        // Its protocol number in IPv6 means nothing, and nothing opens it.
+        Opening::Protocol(IGMP) => Indexes::Types(class::IGMP, 0x100),
+        Opening::Protocol(number) => Indexes::Types(class::PROTOCOL + usize::from(number), 1),
     }
 }
 
@@ -151,6 +153,9 @@ fn indexes(opening: Opening) -> Indexes {
 enum Indexes {
     /// Ports of the transport whose part of the table begins here.
     Ports(usize, crate::requirement::PortRange),
-    /// A single entry.
-    One(usize),
+    /// So many entries from this one on: types, or a protocol.
+    Types(usize, usize),
 }
+
+/// The protocol number of IGMP (RFC 9776 section 4).
+const IGMP: u8 = 2;

@@ -24,11 +24,11 @@ pub(super) struct Claim {
 impl Claim {
     /// The class indexes of the destinations.
     pub(super) fn indexes(&self) -> impl Iterator<Item = usize> + use<> {
-        let (base, ports) = match self.at {
-            Indexes::Ports(base, ports) => (base, ports.lo()..=ports.hi()),
-            Indexes::One(index) => (index, 0..=0),
+        let (base, ports, types) = match self.at {
+            Indexes::Ports(base, ports) => (base, Some(ports.lo()..=ports.hi()), 0..0),
+            Indexes::Types(first, count) => (0, None, first..first + count),
         };
-        ports.map(move |port| base + class::port_index(port))
+        ports.into_iter().flatten().map(move |port| base + class::port_index(port)).chain(types)
     }
 }
 
@@ -43,8 +43,10 @@ pub(super) fn claims(rules: &[Rule], way: Way, is_limited: impl Fn(usize) -> boo
         for opening in &rule.openings {
             match indexes(*opening) {
                 Indexes::Ports(base, range) => ports.entry(base).or_default().push((range, number)),
-                Indexes::One(index) => {
-                    singles.entry(index).or_default().insert(number);
+                Indexes::Types(first, count) => {
+                    for index in first..first + count {
+                        singles.entry(index).or_default().insert(number);
+                    }
                 }
             }
         }
@@ -57,7 +59,7 @@ pub(super) fn claims(rules: &[Rule], way: Way, is_limited: impl Fn(usize) -> boo
         });
     }
     for (index, rules) in singles {
-        claims.push(Claim { rules: reachable(rules.into_iter(), &is_limited), at: Indexes::One(index) });
+        claims.push(Claim { rules: reachable(rules.into_iter(), &is_limited), at: Indexes::Types(index, 1) });
     }
     claims
 }

@@ -103,6 +103,8 @@ fn frame(opening: Opening, source: IpAddr, address: IpAddr) -> (usize, Vec<u8>) 
         Opening::Sctp(ports) => (class::SCTP + class::port_index(ports.lo()), 132, ports.lo().to_be_bytes()),
         Opening::Icmp(kind) => (class::ICMP4 + usize::from(kind), 1, [kind, 0]),
         Opening::Icmpv6(kind) => (class::ICMP6 + usize::from(kind), 58, [kind, 0]),
+        // The type of an IGMP message is its first byte, here that of a source port.
+        Opening::Protocol(2) if source.is_ipv4() => (class::IGMP, 2, [0, 0]),
         Opening::Protocol(number) => (class::PROTOCOL + usize::from(number), number, [0, 0]),
     };
     // ICMP begins with its type, the others with the source port.

@@ -79,7 +79,7 @@ pub(super) fn timeouts(flows: &Flows, tick: Tick) -> [u64; TIMEOUTS] {
                 Phase::Associations => flows.sctp,
                 Phase::Echo => flows.echo,
             };
-            timeouts[timeout_index(Key::ends(0, 0, protocol, 0), state)] = tick.in_duration(timeout);
+            timeouts[timeout_index(Key::ends(0, 0, protocol), state)] = tick.in_duration(timeout);
         }
     }
     timeouts

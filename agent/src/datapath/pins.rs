@@ -1,9 +1,10 @@
 //! Where the kernel objects that outlive a process are pinned.
 //!
 //! ```text
-//! <bpffs>/portcullis/v2/FLOWS, FLOW_SETTINGS, FLOW_COUNTERS, FLOW_PORTS   shared by all interfaces
-//! <bpffs>/portcullis/v2/<interface>/COUNTERS, ingress, egress             one interface's counters and links
-//! <bpffs>/portcullis/v2/<interface>/DIFFERENCES                           where it has a shadow
+//! <bpffs>/portcullis/v3/FLOWS, FLOW_SETTINGS, FLOW_COUNTERS, FLOW_PORTS, FLOW_FORGOTTEN
+//!                                                                 shared by all interfaces
+//! <bpffs>/portcullis/v3/<interface>/COUNTERS, ingress, egress     one interface's counters and links
+//! <bpffs>/portcullis/v3/<interface>/DIFFERENCES                   where it has a shadow
 //! ```
 //!
 //! The directory carries the ABI version: another build never opens maps that it would misread.
@@ -42,8 +43,14 @@ pub struct Pins {
 
 impl Pins {
     /// Maps that are pinned; all others belong to a generation.
-    pub(super) const SHARED_MAPS: [&'static str; 5] =
-        [map::COUNTERS, map::FLOWS, map::FLOW_SETTINGS, map::FLOW_COUNTERS, map::FLOW_PORTS];
+    pub(super) const SHARED_MAPS: [&'static str; 6] = [
+        map::COUNTERS,
+        map::FLOWS,
+        map::FLOW_SETTINGS,
+        map::FLOW_COUNTERS,
+        map::FLOW_PORTS,
+        map::FLOW_FORGOTTEN,
+    ];
 
     /// The pins of `interface` on the BPF file system mounted at `bpffs`.
     #[must_use]
@@ -88,6 +95,7 @@ impl Pins {
             // The BPF file system keeps dots in names for itself.
             map::FLOW_SETTINGS => "FLOW_SETTINGS",
             map::FLOW_PORTS => "FLOW_PORTS",
+            map::FLOW_FORGOTTEN => "FLOW_FORGOTTEN",
             name => name,
         };
         if matches!(name, map::COUNTERS | map::DIFFERENCES | RING) {

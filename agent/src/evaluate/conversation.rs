@@ -1,6 +1,6 @@
 //! Which conversation a packet belongs to.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::frame::{Message, Packet};
 
@@ -32,6 +32,15 @@ impl Conversation {
     pub(super) fn arriving(packet: &Packet) -> Option<Self> {
         let (carrier, from, to) = Self::ends(packet.message)?;
         Some(Self { carrier, local: (packet.target, to), remote: (packet.source, from) })
+    }
+
+    /// The same from whichever address of the local end: a question to a group is answered from one of its own.
+    pub(super) fn of_group(mut self) -> Self {
+        self.local.0 = match self.local.0 {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        self
     }
 
     fn ends(message: Message) -> Option<(Carrier, u16, u16)> {

@@ -25,6 +25,8 @@ pub enum Destination {
     Icmp(u8),
     /// An ICMPv6 type.
     Icmpv6(u8),
+    /// An IGMP type.
+    Igmp(u8),
     /// Another IP protocol, by number.
     Protocol(u8),
 }
@@ -36,6 +38,8 @@ pub(super) struct Packet {
     pub(super) target: IpAddr,
     pub(super) destination: Destination,
     pub(super) message: Message,
+    /// Whether it is addressed to more than one host, by its link-layer address or by its own.
+    pub(super) is_for_group: bool,
     /// The datagram of which the packet is the first fragment.
     pub(super) begins: Option<(Datagram, usize)>,
 }
@@ -87,6 +91,10 @@ pub(super) fn read(frame: &[u8]) -> Result<Content, Reason> {
                 take(frame, at, 4)?;
                 at += 2;
             }
+            // Control frames, which no bridge passes on (IEEE 802.1Q-2022 table 8-1).
+            _ if frame[..5] == [0x01, 0x80, 0xc2, 0, 0] && frame[5] < 0x10 => {
+                return Err(Reason::LinkControl);
+            }
             _ => return Err(Reason::NonIp),
         }
     }
@@ -114,11 +122,13 @@ fn ipv4(frame: &[u8], at: usize) -> Result<Content, Reason> {
         6 => tcp(frame, behind),
         17 => udp(frame, behind),
         132 => sctp(frame, behind),
+        2 => take(frame, behind, 8).map(|header| (Destination::Igmp(header[0]), Message::None)),
         other => Ok((Destination::Protocol(other), Message::None)),
     };
     let (destination, message) = upper.map_err(|reason| if more { split(reason) } else { reason })?;
     let begins = more.then(|| (datagram, headers_of(destination)));
-    Ok(Content::Packet(Packet { source, target, destination, message, begins }))
+    let is_for_group = frame[0] & 1 != 0 || header[16] >= 224;
+    Ok(Content::Packet(Packet { source, target, destination, message, is_for_group, begins }))
 }
 
 /// The reason for a first fragment that lacks a part of its headers.
@@ -131,7 +141,7 @@ fn headers_of(destination: Destination) -> usize {
     match destination {
         Destination::Tcp(_) => 20,
         Destination::Sctp(_) => 12,
-        Destination::Udp(_) | Destination::Icmp(_) | Destination::Icmpv6(_) => 8,
+        Destination::Udp(_) | Destination::Icmp(_) | Destination::Icmpv6(_) | Destination::Igmp(_) => 8,
         Destination::Protocol(_) => 0,
     }
 }
@@ -157,9 +167,8 @@ fn ipv6(frame: &[u8], at: usize) -> Result<Content, Reason> {
             return Err(Reason::HeaderLimit);
         }
         let length = match next {
-            // Hop-by-hop, routing, destination options; mobility (RFC 6275), HIP (RFC 7401), shim6
-            // (RFC 5533): units of eight bytes, the first not counted.
-            0 | 43 | 60 | 135 | 139 | 140 => {
+            // Hop-by-hop, routing, destination options: units of eight bytes, the first not counted.
+            0 | 43 | 60 => {
                 let header = take(frame, behind, 2).map_err(|reason| fail(&fragment, reason))?;
                 (usize::from(header[1]) + 1) * 8
             }
@@ -177,11 +186,6 @@ fn ipv6(frame: &[u8], at: usize) -> Result<Content, Reason> {
                 fragment = Some((datagram, behind + 8, field & 1 != 0));
                 8
             }
-            // Authentication (RFC 4302 section 2.2): units of four bytes, the first two not counted.
-            51 => {
-                let header = take(frame, behind, 2).map_err(|reason| fail(&fragment, reason))?;
-                (usize::from(header[1]) + 2) * 4
-            }
             6 => break tcp(frame, behind).map_err(|reason| fail(&fragment, reason))?,
             17 => break udp(frame, behind).map_err(|reason| fail(&fragment, reason))?,
             132 => break sctp(frame, behind).map_err(|reason| fail(&fragment, reason))?,
@@ -195,7 +199,8 @@ fn ipv6(frame: &[u8], at: usize) -> Result<Content, Reason> {
     let begins = fragment
         .filter(|(_, _, more)| *more)
         .map(|(datagram, start, _)| (datagram, behind - start + headers_of(destination)));
-    Ok(Content::Packet(Packet { source, target, destination, message, begins }))
+    let is_for_group = frame[0] & 1 != 0 || header[24] == 0xff;
+    Ok(Content::Packet(Packet { source, target, destination, message, is_for_group, begins }))
 }
 
 /// TCP (RFC 9293 section 3.1), up to its flags.

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use portcullis_common::slot::Reason;
 
 use crate::{
-    policy::{Deployment, Enforcement, Settings},
+    policy::{Deployment, Enforcement, Flows, Settings},
     ruleset::{Opening, Rule, RuleSet, Way},
 };
 use conversation::{Carrier, Conversation};
@@ -32,6 +32,8 @@ pub enum Verdict {
     Reason(Reason),
 }
 
+/// The protocol number of IGMP (RFC 9776 section 4).
+const IGMP: u8 = 2;
 /// How long the first fragment of a datagram is remembered (RFC 8200 section 4.5).
 const REASSEMBLY: Duration = Duration::from_secs(60);
 /// A later fragment that came before its first may not begin below this many bytes.
@@ -43,12 +45,8 @@ const HEADERS_UNSEEN: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Evaluator<'a> {
     rules: &'a [Rule],
-    /// The rules of a second set that the programs carry beside.
-    beside: Option<&'a [Rule]>,
     settings: Settings,
     conversations: HashMap<Conversation, Course>,
-    /// UDP and SCTP conversations with this host that were let in -> when a packet of them was last seen.
-    visits: HashMap<Conversation, Duration>,
     /// Fragmented datagram that arrives or leaves -> what became of its first fragment.
     datagrams: HashMap<(Way, Datagram), First>,
 }
@@ -58,14 +56,18 @@ pub struct Evaluator<'a> {
 struct Course {
     /// When a packet of it was last seen.
     seen: Duration,
+    /// The remote end began it. Only of UDP and SCTP is that remembered.
+    is_visit: bool,
+    /// No rule let in what began it.
+    is_unruled: bool,
     /// The other side has answered.
     answered: bool,
     /// This host has sent FIN.
     ended_here: bool,
     /// The other side has.
     ended_there: bool,
-    /// Either has sent RST.
-    broken: bool,
+    /// The other side has sent RST, or somebody has in its name. That alone ends nothing.
+    reset: bool,
 }
 
 /// The first fragment of a datagram.
@@ -81,21 +83,14 @@ impl<'a> Evaluator<'a> {
     /// A host that has begun no conversation yet.
     #[must_use]
     pub fn new(rules: &'a RuleSet, settings: Settings) -> Self {
-        Self {
-            rules: &rules.rules,
-            beside: None,
-            settings,
-            conversations: HashMap::new(),
-            visits: HashMap::new(),
-            datagrams: HashMap::new(),
-        }
+        Self { rules: &rules.rules, settings, conversations: HashMap::new(), datagrams: HashMap::new() }
     }
 
-    /// The same host while a second set of rules stands beside these, for a trial or as a shadow: whichever
-    /// decides later, replies to what has begun by then come in.
+    /// The same host with another policy: what has begun by now, and who began it, is still known.
     #[must_use]
-    pub fn beside(self, rules: &'a RuleSet) -> Self {
-        Self { beside: Some(&rules.rules), ..self }
+    pub fn under(self, rules: &'a RuleSet, settings: Settings) -> Self {
+        // Verdicts of first fragments are those of the old policy, and are forgotten with it.
+        Self { rules: &rules.rules, settings, datagrams: HashMap::new(), ..self }
     }
 
     /// The host sends a frame, or passes one on: judges it, if leaving packets are judged, and remembers the
@@ -117,11 +112,10 @@ impl<'a> Evaluator<'a> {
             && verdict.is_some_and(|verdict| !verdict.accepts());
         let is_answer =
             matches!(verdict, Some(Verdict::Reason(Reason::OutboundReplyUdp | Reason::OutboundReplySctp)));
-        if let (false, false, Ok(Content::Packet(packet))) = (is_gone, is_answer, content) {
-            let is_answer = self.is_gateway() && self.answers(&packet, now).is_some();
-            if !(is_answer && matches!(packet.message, Message::Udp { .. } | Message::Sctp { .. })) {
-                self.remember(&packet, now);
-            }
+        if let (false, false, Ok(Content::Packet(packet))) = (is_gone, is_answer, content)
+            && !(self.is_gateway() && self.answers_client(&packet, now))
+        {
+            self.remember(&packet, now);
         }
         verdict
     }
@@ -161,49 +155,79 @@ impl<'a> Evaluator<'a> {
     /// address.
     fn answers(&mut self, packet: &Packet, now: Duration) -> Option<Reason> {
         let asks_for_address = if packet.target.is_ipv4() { (68, 67) } else { (546, 547) };
-        let (reason, timeout) = match packet.message {
+        let reason = match packet.message {
             Message::Udp { from, to } if self.settings.dhcp && (from, to) == asks_for_address => {
                 return Some(Reason::OutboundDhcp);
             }
-            Message::Udp { .. } => (Reason::OutboundReplyUdp, self.settings.flows.udp),
-            Message::Sctp { .. } => (Reason::OutboundReplySctp, self.settings.flows.sctp),
+            Message::Udp { .. } => Reason::OutboundReplyUdp,
+            Message::Sctp { .. } => Reason::OutboundReplySctp,
             _ => return None,
         };
-        let seen = if self.is_gateway() {
-            &mut self.conversations.get_mut(&Conversation::arriving(packet)?)?.seen
-        } else {
-            self.visits.get_mut(&Conversation::leaving(packet)?)?
+        let (conversation, is_visit) = match self.is_gateway() {
+            true => (Conversation::arriving(packet)?, false),
+            false => (Conversation::leaving(packet)?, true),
         };
-        if now.saturating_sub(*seen) > timeout {
+        let course = self.living_or_of_group(conversation, now)?;
+        if course.is_visit != is_visit || course.is_unruled {
             return None;
         }
-        *seen = now;
+        course.seen = now;
         Some(reason)
+    }
+
+    /// Whether a datagram or an SCTP packet goes to a client behind this interface that asked for it, whether or not
+    /// a rule let the question in.
+    fn answers_client(&mut self, packet: &Packet, now: Duration) -> bool {
+        if !matches!(packet.message, Message::Udp { .. } | Message::Sctp { .. }) {
+            return false;
+        }
+        let Some(conversation) = Conversation::arriving(packet) else { return false };
+        match self.living_or_of_group(conversation, now) {
+            Some(course) if !course.is_visit => {
+                course.seen = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A conversation that is still remembered.
+    fn living(&mut self, conversation: Conversation, now: Duration) -> Option<&mut Course> {
+        let flows = self.settings.flows;
+        let course = self.conversations.get_mut(&conversation)?;
+        course.lives(conversation.carrier, &flows, now).then_some(course)
+    }
+
+    /// Likewise, or else the one that began with a question to a group from the same end.
+    fn living_or_of_group(&mut self, conversation: Conversation, now: Duration) -> Option<&mut Course> {
+        let known = self.living(conversation, now).is_some();
+        self.living(if known { conversation } else { conversation.of_group() }, now)
     }
 
     /// Remembers what a packet begins or carries on whose source is this host, or a client behind it.
     fn remember(&mut self, packet: &Packet, now: Duration) {
         let Some(conversation) = Conversation::leaving(packet) else { return };
-        let known = self.conversations.get(&conversation).copied();
-        let course = match packet.message {
-            Message::Tcp { asks: true, .. } => Course { seen: now, ..Course::default() },
+        let known = self.living(conversation, now).copied();
+        let course = match (packet.message, known) {
+            (Message::Tcp { asks: true, .. }, _) => Course { seen: now, ..Course::default() },
             // A segment carries on what is not over, and is noticed only where it ends it.
-            Message::Tcp { ends, breaks, .. } if ends || breaks => match known {
-                Some(course) if self.lives(conversation.carrier, course, now) => Course {
-                    seen: now,
-                    ended_here: course.ended_here || ends,
-                    broken: course.broken || breaks,
-                    ..course
-                },
-                _ => return,
-            },
-            // What comes back to a port that is open to all needs no conversation.
-            Message::Udp { from, .. } if self.is_open_to_all(Destination::Udp(from)) => return,
-            Message::Sctp { from, .. } if self.is_open_to_all(Destination::Sctp(from)) => return,
-            Message::Udp { .. } | Message::Sctp { .. } | Message::EchoRequest { .. } => {
+            (Message::Tcp { ends, breaks, .. }, Some(course)) if ends || breaks => {
+                Course { seen: now, ended_here: true, ended_there: course.ended_there || breaks, ..course }
+            }
+            // What only was seen does not go on by being answered.
+            (
+                Message::Udp { .. } | Message::Sctp { .. },
+                Some(Course { is_visit: true, is_unruled: true, .. }),
+            ) => return,
+            (Message::Udp { .. } | Message::Sctp { .. }, None)
+                if self.living(conversation.of_group(), now).is_some() =>
+            {
+                return;
+            }
+            (Message::Udp { .. } | Message::Sctp { .. } | Message::EchoRequest { .. }, known) => {
                 Course { seen: now, ..known.unwrap_or_default() }
             }
-            Message::Tcp { .. } | Message::EchoReply { .. } | Message::None => return,
+            _ => return,
         };
         self.conversations.insert(conversation, course);
     }
@@ -227,34 +251,45 @@ impl<'a> Evaluator<'a> {
     fn packet(&mut self, packet: &Packet, now: Duration) -> Verdict {
         let without_flow = self.by_rules(packet, Way::Arriving);
         if matches!(without_flow, Verdict::Rule(_)) {
-            self.admit(packet, now);
+            self.admit(packet, now, true);
         }
         if without_flow.accepts() {
             return without_flow;
         }
-        self.by_conversation(packet, now).map_or(without_flow, Verdict::Reason)
+        if let Some(reason) = self.by_conversation(packet, now) {
+            return Verdict::Reason(reason);
+        }
+        if self.settings.mode == Enforcement::Observe
+            && matches!(packet.message, Message::Udp { .. } | Message::Sctp { .. })
+        {
+            self.admit(packet, now, false);
+        }
+        without_flow
     }
 
-    /// Remembers what a packet begins that a rule accepts: on a gateway a client's conversation, else, where
-    /// leaving packets are judged, one that this host answers.
-    fn admit(&mut self, packet: &Packet, now: Duration) {
-        let may_be_answered = matches!(packet.message, Message::Udp { .. } | Message::Sctp { .. });
-        if self.is_gateway() {
-            let Some(conversation) = Conversation::leaving(packet) else { return };
-            let known = match packet.message {
-                Message::Tcp { asks: true, .. } => None,
-                Message::Udp { .. } | Message::Sctp { .. } | Message::EchoRequest { .. } => {
-                    self.conversations.get(&conversation).copied()
-                }
-                _ => return,
-            };
-            self.conversations.insert(conversation, Course { seen: now, ..known.unwrap_or_default() });
-        } else if may_be_answered
-            && self.settings.outbound.is_some()
-            && let Some(visit) = Conversation::arriving(packet)
-        {
-            self.visits.insert(visit, now);
-        }
+    /// Remembers what a packet begins that passes, by a rule or because nothing is dropped: on a gateway a client's
+    /// conversation, else one with this host.
+    fn admit(&mut self, packet: &Packet, now: Duration, is_ruled: bool) {
+        let is_gateway = self.is_gateway();
+        let conversation = match (packet.message, is_gateway) {
+            (Message::Tcp { asks: true, .. } | Message::EchoRequest { .. }, true)
+            | (Message::Udp { .. } | Message::Sctp { .. }, true) => Conversation::leaving(packet),
+            (Message::Udp { .. } | Message::Sctp { .. }, false) if packet.is_for_group => {
+                Conversation::arriving(packet).map(Conversation::of_group)
+            }
+            (Message::Udp { .. } | Message::Sctp { .. }, false) => Conversation::arriving(packet),
+            _ => return,
+        };
+        let Some(conversation) = conversation else { return };
+        let begun = Course { seen: now, is_visit: !is_gateway, is_unruled: !is_ruled, ..Course::default() };
+        let known = self.living(conversation, now).copied();
+        let course = match known {
+            Some(course) if !matches!(packet.message, Message::Tcp { .. }) => {
+                Course { seen: now, is_unruled: course.is_unruled && !is_ruled, ..course }
+            }
+            _ => begun,
+        };
+        self.conversations.insert(conversation, course);
     }
 
     /// The verdict of a fragment that begins `at` bytes into its datagram: that of the first one.
@@ -300,7 +335,7 @@ impl<'a> Evaluator<'a> {
         if let Some((_, number)) = narrowest {
             return Verdict::Rule(number);
         }
-        let unruled = unruled(packet.destination);
+        let unruled = unruled(packet.destination, way);
         // A rule only ever lets more in: where it is limited, what is always accepted still is.
         let verdict = if open && !unruled.accepts() {
             Verdict::Reason(Reason::Source)
@@ -323,57 +358,41 @@ impl<'a> Evaluator<'a> {
             Message::Sctp { .. } => (Reason::FlowSctp, false, false),
             Message::EchoReply { .. } => (Reason::FlowEcho, false, false),
         };
-        let conversation = Conversation::arriving(packet)?;
-        let course = *self.conversations.get(&conversation)?;
-        if !self.lives(conversation.carrier, course, now) {
+        let course = self.living(Conversation::arriving(packet)?, now)?;
+        if course.is_visit {
             return None;
         }
-        let mut after = Course {
+        let after = Course {
             answered: true,
             ended_there: course.ended_there || ends,
-            broken: course.broken || breaks,
-            ..course
+            reset: course.reset || breaks,
+            ..*course
         };
         // What is over is remembered for a while, but no longer for what still comes.
-        if after != course || !course.is_over() {
-            after.seen = now;
-        }
-        self.conversations.insert(conversation, after);
+        let goes_on = after != *course || !course.is_over();
+        *course = Course { seen: if goes_on { now } else { course.seen }, ..after };
         Some(reason)
-    }
-
-    /// Whether a conversation is still remembered.
-    fn lives(&self, carrier: Carrier, course: Course, now: Duration) -> bool {
-        let flows = &self.settings.flows;
-        let timeout = match carrier {
-            Carrier::Udp => flows.udp,
-            Carrier::Sctp => flows.sctp,
-            Carrier::Echo => flows.echo,
-            Carrier::Tcp if course.is_over() || course.ended_here || course.ended_there => flows.tcp_closing,
-            Carrier::Tcp if course.answered => flows.tcp_established,
-            Carrier::Tcp => flows.tcp_opening,
-        };
-        now.saturating_sub(course.seen) <= timeout
-    }
-
-    /// Whether the narrowest rule for `destination` admits packets from everywhere to every local address, so
-    /// that none is judged by its addresses.
-    fn is_open_to_all(&self, destination: Destination) -> bool {
-        let open = |rules: &[Rule]| {
-            let arriving = rules.iter().filter(|rule| rule.way == Way::Arriving);
-            let widths = arriving.filter_map(|rule| Some((width(rule, destination)?, rule)));
-            widths.min_by_key(|(width, _)| *width).is_some_and(|(_, rule)| {
-                rule.sources.is_empty() && rule.destinations.is_empty() && rule.address.is_none()
-            })
-        };
-        open(self.rules) && self.beside.is_none_or(open)
     }
 }
 
 impl Course {
+    /// Whether a conversation is still remembered. That the other side ends it counts only once this one has, too:
+    /// anybody could say so.
+    fn lives(self, carrier: Carrier, flows: &Flows, now: Duration) -> bool {
+        let timeout = match carrier {
+            Carrier::Udp => flows.udp,
+            Carrier::Sctp => flows.sctp,
+            Carrier::Echo => flows.echo,
+            Carrier::Tcp if self.ended_here => flows.tcp_closing,
+            Carrier::Tcp if self.answered => flows.tcp_established,
+            Carrier::Tcp => flows.tcp_opening,
+        };
+        now.saturating_sub(self.seen) <= timeout
+    }
+
     /// Whether nothing more is to come.
     fn is_over(self) -> bool {
-        self.broken || self.ended_here && self.ended_there
+        self.ended_here && self.ended_there
     }
 }
 
@@ -397,7 +416,11 @@ fn width(rule: &Rule, destination: Destination) -> Option<u32> {
             .then(|| u32::from(ports.hi()) - u32::from(ports.lo()) + 1),
         (Opening::Icmp(open), Destination::Icmp(kind))
         | (Opening::Icmpv6(open), Destination::Icmpv6(kind)) => (open == kind).then_some(1),
-        (Opening::Protocol(open), Destination::Protocol(number)) => (open == number).then_some(1),
+        (Opening::Protocol(IGMP), Destination::Igmp(_)) => Some(1),
+        // IGMP is of IPv4 alone.
+        (Opening::Protocol(open), Destination::Protocol(number)) => {
+            (open == number && open != IGMP).then_some(1)
+        }
         _ => None,
     });
     widths.min()
@@ -441,13 +464,19 @@ fn leaving(verdict: Verdict) -> Verdict {
         Reason::NeighbourDiscovery => Reason::OutboundNeighbourDiscovery,
         Reason::MulticastListener => Reason::OutboundMulticastListener,
         Reason::IcmpError => Reason::OutboundIcmpError,
+        Reason::IgmpQuery => Reason::OutboundIgmp,
+        Reason::LinkControl => Reason::OutboundLinkControl,
         other => other,
     })
 }
 
 /// The reason where no rule opens a destination.
-fn unruled(destination: Destination) -> Reason {
+fn unruled(destination: Destination, way: Way) -> Reason {
     match destination {
+        // RFC 9776 section 4: queries; and the messages by which a host says which groups it wants.
+        Destination::Igmp(0x11) => Reason::IgmpQuery,
+        Destination::Igmp(0x12 | 0x16 | 0x17 | 0x22) if way == Way::Leaving => Reason::IgmpQuery,
+        Destination::Igmp(_) => Reason::UndocumentedProtocol,
         Destination::Tcp(_) => Reason::UndocumentedTcp,
         Destination::Udp(_) => Reason::UndocumentedUdp,
         Destination::Sctp(_) => Reason::UndocumentedSctp,

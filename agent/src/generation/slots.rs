@@ -128,35 +128,35 @@ mod tests {
     #[test]
     fn the_first_generation_counts_from_the_first_rule_slot() {
         let assignment = assign(&[rule("a"), rule("b")], None).expect("room");
-        assert_eq!(assignment.slots, [64, 65]);
+        assert_eq!(assignment.slots, [512, 513]);
         assert!(assignment.retired.is_empty());
     }
 
     #[test]
     fn a_rule_that_stays_keeps_its_slot_wherever_it_moves() {
-        let old = manifest(&[("a", 64), ("b", 65)], &[]);
+        let old = manifest(&[("a", 512), ("b", 513)], &[]);
         let assignment = assign(&[rule("new"), rule("b"), rule("a")], Some(&old)).expect("room");
-        assert_eq!(assignment.slots, [66, 65, 64]);
+        assert_eq!(assignment.slots, [514, 513, 512]);
     }
 
     #[test]
     fn a_rule_that_goes_keeps_its_count_and_takes_it_up_again_when_it_returns() {
-        let old = manifest(&[("a", 64), ("b", 65)], &[]);
+        let old = manifest(&[("a", 512), ("b", 513)], &[]);
         let without = assign(&[rule("a")], Some(&old)).expect("room");
-        assert_eq!(names(&without.retired), [("b", 65)]);
-        let old = manifest(&[("a", 64)], &[("b", 65)]);
+        assert_eq!(names(&without.retired), [("b", 513)]);
+        let old = manifest(&[("a", 512)], &[("b", 513)]);
         let again = assign(&[rule("a"), rule("b")], Some(&old)).expect("room");
-        assert_eq!(again.slots, [64, 65]);
+        assert_eq!(again.slots, [512, 513]);
         assert!(again.retired.is_empty());
     }
 
     #[test]
     fn full_slots_are_taken_from_retired_rules_but_never_from_active_ones() {
         let last = Slot::try_from(slot::COUNT - 1).expect("fits");
-        let old = manifest(&[("active", last)], &[("first", 64), ("second", 65)]);
+        let old = manifest(&[("active", last)], &[("first", 512), ("second", 513)]);
         let assignment = assign(&[rule("x")], Some(&old)).expect("a retired slot");
-        assert_eq!((assignment.slots, assignment.reused), (vec![64], vec![64]));
-        assert_eq!(names(&assignment.retired), [("second", 65), ("active", last)]);
+        assert_eq!((assignment.slots, assignment.reused), (vec![512], vec![512]));
+        assert_eq!(names(&assignment.retired), [("second", 513), ("active", last)]);
         let error =
             assign(&[rule("x"), rule("y"), rule("z")], Some(&old)).expect_err("two retired, three new");
         assert_eq!(error.rules, 3);

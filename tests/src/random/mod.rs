@@ -59,10 +59,12 @@ impl Random {
 const PORTS: &[u16] =
     &[0, 1, 22, 53, 67, 68, 80, 123, 443, 546, 547, 3478, 5060, 5061, 40_000, 50_000, 65_535];
 /// ICMP and ICMPv6 types likewise.
-const TYPES: &[u8] =
-    &[0, 1, 2, 3, 4, 5, 8, 11, 12, 13, 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 138, 143, 255];
+const TYPES: &[u8] = &[
+    0, 1, 2, 3, 4, 5, 8, 11, 12, 13, 0x11, 0x11, 0x12, 0x16, 0x17, 0x22, 128, 129, 130, 131, 132, 133, 134,
+    135, 136, 137, 138, 143, 255,
+];
 /// IP protocols likewise: all that the program tells apart, and some that it does not.
-const PROTOCOLS: &[u8] = &[0, 1, 2, 6, 17, 41, 43, 44, 47, 50, 51, 58, 59, 60, 132, 135, 139, 140, 255];
+const PROTOCOLS: &[u8] = &[0, 1, 2, 2, 6, 17, 41, 43, 44, 47, 50, 51, 58, 59, 60, 132, 135, 139, 140, 255];
 
 /// A port: mostly one of few, or the one beside it.
 fn port(random: &mut Random) -> u16 {

@@ -5,6 +5,8 @@ use super::{Random, address, kind, port, protocol};
 /// A packet before it is written out, so that a reply can be made of it.
 #[derive(Clone, Debug)]
 pub struct Shape {
+    /// The link-layer destination.
+    station: [u8; 6],
     v4: bool,
     tags: Vec<u16>,
     source: Vec<u8>,
@@ -59,10 +61,11 @@ impl Shape {
             _ => protocol(random),
         };
         Self {
+            station: station(random),
             v4,
             tags: (0..tags).map(|_| random.of(&[0x8100, 0x88a8])).collect(),
             source: address(random, v4),
-            destination: address(random, v4),
+            destination: if random.percent(8) { group(random, v4) } else { address(random, v4) },
             hop_limit: random.of(&[255, 255, 64, 254, 1]),
             options: if random.percent(80) { 0 } else { u8::try_from(random.below(11)).unwrap_or(0) },
             extensions: extensions(random),
@@ -96,8 +99,13 @@ impl Shape {
             129 => 128,
             other => other,
         };
+        // A question to a group is answered from an address of one's own.
+        let is_group = self.destination[0] == 0xff || self.v4 && self.destination[0] >= 224;
+        let own =
+            || if self.v4 { vec![198, 51, 100, 0] } else { [&[0x20, 1, 0x0d, 0xb8][..], &[0; 12]].concat() };
         Self {
-            source: self.destination.clone(),
+            station: [2, 0, 0, 0, 0, 1],
+            source: if is_group { own() } else { self.destination.clone() },
             destination: self.source.clone(),
             ports: (self.ports.1, self.ports.0),
             kind,
@@ -161,7 +169,7 @@ impl Shape {
     /// The frame.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
-        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+        let mut frame = [self.station, [2, 0, 0, 0, 0, 2]].concat();
         for tag in &self.tags {
             frame.extend(tag.to_be_bytes());
             frame.extend([0, 5]);
@@ -212,6 +220,7 @@ impl Shape {
             // Verification tag and checksum, then the header of a chunk (RFC 9260 section 3).
             132 => [&source[..], &destination, &[0, 0, 0, 1, 0, 0, 0, 0, self.kind, 0, 0, 4]].concat(),
             // An identifier that does not depend on the direction.
+            2 => vec![self.kind, 0, 0, 0, 0, 0, 0, 0],
             1 | 58 => vec![self.kind, 0, 0, 0, 0, source[1] ^ destination[1], 0, 1],
             _ => Vec::new(),
         };
@@ -242,6 +251,24 @@ pub fn spoiled(shape: &Shape, random: &mut Random) -> Vec<u8> {
     frame
 }
 
+/// Mostly the host's own address; now and then one of a group, or one of the link's control protocols.
+fn station(random: &mut Random) -> [u8; 6] {
+    match random.below(12) {
+        0 => [0xff; 6],
+        1 => [0x01, 0x80, 0xc2, 0, 0, random.of(&[0, 2, 3, 0x0e, 0x0f, 0x10])],
+        _ => [2, 0, 0, 0, 0, 1],
+    }
+}
+
+/// An address of a group, or the broadcast.
+fn group(random: &mut Random, v4: bool) -> Vec<u8> {
+    if v4 {
+        random.of(&[[224, 0, 0, 251], [239, 255, 255, 250], [255; 4]]).to_vec()
+    } else {
+        [&[0xff, 0x02][..], &[0; 13], &[0xfb]].concat()
+    }
+}
+
 /// A fragment header (RFC 8200 section 4.5) with offset and flags in `field`.
 fn fragment_header(random: &mut Random, field: u16) -> Vec<u8> {
     let field = field.to_be_bytes();
@@ -260,11 +287,13 @@ fn extensions(random: &mut Random) -> Vec<(u8, Vec<u8>)> {
         18 => 8,
         _ => random.below(12),
     };
-    (0..count).map(|_| extension(random)).collect()
+    // What is not followed ends a chain; in a long one it would hide the end.
+    let kinds: &[u8] = if count < 7 { &[0, 43, 44, 51, 60, 135, 139, 140] } else { &[0, 43, 60] };
+    (0..count).map(|_| extension(kinds, random)).collect()
 }
 
-fn extension(random: &mut Random) -> (u8, Vec<u8>) {
-    let kind = random.of(&[0, 43, 44, 51, 60, 135, 139, 140]);
+fn extension(kinds: &[u8], random: &mut Random) -> (u8, Vec<u8>) {
+    let kind = random.of(kinds);
     let units = random.below(3);
     let length = u8::try_from(units).unwrap_or(0);
     let mut bytes = match kind {

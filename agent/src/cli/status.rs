@@ -33,7 +33,7 @@ impl Status {
         let (mut lost, mut astray, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
         let mut flows = None;
         for interface in roots.interfaces()? {
-            let attachment = roots.attachment(&interface);
+            let attachment = roots.attachment(&interface)?;
             let known = known(roots, &interface)?;
             troubles.extend(known.trouble(&interface));
             let manifest = match known {
@@ -43,7 +43,7 @@ impl Status {
                     lost.push(interface);
                     continue;
                 }
-                Known::Astray => {
+                Known::Astray | Known::Elsewhere => {
                     astray.push(interface);
                     continue;
                 }

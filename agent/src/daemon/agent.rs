@@ -23,7 +23,9 @@ use super::{
 use crate::{
     cli::{Reading, Source, read_policy_text, resolve_policy},
     datapath::{DatapathError, Kept, chain},
-    generation::{Applied, ApplyError, ApplyOptions, Carried, Lock, Roots, StoreError, prepare, retire},
+    generation::{
+        Applied, ApplyError, ApplyOptions, Carried, Lock, Roots, StoreError, Unwanted, detach_others, prepare,
+    },
     last_good::LastGood,
     policy::{Policy, Problems},
 };
@@ -178,13 +180,18 @@ impl Agent {
         self.ensure_no_slip(policy, &present, &absent)?;
 
         self.put(&lock, &here, &source, &present, ApplyOptions::default().learn)?;
-        for interface in self.roots.interfaces()? {
-            let kept = policy.covering(&interface).is_some_and(|entry| {
-                !entry.is_pattern() || present.contains_key(&interface) || self.gone.contains(&interface)
-            });
-            if !kept && retire(&self.roots, &lock, &interface)? {
-                log::info!("{interface}: detached, as the policy does not name it any more");
-                emit(&Event::Detached { interface: &interface })?;
+        let kept = |name: &str| {
+            policy.covering(name).is_some_and(|entry| {
+                !entry.is_pattern() || present.contains_key(name) || self.gone.iter().any(|gone| gone == name)
+            })
+        };
+        for unwanted in detach_others(&self.roots, &lock, kept)? {
+            match unwanted {
+                Unwanted::Detached(interface) => {
+                    log::info!("{interface}: detached, as the policy does not name it any more");
+                    emit(&Event::Detached { interface: &interface })?;
+                }
+                Unwanted::Renamed { name, before } => stays(&name, &before),
             }
         }
         self.protected.retain(|name, _| policy.covering(name).is_some());
@@ -268,6 +275,11 @@ impl Agent {
         self.unprotected.remove(interface);
         self.gone.retain(|gone| gone != interface);
     }
+}
+
+/// Tells that an interface that was renamed is enforced as before, under a name that the policy does not know.
+pub(super) fn stays(name: &str, before: &str) {
+    log::warn!("{name}: the policy does not name it; what was enforced as {before} stays in place");
 }
 
 /// Whether a trial or a shadow stands in the way.

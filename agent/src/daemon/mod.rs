@@ -43,7 +43,7 @@ use self::{
     work::{SHORT, Worker},
 };
 use crate::{
-    datapath::{chain, ensure_bpffs},
+    datapath::{chain, ends_with_this_process, ensure_bpffs},
     generation::Roots,
 };
 
@@ -87,7 +87,13 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
     let mut trials = ticker(TRIALS);
     let mut sample = ticker(settings.sample);
 
-    ensure_bpffs(&roots.bpffs)?;
+    let is_new = ensure_bpffs(&roots.bpffs)?;
+    if ends_with_this_process(&roots.bpffs, is_new) {
+        log::warn!(
+            "{}: this BPF file system ends with the agent, and enforcement with it",
+            roots.bpffs.display()
+        );
+    }
     roots.create_state()?;
     let mut control = Control::new(&roots.state)?;
     let stopping = Arc::new(AtomicBool::new(false));

@@ -41,10 +41,11 @@ impl Agent {
         let (mut pending, mut ended, now) = (false, false, coarse_now()?);
         let mut seen = BTreeMap::new();
         for interface in self.roots.interfaces()? {
-            let Some(program) = self.roots.attachment(&interface).program()? else { continue };
+            let attachment = self.roots.attachment(&interface)?;
+            let Some(program) = attachment.program()? else { continue };
             let what = match self.trials.get(&interface) {
                 Some((known, what)) if *known == program => *what,
-                _ => carried(&self.roots, &interface, program)?,
+                _ => carried(&self.roots, attachment.device(), program)?,
             };
             pending |= what != Carried::Nothing;
             ended |= matches!(what, Carried::Trial(deadline) if deadline <= now);

@@ -6,8 +6,8 @@
 use std::os::fd::OwnedFd;
 
 use super::{
-    Attachment, DatapathError, Mode, Programs, Standing,
-    attach::{owned, remove},
+    Attachment, DatapathError, Mode, Place, Programs,
+    attach::{Pinned, owned, remove},
     link,
 };
 
@@ -43,7 +43,8 @@ impl Attachment {
     ///
     /// Where the kernel refuses. Then nothing is attached.
     pub fn resume(&self, kept: &Kept) -> Result<bool, DatapathError> {
-        if self.standing()? != Standing::Astray(kept.program) {
+        // One that goes on in another network namespace is not replaced.
+        if Self::pinned(self.pins())? != Some(Pinned { program: kept.program, place: Place::Gone }) {
             return Ok(false);
         }
         let index = self.index()?;

@@ -28,6 +28,7 @@ const BPF_OBJ_GET: c_long = 7;
 const BPF_PROG_GET_FD_BY_ID: c_long = 13;
 const BPF_LINK_CREATE: c_long = 28;
 const BPF_LINK_UPDATE: c_long = 29;
+const BPF_LINK_DETACH: c_long = 34;
 
 /// Update only where the link has the program that is named (include/uapi/linux/bpf.h).
 const BPF_F_REPLACE: u32 = 1 << 2;
@@ -68,6 +69,12 @@ struct ProgramId {
     prog_id: u32,
     next_id: u32,
     open_flags: u32,
+}
+
+/// The part of `union bpf_attr` that `BPF_LINK_DETACH` reads.
+#[repr(C)]
+struct LinkHandle {
+    link_fd: u32,
 }
 
 /// The part of `union bpf_attr` that `BPF_LINK_UPDATE` reads.
@@ -128,12 +135,29 @@ impl Link {
         };
         bpf(BPF_LINK_UPDATE, &mut update).map(drop)
     }
+
+    /// Takes the program off its interface for all who hold the link. One that has ended already is left alone.
+    pub(super) fn end(&self) -> io::Result<()> {
+        if self.interface == 0 {
+            return Ok(());
+        }
+        match bpf(BPF_LINK_DETACH, &mut LinkHandle { link_fd: number(&self.fd) }) {
+            // Its interface went meanwhile (`tcx_link_release` in kernel/bpf/tcx.c).
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOLINK)) => Ok(()),
+            other => other.map(drop),
+        }
+    }
 }
 
 /// A handle of the program with this kernel identifier, which keeps it loaded. The kernel gives one
 /// only to CAP_SYS_ADMIN.
 pub(super) fn program(id: u32) -> io::Result<OwnedFd> {
     descriptor(BPF_PROG_GET_FD_BY_ID, &mut ProgramId { prog_id: id, next_id: 0, open_flags: 0 })
+}
+
+/// Whether the kernel has a program with this identifier. Without CAP_SYS_ADMIN it does not tell; then it may.
+pub fn is_loaded(program: u32) -> bool {
+    !matches!(self::program(program), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Attaches an XDP program to the interface with this number; the link ends with the descriptor.

@@ -126,6 +126,31 @@ fn a_renamed_interface_takes_its_counters_along_if_the_policy_covers_it() -> Res
 }
 
 #[test]
+fn a_renamed_interface_stays_closed_when_another_gets_its_name() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let host = edge.lab.host();
+    let mut agent = edge.agent(&opening(443), &[]);
+    host.run("ip", &["link", "set", "edge0", "name", "old0"])?;
+    agent.complaint(|line| {
+        line.contains("old0: the policy does not name it; what was enforced as edge0 stays")
+    });
+    host.run("ip", &["link", "add", "edge0", "type", "veth", "peer", "name", "far1"])?;
+    let applied = agent.event("applied");
+    assert_eq!((&applied["interface"], &applied["generation"]), (&"edge0".into(), &1.into()));
+    edge.assert_open(443, 8080);
+    assert!(edge.operator.packets("old0", "undocumented-tcp") > 0);
+
+    // Also when the file is read again, and when the second one goes.
+    edge.operator.run(&["reload"]).exits(0);
+    agent.complaint(|line| line.contains("old0: the policy does not name it"));
+    edge.assert_open(443, 8080);
+    host.run("ip", &["link", "del", "edge0"])?;
+    assert_eq!(agent.event("vanished")["interface"], "edge0");
+    edge.assert_open(443, 8080);
+    Ok(())
+}
+
+#[test]
 fn an_interface_that_was_renamed_while_no_agent_ran_counts_on() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
     edge.operator.apply(&opening(443)).exits(0);

@@ -20,13 +20,13 @@ use super::{
     DatapathError, Device,
     clsact::Filter,
     counters::{Counters, Totals},
-    device::{is_interface_name, name_of},
+    device::name_of,
     link::{self, Link},
     object::Programs,
     pins::Pins,
     second::{self, Differing},
 };
-use crate::files;
+use crate::{files, policy::is_interface_name};
 
 /// How XDP is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -18,9 +18,7 @@ use nix::net::if_::{if_indextoname, if_nametoindex};
 use serde::{Deserialize, Serialize};
 
 use super::DatapathError;
-
-/// Bytes of an interface name, the closing zero included (`IFNAMSIZ` of include/uapi/linux/if.h).
-const NAME_SIZE: usize = 16;
+use crate::policy::is_interface_name;
 
 /// An interface of a network namespace, as long as it is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -71,14 +69,6 @@ pub fn namespace() -> Result<u64, DatapathError> {
     if result == 0 { Ok(cookie) } else { Err(failed(std::io::Error::last_os_error())) }
 }
 
-/// Whether the kernel could give an interface this name (`dev_valid_name` in net/core/dev.c). No other may
-/// become a part of a path.
-#[must_use]
-pub fn is_interface_name(name: &str) -> bool {
-    let forbidden = |byte: u8| matches!(byte, b'/' | b':' | 0) || byte.is_ascii_whitespace() || byte == 0x0b;
-    !name.is_empty() && name.len() < NAME_SIZE && !matches!(name, "." | "..") && !name.bytes().any(forbidden)
-}
-
 /// The number of the interface with this name; `None` where there is none.
 #[must_use]
 pub fn index_of(name: &str) -> Option<u32> {
@@ -96,18 +86,6 @@ pub fn name_of(index: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_the_kernel_takes_for_a_name_is_one() {
-        for name in ["eth0", "eth0.10", "a", "wg-lan_7", "...", "fifteen-letters", "größe"] {
-            assert!(is_interface_name(name), "{name}");
-        }
-        for name in
-            ["", ".", "..", "a/b", "/", "a b", "a:1", "sixteen-letters-", "a\tb", "a\nb", "a\x0bb", "a\0"]
-        {
-            assert!(!is_interface_name(name), "{name:?}");
-        }
-    }
 
     #[test]
     fn an_interface_that_is_not_there_has_no_name() {

@@ -27,7 +27,7 @@ mod sys;
 pub use attach::{Attached, Attachment, Begun, Mode, Pinned, Place, Standing, interfaces};
 pub use clock::ticks;
 pub use counters::Totals;
-pub use device::{Device, index_of, is_interface_name, name_of, namespace};
+pub use device::{Device, index_of, name_of, namespace};
 pub use error::DatapathError;
 pub(crate) use error::chain;
 pub use flows::{FlowTotals, flow_totals};

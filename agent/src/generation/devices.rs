@@ -12,8 +12,9 @@ use super::{
     manifest::Manifest,
     store::{Lock, Roots, StoreError, make_private},
 };
-use crate::datapath::{
-    Attachment, Device, Pins, Place, index_of, is_interface_name, is_loaded, name_of, namespace,
+use crate::{
+    datapath::{Attachment, Device, Pins, Place, index_of, is_loaded, name_of, namespace},
+    policy::is_interface_name,
 };
 
 /// A device that has pins.

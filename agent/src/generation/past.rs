@@ -21,9 +21,10 @@ use super::{
 };
 use crate::{
     counters::{Report, RuleCount},
-    datapath::{Device, Totals, is_interface_name},
+    datapath::{Device, Totals},
     files,
     hits::Hits,
+    policy::is_interface_name,
 };
 
 /// Largest file that is read of either kind.

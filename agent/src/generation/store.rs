@@ -21,8 +21,9 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{known::Read, manifest::Manifest};
 use crate::{
-    datapath::{DatapathError, Device, is_interface_name},
+    datapath::{DatapathError, Device},
     files,
+    policy::is_interface_name,
 };
 
 /// The folders that everything durable lives in.

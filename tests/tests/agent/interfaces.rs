@@ -102,6 +102,29 @@ fn a_pattern_covers_what_appears_and_a_full_name_comes_first() -> Result<()> {
 }
 
 #[test]
+fn an_interface_that_vanishes_under_a_pattern_takes_nothing_of_others_along() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let host = edge.lab.host();
+    let all = opening(443).replace("edge0", "*");
+    host.run("ip", &["link", "add", "extra0", "type", "veth", "peer", "name", "extra1"])?;
+    let mut agent = edge.agent(&all, &[]);
+    edge.assert_open(443, 8080);
+    let counted = edge.operator.packets("edge0", "open");
+    host.run("ip", &["link", "del", "extra0"])?;
+    assert_eq!(agent.event("vanished")["interface"], "extra0");
+
+    edge.operator.run(&["reload"]).exits(0).prints("edge0: generation 2");
+    edge.operator.run(&["status"]).exits(0).prints("edge0 ").keeps_quiet_about("lost");
+    assert!(edge.operator.packets("edge0", "open") >= counted, "what its counters stand for is known");
+    edge.operator.run(&["rollback", "--list"]).exits(0).prints("edge0");
+    agent.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(agent.end().code(), Some(0));
+    let _next = edge.agent(&all, &[]);
+    edge.assert_open(443, 8080);
+    Ok(())
+}
+
+#[test]
 fn a_renamed_interface_takes_its_counters_along_if_the_policy_covers_it() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
     let host = edge.lab.host();

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use portcullis_tests::{
     lab::Lab,
-    operator::{Operator, manifests_of, pins},
+    operator::{manifests_of, pins},
 };
 
 use crate::{Edge, opening};

@@ -37,7 +37,7 @@ fn last_good() -> Result<Value> {
 
 /// Manifests that are kept for the interface; one where nothing is left of others.
 fn manifests() -> usize {
-    std::fs::read_dir(manifests_of("edge0")).map_or(0, Iterator::count)
+    fs::read_dir(manifests_of("edge0")).map_or(0, Iterator::count)
 }
 
 #[test]

@@ -19,10 +19,11 @@ use super::{
     event::{Event, emit},
     follow::Unprotected,
     links::{LinkWatch, Present},
+    mend::Hold,
 };
 use crate::{
     cli::{Reading, Source, read_policy_text, resolve_policy},
-    datapath::{DatapathError, Kept, chain},
+    datapath::{DatapathError, Device, Kept, chain},
     generation::{
         Applied, ApplyError, ApplyOptions, Carried, Lock, Roots, StoreError, Unwanted, detach_others, prepare,
     },
@@ -55,12 +56,14 @@ pub(super) struct Agent {
     pub(super) unprotected: BTreeMap<String, Unprotected>,
     /// The programs of interfaces, for when they are made anew.
     pub(super) kept: BTreeMap<String, Kept>,
+    /// Links and maps, so that a pin that somebody removes opens nothing.
+    pub(super) held: BTreeMap<Device, Hold>,
     /// Interfaces that only a pattern covers and that are gone, the one that went first in front.
     pub(super) gone: VecDeque<String>,
     /// Generations whose diagnostics are to be followed.
     pub(super) followed: Vec<Applied>,
-    /// The programs that were last seen on each interface, and what they carry.
-    pub(super) trials: BTreeMap<String, (u32, Carried)>,
+    /// The programs that were last seen on each device, and what they carry.
+    pub(super) trials: BTreeMap<Device, (u32, Carried)>,
     /// Whether the file waits for the end of a trial or a shadow.
     pub(super) postponed: bool,
 }
@@ -85,6 +88,7 @@ impl Agent {
             protected: Present::new(),
             unprotected: BTreeMap::new(),
             kept: BTreeMap::new(),
+            held: BTreeMap::new(),
             gone: VecDeque::new(),
             followed: Vec::new(),
             trials: BTreeMap::new(),
@@ -271,6 +275,9 @@ impl Agent {
     pub(super) fn is_protected(&mut self, interface: &str, present: &Present) {
         if let Some(identity) = present.get(interface) {
             self.protected.insert(interface.to_owned(), *identity);
+        }
+        if let Err(error) = self.hold(interface) {
+            log::debug!("{}", chain(&error));
         }
         self.unprotected.remove(interface);
         self.gone.retain(|gone| gone != interface);

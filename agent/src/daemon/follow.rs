@@ -103,7 +103,7 @@ impl Agent {
     }
 
     /// Protects one interface by the policy that is enforced.
-    fn protect(&mut self, interface: &str, identity: Identity, present: &Present) -> Result<()> {
+    pub(super) fn protect(&mut self, interface: &str, identity: Identity, present: &Present) -> Result<()> {
         if self.resume(interface, present)? {
             return Ok(());
         }
@@ -137,7 +137,7 @@ impl Agent {
             .and_then(|()| self.roots.attachment(interface).map_err(ApplyError::from));
         let Ok(attachment) = attachment else { return Ok(false) };
         match attachment.resume(kept) {
-            Ok(true) => {}
+            Ok(true) => self.roots.note_attached(attachment.device())?,
             Ok(false) => return Ok(false),
             Err(error) => {
                 log::debug!("{error}");

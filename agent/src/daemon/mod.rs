@@ -11,6 +11,7 @@ mod event;
 mod follow;
 mod kernel_log;
 mod links;
+mod mend;
 mod service;
 mod trials;
 mod watch;
@@ -67,6 +68,8 @@ pub struct Settings {
 
 /// How often it is looked whether a trial has ended.
 const TRIALS: Duration = Duration::from_secs(1);
+/// How often it is looked whether something was taken away.
+const WHOLE: Duration = Duration::from_millis(300);
 /// How long work that was begun may take to end when the agent stops.
 const STOPPING: Duration = Duration::from_secs(5);
 
@@ -85,6 +88,7 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
     let links = Arc::new(LinkWatch::new()?);
     let mut tick = settings.stream.map(ticker);
     let mut trials = ticker(TRIALS);
+    let mut whole = ticker(WHOLE);
     let mut sample = ticker(settings.sample);
 
     let is_new = ensure_bpffs(&roots.bpffs)?;
@@ -160,6 +164,11 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
                     Due::Nothing => {}
                     Due::TidyUp => worker.begin("tidying up a trial", Agent::tidy_up),
                     Due::Reload => worker.begin("reloading the policy", |agent| agent.reload(true)),
+                }
+            }
+            _ = whole.tick(), if idle => {
+                if worker.idle().is_some_and(Agent::is_tampered_with) {
+                    worker.begin("putting back what was taken away", Agent::mend);
                 }
             }
             () = kernel_log.drain() => {}

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use super::{
     Attachment, DatapathError, Mode, Place, Programs,
-    attach::{Pinned, owned, remove},
+    attach::{Pinned, exists, owned, remove},
     link,
 };
 
@@ -53,7 +53,9 @@ impl Attachment {
         let egress = link::attach_egress(&kept.egress, index).map_err(failed)?;
         let ingress = link::attach_ingress(&kept.ingress, index, kept.mode).map_err(failed)?;
         for (link, path) in [(egress, self.pins.egress()), (ingress, self.pins.ingress())] {
-            remove(&path)?;
+            if exists(&path)? {
+                remove(&path)?;
+            }
             link::pin(&link, &path).map_err(failed)?;
             owned(&path)?;
         }

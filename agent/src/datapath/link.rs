@@ -105,6 +105,8 @@ const _: () = assert!(offset_of!(LinkInfo, interface) == 16 && size_of::<LinkInf
 #[derive(Debug)]
 pub(super) struct Link {
     fd: OwnedFd,
+    /// Kernel identifier.
+    pub(super) id: u32,
     /// Kernel identifier of its program.
     pub(super) program: u32,
     /// Index of its interface; 0 where the interface is gone.
@@ -114,14 +116,9 @@ pub(super) struct Link {
 impl Link {
     /// The link pinned at `path`; `None` where there is none.
     pub(super) fn pinned(path: &Path) -> io::Result<Option<Self>> {
-        let name = CString::new(path.as_os_str().as_bytes())?;
-        let mut object = ObjectPath { pathname: name.as_ptr().addr() as u64, bpf_fd: 0, file_flags: 0 };
-        let fd = match descriptor(BPF_OBJ_GET, &mut object) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
-        };
+        let Some(fd) = object_at(path)? else { return Ok(None) };
         let link: LinkInfo = sys::info(&fd)?;
-        Ok(Some(Self { fd, program: link.program, interface: link.interface }))
+        Ok(Some(Self { fd, id: link.id, program: link.program, interface: link.interface }))
     }
 
     /// Puts `new` in the place of the link's program, in one step. With `expected`, only if that is the
@@ -146,6 +143,16 @@ impl Link {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOLINK)) => Ok(()),
             other => other.map(drop),
         }
+    }
+}
+
+/// The link or map that is pinned at `path`; `None` where there is none.
+pub(super) fn object_at(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let mut object = ObjectPath { pathname: name.as_ptr().addr() as u64, bpf_fd: 0, file_flags: 0 };
+    match descriptor(BPF_OBJ_GET, &mut object) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -180,9 +187,9 @@ fn create(program: &impl AsFd, target_ifindex: u32, attach_type: u32, flags: u32
     descriptor(BPF_LINK_CREATE, &mut link)
 }
 
-/// Gives a link a name on the BPF file system; it lasts as long as the name.
-pub(super) fn pin(link: &OwnedFd, path: &Path) -> io::Result<()> {
+/// Gives a link or a map a name on the BPF file system; it lasts as long as the name.
+pub(super) fn pin(object: &OwnedFd, path: &Path) -> io::Result<()> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let pathname = name.as_ptr().addr() as u64;
-    bpf(BPF_OBJ_PIN, &mut ObjectPath { pathname, bpf_fd: number(link), file_flags: 0 }).map(drop)
+    bpf(BPF_OBJ_PIN, &mut ObjectPath { pathname, bpf_fd: number(object), file_flags: 0 }).map(drop)
 }

@@ -197,6 +197,7 @@ impl Entering {
             roots.write(*program, manifest)?;
         }
         roots.keep_only(manifest.device, *program)?;
+        roots.note_attached(manifest.device)?;
         Ok(())
     }
 
@@ -275,6 +276,7 @@ pub(super) fn retire_device(roots: &Roots, lock: &Lock, entry: &Entry) -> Result
 }
 
 fn remove(roots: &Roots, _lock: &Lock, entry: &Entry) -> Result<bool, ApplyError> {
+    roots.note_detached(entry.device)?;
     let attached =
         roots.attachment_of(entry).detach().map_err(|source| ApplyError::at(&entry.name, source))?;
     roots.forget(entry.device)?;

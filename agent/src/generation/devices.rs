@@ -36,8 +36,16 @@ impl Roots {
     ///
     /// Where the pins cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>, StoreError> {
-        let devices = Pins::devices(&self.bpffs, namespace()?)?;
-        devices.into_iter().map(|device| self.entry(device)).collect()
+        self.devices()?.into_iter().map(|device| self.entry(device)).collect()
+    }
+
+    /// The devices of [`Self::entries`], without a look at each.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn devices(&self) -> Result<Vec<Device>, StoreError> {
+        Ok(Pins::devices(&self.bpffs, namespace()?)?)
     }
 
     /// The names of the interfaces that have pins, in their order.
@@ -119,7 +127,9 @@ impl Roots {
         Attachment::new(&entry.name, index, self.pins(entry.device))
     }
 
-    pub(super) fn pins(&self, device: Device) -> Pins {
+    /// The pins of a device.
+    #[must_use]
+    pub fn pins(&self, device: Device) -> Pins {
         Pins::new(&self.bpffs, device)
     }
 

@@ -268,7 +268,8 @@ impl Namespace {
 
     /// What iproute2 calls it: it names a namespace by a process or by a file below /run/netns; a file
     /// descriptor of this process serves as well.
-    fn path(&self) -> String {
+    #[must_use]
+    pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.raw())
     }
 

@@ -19,4 +19,5 @@ pub mod rules;
 pub mod running;
 pub mod splice;
 pub mod tagged;
+pub mod tampering;
 pub mod traffic;

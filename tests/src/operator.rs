@@ -13,6 +13,10 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use portcullis::{
+    datapath::{Attachment, Device, namespace},
+    generation::Roots,
+};
 use portcullis_common::abi;
 
 use crate::lab::{Lab, Namespace};
@@ -216,10 +220,49 @@ pub fn enforced(operator: &Operator) -> Vec<Value> {
     interfaces
 }
 
-/// Where everything is pinned that interfaces share, and below it what is theirs.
+/// Where everything is pinned that the interfaces of the calling thread's network namespace share, and below it
+/// what is theirs.
+///
+/// # Panics
+///
+/// Where the kernel does not tell the namespace.
 #[must_use]
 pub fn pins() -> PathBuf {
-    Lab::bpffs().join("portcullis").join(format!("v{}", abi::VERSION))
+    let namespace = namespace().expect("a namespace is known by its cookie");
+    Lab::bpffs().join("portcullis").join(format!("v{}", abi::VERSION)).join(namespace.to_string())
+}
+
+/// The attachment of an interface of the calling thread's network namespace, with its pins on this BPF file system.
+///
+/// # Panics
+///
+/// Where the pins cannot be read.
+#[must_use]
+pub fn attachment(interface: &str, bpffs: PathBuf) -> Attachment {
+    let roots = Roots::new(Operator::state(), Operator::lasting(), bpffs);
+    roots.attachment(interface).expect("the pins can be read")
+}
+
+/// The device that the pins and manifests of an interface belong to.
+///
+/// # Panics
+///
+/// As [`attachment`].
+#[must_use]
+pub fn device(interface: &str) -> Device {
+    attachment(interface, Lab::bpffs()).device()
+}
+
+/// Where an interface's own objects are pinned.
+#[must_use]
+pub fn pins_of(interface: &str) -> PathBuf {
+    pins().join(device(interface).index.to_string())
+}
+
+/// Where an interface's manifests lie.
+#[must_use]
+pub fn manifests_of(interface: &str) -> PathBuf {
+    Operator::state().join("interfaces").join(device(interface).to_string())
 }
 
 /// The names of everything below the pins and the state folder.

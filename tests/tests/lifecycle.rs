@@ -5,6 +5,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream, UdpSocket},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,7 @@ use anyhow::Result;
 use portcullis_tests::{
     draft::{allow, interface, policy},
     lab::{Lab, Namespace},
-    operator::{Operator, lab},
+    operator::{Operator, Ran, lab, left_behind},
     packet::Ip,
     traffic::{EchoServer, Protocol, exchange},
 };
@@ -149,21 +150,216 @@ fn an_enforcement_from_beginning_to_end() -> Result<()> {
     Ok(())
 }
 
+/// A host that serves a port on `edge0`, and a neighbour that asks.
+struct Served {
+    _server: EchoServer,
+    neighbour: Namespace,
+    operator: Operator,
+    lab: Lab,
+}
+
+const SERVED: u16 = 8080;
+
+impl Served {
+    fn new(lab: Lab) -> Result<Self> {
+        let neighbour = lab.neighbour("edge0", "far0")?;
+        let server =
+            EchoServer::start(lab.host(), Protocol::Tcp, SocketAddr::new(Ip::V4.address(1), SERVED))?;
+        let operator = Operator::new(&lab)?;
+        Ok(Self { _server: server, neighbour, operator, lab })
+    }
+
+    fn ip(&self, words: &str) -> Result<String> {
+        self.lab.host().run("ip", &words.split(' ').collect::<Vec<_>>())
+    }
+
+    fn reaches(&self, patience: Duration) -> Result<bool> {
+        exchange(&self.neighbour, Protocol::Tcp, SocketAddr::new(Ip::V4.address(1), SERVED), patience)
+    }
+
+    /// Gives `edge0` another name.
+    fn rename(&self, to: &str) -> Result<()> {
+        self.ip("link set dev edge0 down")?;
+        self.ip(&format!("link set dev edge0 name {to}"))?;
+        self.ip(&format!("link set dev {to} up"))?;
+        Ok(())
+    }
+}
+
+/// A policy that lets nothing in.
+fn closed() -> String {
+    policy(&[interface("edge0", &[])])
+}
+
 #[test]
-fn another_interface_of_the_same_name_leaves_nothing_on_the_first() -> Result<()> {
+fn a_renamed_interface_stays_closed_when_another_gets_its_name() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let served = Served::new(lab)?;
+    let operator = &served.operator;
+    operator.apply(&closed()).exits(0);
+    served.rename("old0")?;
+    served.ip("link add edge0 type veth peer name far1")?;
+
+    let path = operator.policy(&closed())?;
+    let planned = operator.run(&["plan", path.to_str().expect("text")]).exits(3);
+    planned.prints("edge0: would be enforced for the first time").keeps_quiet_about("old0");
+    let said = operator.apply(&closed()).exits(0).prints("edge0: enforcing 0 rules, generation 1");
+    said.prints("old0: stays enforced as it was as `edge0`").keeps_quiet_about("swapped in");
+    for name in ["old0", "edge0"] {
+        assert!(standing(served.lab.host(), name)?.xdp, "{name}");
+        operator.run(&["status"]).exits(0).prints(&format!("{name} "));
+    }
+    assert!(!served.reaches(IMPATIENCE)?, "the first is as closed as it was");
+    assert!(operator.packets("old0", "undocumented-tcp") > 0, "and counted");
+    // Again, and once more when the policy says something else of the name.
+    operator.apply(&policy(&[interface("edge0", &[allow("web", "tcp", "443")])])).exits(0);
+    assert!(!served.reaches(IMPATIENCE)?);
+
+    // A policy that knows neither name ends both, and says so.
+    served.ip("link add other0 type veth peer name far2")?;
+    let said = operator.apply(&policy(&[interface("other0", &[])])).exits(0);
+    said.prints("old0: detached").prints("edge0: detached");
+    assert!(let_go(served.lab.host(), "old0")? && let_go(served.lab.host(), "edge0")?);
+    assert!(served.reaches(PATIENCE)?);
+    Ok(())
+}
+
+#[test]
+fn names_that_are_exchanged_leave_each_interface_its_counters() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let served = Served::new(lab)?;
+    served.ip("link add edge1 type veth peer name far1")?;
+    let both = policy(&[interface("edge0", &[]), interface("edge1", &[allow("x", "tcp", "1")])]);
+    served.operator.apply(&both).exits(0);
+    assert!(!served.reaches(IMPATIENCE)?);
+    let counted = served.operator.packets("edge0", "undocumented-tcp");
+    assert!(counted > 0);
+    served.rename("swap0")?;
+    served.ip("link set dev edge1 name edge0")?;
+    served.ip("link set dev swap0 name edge1")?;
+    // Each is still judged as before, under the name that it has now.
+    assert!(served.operator.packets("edge1", "undocumented-tcp") >= counted);
+    assert_eq!(served.operator.packets("edge0", "undocumented-tcp"), 0);
+    served.operator.apply(&both).exits(0).prints("edge0: enforcing 0 rules, generation 2");
+    assert!(served.operator.packets("edge1", "undocumented-tcp") >= counted);
+    assert!(!served.reaches(IMPATIENCE)?);
+    Ok(())
+}
+
+#[test]
+fn an_interface_with_the_number_of_one_that_is_gone_is_not_taken_for_it() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
     let operator = Operator::new(&lab)?;
-    let ip = |args: &[&str]| lab.host().run("ip", args);
-    let closed = policy(&[interface("edge0", &[])]);
-    for peer in ["far0", "far1"] {
-        ip(&["link", "add", "edge0", "type", "veth", "peer", "name", peer])?;
-        operator.apply(&closed).exits(0).keeps_quiet_about("swapped in");
-        if peer == "far0" {
-            ip(&["link", "set", "edge0", "name", "old0"])?;
-        }
+    let add = |name: &str| {
+        lab.host().run("ip", &["link", "add", name, "index", "77", "type", "veth", "peer", "name", "far0"])
+    };
+    add("edge0")?;
+    operator.apply(&closed()).exits(0);
+    lab.host().run("ip", &["link", "delete", "edge0"])?;
+    add("other0")?;
+    operator.run(&["status"]).exits(0).prints("edge0: not enforced any more").keeps_quiet_about("other0");
+    let other = closed().replace("edge0", "other0");
+    operator.apply(&other).exits(0).prints("other0: enforcing 0 rules, generation 1");
+    assert!(standing(lab.host(), "other0")?.xdp);
+    operator.run(&["status"]).exits(0).prints("other0").keeps_quiet_about("edge0");
+
+    // The same name and number again: what it counted goes on.
+    lab.host().run("ip", &["link", "delete", "other0"])?;
+    add("other0")?;
+    operator.apply(&other).exits(0).prints("other0: enforcing 0 rules, generation 2");
+    assert!(standing(lab.host(), "other0")?.xdp);
+    operator.run(&["detach", "--all"]).exits(0);
+    assert_eq!(left_behind(), Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
+fn an_apply_in_another_network_namespace_leaves_the_first_alone() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let served = Served::new(lab)?;
+    let operator = &served.operator;
+    operator.apply(&closed()).exits(0);
+    assert!(!served.reaches(IMPATIENCE)?);
+
+    // An interface of the same name there, and the folders of the first.
+    served.neighbour.run("ip", &["link", "add", "edge0", "type", "veth", "peer", "name", "edge0x"])?;
+    let path = operator.policy(&closed())?;
+    let there = |state: &Path, words: &[&str]| {
+        let mut command = served.neighbour.command(operator.binary());
+        command.args(words).env("PORTCULLIS_STATE", state);
+        command.env("PORTCULLIS_BPFFS", Lab::bpffs()).env("PORTCULLIS_LASTING", Lab::state().join("there"));
+        Ran::of(command)
+    };
+    let apply = ["apply", path.to_str().expect("text")];
+    there(&Operator::state(), &apply)
+        .exits(1)
+        .complains("is the state folder of another network namespace, in which `edge0` is enforced")
+        .complains("--state");
+    there(&Operator::state(), &["detach", "--all"]).exits(1).complains("another network namespace");
+    assert!(!served.reaches(IMPATIENCE)?, "the first goes on");
+    assert!(operator.packets("edge0", "undocumented-tcp") > 0);
+
+    // With a state folder of its own it is protected, too; the BPF file system may be the same.
+    let state = Lab::state().join("other");
+    there(&state, &apply).exits(0).prints("edge0: enforcing 0 rules, generation 1");
+    for namespace in [served.lab.host(), &served.neighbour] {
+        assert!(standing(namespace, "edge0")?.xdp);
     }
-    assert!(let_go(lab.host(), "old0")?);
+    there(&state, &["detach", "--all"]).exits(0).prints("edge0: detached");
+    assert!(!served.reaches(IMPATIENCE)?, "the first goes on");
+    operator.apply(&closed()).exits(0).prints("generation 2");
+    Ok(())
+}
+
+#[test]
+fn an_interface_that_was_moved_to_another_network_namespace_stays_closed_there() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let served = Served::new(lab)?;
+    let operator = &served.operator;
+    operator.apply(&closed()).exits(0);
+    let container = served.lab.host().link("inner0", "outer0")?;
+    served.ip(&format!("link set edge0 netns {}", container.path()))?;
+    operator
+        .run(&["status"])
+        .exits(0)
+        .prints("edge0: in another network namespace now, and still judged there");
+
+    served.ip("link add edge0 type veth peer name far1")?;
+    operator.apply(&closed()).exits(0).prints("edge0: enforcing 0 rules, generation 1");
+    assert!(standing(served.lab.host(), "edge0")?.xdp);
+    assert!(standing(&container, "edge0")?.xdp, "it is not opened by what is done here");
+    operator.run(&["detach", "--all"]).exits(0);
+    assert!(let_go(&container, "edge0")?);
+    Ok(())
+}
+
+#[test]
+fn a_bpf_file_system_that_ends_with_the_command_is_refused() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let operator = Operator::new(&lab)?;
+    lab.host().run("ip", &["link", "add", "edge0", "type", "veth", "peer", "name", "far0"])?;
+    let path = operator.policy(&closed())?;
+    let apply = format!("{} apply {}", operator.binary().display(), path.display());
+    // As `ip netns exec` does: mounts of the command's own, with a new sysfs.
+    let alone = |script: &str| {
+        let mut command = operator.command(&[]);
+        command.env("PORTCULLIS_BPFFS", "/sys/fs/bpf");
+        let mut unshare = lab.host().command("unshare");
+        unshare.args(["--mount", "sh", "-c", &format!("mount -t sysfs sysfs /sys && {script}")]);
+        unshare.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Ran::of(unshare)
+    };
+    for script in [format!("exec {apply}"), format!("mount -t bpf bpf /sys/fs/bpf && exec {apply}")] {
+        let said = alone(&script).exits(1).keeps_quiet_about("enforcing");
+        said.complains("/sys/fs/bpf ends with this command").complains("--bpffs");
+        assert!(!standing(lab.host(), "edge0")?.xdp);
+    }
+    operator.run(&["status"]).exits(0).prints("no interface is enforced");
+    // One that others have mounted, too, stays.
+    let bound = format!("mount --bind {} /sys/fs/bpf && exec {apply}", Lab::bpffs().display());
+    alone(&bound).exits(0).prints("edge0: enforcing");
     assert!(standing(lab.host(), "edge0")?.xdp);
+    operator.run(&["status"]).exits(0).prints("edge0");
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use super::{
     policy::{self, Reading, Source},
 };
 use crate::{
-    datapath::{chain, ensure_bpffs, ensure_permission, interfaces},
+    datapath::{chain, ensure_lasting_bpffs, ensure_permission, interfaces},
     generation::{ApplyOptions, Roots, prepare},
     last_good::LastGood,
 };
@@ -51,7 +51,7 @@ enum FailMode {
 impl Boot {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
         ensure_permission("enforcing a policy")?;
-        ensure_bpffs(&roots.bpffs)?;
+        ensure_lasting_bpffs(&roots.bpffs)?;
         let (good, never) = match last_good(&roots.lasting) {
             Ok(source) => (Ok(source), false),
             Err(error) => {
@@ -106,7 +106,9 @@ fn enforce(roots: &Roots, source: &Source) -> Result<()> {
     let lock = roots.lock()?;
     let present = interfaces();
     let mut here = source.policy.on(&present);
-    let stands = |name: &str| matches!(roots.attachment(name).program(), Ok(Some(_)));
+    let stands = |name: &str| {
+        roots.attachment(name).is_ok_and(|attachment| matches!(attachment.program(), Ok(Some(_))))
+    };
     here.interfaces.retain(|entry| present.contains(&entry.name) && !stands(&entry.name));
     // Nothing runs yet that could be listened to.
     let options = ApplyOptions { learn: Duration::ZERO, ..ApplyOptions::default() };
@@ -116,7 +118,10 @@ fn enforce(roots: &Roots, source: &Source) -> Result<()> {
         let manifest = &generation.manifest;
         println!("{}: generation {} of {}", manifest.interface, manifest.generation, manifest.policy);
     }
-    error.map_or(Ok(()), |error| Err(anyhow!(error)))
+    if let Some(error) = error {
+        return Err(anyhow!(error));
+    }
+    Ok(roots.ensure_whole(&applied)?)
 }
 
 /// A policy that lets nothing in, on every interface.

@@ -63,7 +63,7 @@ impl Doctor {
         let ours: BTreeMap<String, u32> = links
             .iter()
             .filter_map(|link| {
-                let program = roots.attachment(&link.interface).program().ok()??;
+                let program = roots.attachment(&link.interface).ok()?.program().ok()??;
                 Some((link.interface.clone(), program))
             })
             .collect();

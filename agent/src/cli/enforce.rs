@@ -15,10 +15,10 @@ use super::{
     table::counted,
 };
 use crate::{
-    datapath::{Mode, ensure_bpffs},
+    datapath::{Mode, ensure_lasting_bpffs},
     generation::{
-        Applied, ApplyOptions, ApplyStage, Beside, Prepared, Roots, Spent, Wanted, detach, detach_others,
-        prepare_wanted, settle,
+        Applied, ApplyOptions, ApplyStage, Beside, Prepared, Roots, Spent, Unwanted, Wanted, detach,
+        detach_others, prepare_wanted, settle,
     },
     guard::{Cut, Seen, cuts},
     last_good::LastGood,
@@ -142,7 +142,7 @@ impl Enforcing<'_> {
             return Ok(Outcome::Done);
         };
         // Without one nothing is enforced: whoever has nothing to do leaves the host as it is.
-        if ensure_bpffs(&roots.bpffs)? {
+        if ensure_lasting_bpffs(&roots.bpffs)? {
             writeln!(out, "mounted a BPF file system at {}", roots.bpffs.display())?;
         }
         options.not_after = not_after;
@@ -165,6 +165,7 @@ impl Enforcing<'_> {
         if let Some(error) = error {
             return Err(error.into());
         }
+        roots.ensure_whole(&applied)?;
         if applied.is_empty() {
             writeln!(
                 out,
@@ -179,8 +180,17 @@ impl Enforcing<'_> {
             // What a trial or a shadow does not name is decided when it is confirmed.
             Detach::Others if options.stage != ApplyStage::Enforce => {}
             Detach::Others => {
-                for interface in detach_others(roots, &lock, &wanted)? {
-                    writeln!(out, "{interface}: detached, as the policy does not name it any more")?;
+                for unwanted in detach_others(roots, &lock, |name| wanted.names(name))? {
+                    match unwanted {
+                        Unwanted::Detached(name) => {
+                            writeln!(out, "{name}: detached, as the policy does not name it any more")?;
+                        }
+                        Unwanted::Renamed { name, before } => writeln!(
+                            out,
+                            "{name}: stays enforced as it was as `{before}`; the policy does not name it: name \
+                             it, or end that with `portcullis detach {name}`"
+                        )?,
+                    }
                 }
             }
             Detach::Only(interfaces) => {

@@ -1,6 +1,7 @@
 //! `portcullis plan`.
 
 use std::{
+    collections::BTreeSet,
     io::{Write, stdout},
     path::PathBuf,
 };
@@ -48,7 +49,7 @@ impl Plan {
         };
         let here = source.policy.on(&interfaces());
         let wanted = Wanted::of(&here, &source.text, &source.catalog);
-        let active = active(roots)?;
+        let active = active(roots, &wanted)?;
         let plans = plan(&active, &wanted);
         let candidates: Vec<Candidate> = wanted
             .interfaces
@@ -80,13 +81,20 @@ fn is_vital(cut: &Cut) -> bool {
     cut.vital
 }
 
-/// What is enforced now.
-fn active(roots: &Roots) -> Result<Vec<Manifest>> {
+/// What is enforced now, without what goes on as it is: interfaces that were renamed, whose old name is wanted.
+fn active(roots: &Roots, wanted: &Wanted) -> Result<Vec<Manifest>> {
     let mut active = Vec::new();
-    for interface in roots.interfaces()? {
+    let mut stay = BTreeSet::new();
+    for entry in roots.entries()? {
+        if !wanted.names(&entry.name) && roots.enforced_as(&entry).is_some_and(|before| wanted.names(&before))
+        {
+            stay.insert(entry.name);
+        }
+    }
+    for interface in roots.interfaces()?.into_iter().filter(|name| !stay.contains(name)) {
         match known(roots, &interface)? {
             Known::Active(manifest) => active.push(*manifest),
-            Known::Nothing | Known::Astray => {}
+            Known::Nothing | Known::Astray | Known::Elsewhere => {}
             lost @ Known::Lost(_) => bail!("{}", lost.trouble(&interface).unwrap_or_default()),
         }
     }

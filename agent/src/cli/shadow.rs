@@ -32,7 +32,7 @@ impl Shadow {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
         let mut reports = Vec::new();
         for manifest in Pending::now(roots)?.manifests {
-            let attachment = roots.attachment(&manifest.interface);
+            let attachment = roots.attachment(&manifest.interface)?;
             let differing = attachment.differences(u32::MAX)?.unwrap_or_default();
             reports.extend(ShadowReport::new(&manifest, &differing));
         }

@@ -13,17 +13,26 @@ use super::{
 use crate::{
     counters::Report,
     daemon::{self, Answer, Request, Standing, ask},
-    datapath::{FlowTotals, Mode, chain, flow_totals},
+    datapath::{FlowTotals, Mode, OnInterfaces, Part, chain, flow_totals},
     generation::{Beside, Known, Manifest, Pending, Roots, Stage, known},
     policy::Enforcement,
 };
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+With --check, an interface that the running agent's policy names and that is not there counts as not protected: \
+name it by a pattern where it comes and goes.
+
+Exit codes: 0 done, 1 the kernel or the state cannot be read, 3 with --check: nothing is enforced, an interface is \
+not protected, the policy file is refused, or something is missing or otherwise than it should be.")]
 pub(super) struct Status {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// End with exit code 3 where something is not as it should be
+    #[arg(long)]
+    check: bool,
 }
 
 impl Status {
@@ -32,8 +41,9 @@ impl Status {
         let mut rows = Vec::new();
         let (mut lost, mut astray, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
         let mut flows = None;
+        let on_interfaces = OnInterfaces::now()?;
         for interface in roots.interfaces()? {
-            let attachment = roots.attachment(&interface);
+            let attachment = roots.attachment(&interface)?;
             let known = known(roots, &interface)?;
             troubles.extend(known.trouble(&interface));
             let manifest = match known {
@@ -43,13 +53,24 @@ impl Status {
                     lost.push(interface);
                     continue;
                 }
-                Known::Astray => {
+                Known::Astray | Known::Elsewhere => {
                     astray.push(interface);
                     continue;
                 }
             };
             let Some(program) = attachment.program()? else { continue };
-            let Some(totals) = attachment.totals(manifest.slots())? else { continue };
+            let Some(totals) = attachment.totals(manifest.slots())? else {
+                troubles.push(format!(
+                    "{interface}: enforced, but its counters are missing: apply the policy again"
+                ));
+                continue;
+            };
+            let missing = roots.missing(&interface, &on_interfaces)?;
+            if !missing.is_empty() {
+                let all: Vec<String> = missing.iter().map(Part::to_string).collect();
+                let all = all.join(" and ");
+                troubles.push(format!("{interface}: missing: {all}; apply the policy again"));
+            }
             // They are those of all interfaces.
             flows = flow_totals(attachment.pins())?;
             let report = Report::new(&manifest, &totals, &roots.note_reading(&manifest, &totals));
@@ -64,6 +85,12 @@ impl Status {
                 None
             }
         };
+        let is_ended = |manifest: &Manifest| matches!(manifest.beside, Some(Beside::Ended { .. }));
+        let is_well = !rows.is_empty()
+            && troubles.is_empty()
+            && !rows.iter().any(|(_, manifest, _)| is_ended(manifest))
+            && agent.as_ref().is_none_or(is_content);
+        let outcome = if self.check && !is_well { Outcome::Found } else { Outcome::Done };
         if self.json {
             let interfaces: Vec<_> = rows
                 .iter()
@@ -83,10 +110,11 @@ impl Status {
             let status = serde_json::json!({
                 "schema": 1, "interfaces": interfaces, "flows": flows,
                 "without_manifest": lost, "without_interface": astray, "agent": agent,
+                "well": is_well, "troubles": troubles,
             });
             serde_json::to_writer_pretty(&mut out, &status)?;
             writeln!(out)?;
-            return Ok(Outcome::Done);
+            return Ok(outcome);
         }
         if rows.is_empty() && troubles.is_empty() {
             writeln!(out, "no interface is enforced; `portcullis apply POLICY` begins")?;
@@ -143,8 +171,13 @@ impl Status {
         if let Some(agent) = agent {
             describe(&mut out, &agent)?;
         }
-        Ok(Outcome::Done)
+        Ok(outcome)
     }
+}
+
+/// Whether the agent protects everything that its policy names, and refuses nothing.
+fn is_content(agent: &daemon::Status) -> bool {
+    agent.refused.is_none() && agent.interfaces.iter().all(|watched| watched.standing == Standing::Protected)
 }
 
 /// How a trial or a shadow stands, for programs; null where there is none.

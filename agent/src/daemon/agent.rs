@@ -19,11 +19,14 @@ use super::{
     event::{Event, emit},
     follow::Unprotected,
     links::{LinkWatch, Present},
+    mend::Hold,
 };
 use crate::{
     cli::{Reading, Source, read_policy_text, resolve_policy},
-    datapath::{DatapathError, Kept, chain},
-    generation::{Applied, ApplyError, ApplyOptions, Carried, Lock, Roots, StoreError, prepare, retire},
+    datapath::{DatapathError, Device, Kept, chain},
+    generation::{
+        Applied, ApplyError, ApplyOptions, Carried, Lock, Roots, StoreError, Unwanted, detach_others, prepare,
+    },
     last_good::LastGood,
     policy::{Policy, Problems},
 };
@@ -53,12 +56,14 @@ pub(super) struct Agent {
     pub(super) unprotected: BTreeMap<String, Unprotected>,
     /// The programs of interfaces, for when they are made anew.
     pub(super) kept: BTreeMap<String, Kept>,
+    /// Links and maps, so that a pin that somebody removes opens nothing.
+    pub(super) held: BTreeMap<Device, Hold>,
     /// Interfaces that only a pattern covers and that are gone, the one that went first in front.
     pub(super) gone: VecDeque<String>,
     /// Generations whose diagnostics are to be followed.
     pub(super) followed: Vec<Applied>,
-    /// The programs that were last seen on each interface, and what they carry.
-    pub(super) trials: BTreeMap<String, (u32, Carried)>,
+    /// The programs that were last seen on each device, and what they carry.
+    pub(super) trials: BTreeMap<Device, (u32, Carried)>,
     /// Whether the file waits for the end of a trial or a shadow.
     pub(super) postponed: bool,
 }
@@ -83,6 +88,7 @@ impl Agent {
             protected: Present::new(),
             unprotected: BTreeMap::new(),
             kept: BTreeMap::new(),
+            held: BTreeMap::new(),
             gone: VecDeque::new(),
             followed: Vec::new(),
             trials: BTreeMap::new(),
@@ -178,13 +184,18 @@ impl Agent {
         self.ensure_no_slip(policy, &present, &absent)?;
 
         self.put(&lock, &here, &source, &present, ApplyOptions::default().learn)?;
-        for interface in self.roots.interfaces()? {
-            let kept = policy.covering(&interface).is_some_and(|entry| {
-                !entry.is_pattern() || present.contains_key(&interface) || self.gone.contains(&interface)
-            });
-            if !kept && retire(&self.roots, &lock, &interface)? {
-                log::info!("{interface}: detached, as the policy does not name it any more");
-                emit(&Event::Detached { interface: &interface })?;
+        let kept = |name: &str| {
+            policy.covering(name).is_some_and(|entry| {
+                !entry.is_pattern() || present.contains_key(name) || self.gone.iter().any(|gone| gone == name)
+            })
+        };
+        for unwanted in detach_others(&self.roots, &lock, kept)? {
+            match unwanted {
+                Unwanted::Detached(interface) => {
+                    log::info!("{interface}: detached, as the policy does not name it any more");
+                    emit(&Event::Detached { interface: &interface })?;
+                }
+                Unwanted::Renamed { name, before } => stays(&name, &before),
             }
         }
         self.protected.retain(|name, _| policy.covering(name).is_some());
@@ -265,9 +276,17 @@ impl Agent {
         if let Some(identity) = present.get(interface) {
             self.protected.insert(interface.to_owned(), *identity);
         }
+        if let Err(error) = self.hold(interface) {
+            log::debug!("{}", chain(&error));
+        }
         self.unprotected.remove(interface);
         self.gone.retain(|gone| gone != interface);
     }
+}
+
+/// Tells that an interface that was renamed is enforced as before, under a name that the policy does not know.
+pub(super) fn stays(name: &str, before: &str) {
+    log::warn!("{name}: the policy does not name it; what was enforced as {before} stays in place");
 }
 
 /// Whether a trial or a shadow stands in the way.

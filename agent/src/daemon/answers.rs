@@ -65,7 +65,8 @@ impl Agent {
 
     /// Whether something is attached to an interface; it may have been detached by hand.
     fn stands(&self, interface: &str) -> bool {
-        matches!(self.roots.attachment(interface).program(), Ok(Some(_)))
+        let program = self.roots.attachment(interface).and_then(|attachment| Ok(attachment.program()?));
+        matches!(program, Ok(Some(_)))
     }
 
     /// One line for the service manager.
@@ -111,7 +112,7 @@ impl Agent {
 
     fn report(&self, interface: &str) -> Result<Option<Report>> {
         let Some(manifest) = active(&self.roots, interface)? else { return Ok(None) };
-        let totals = self.roots.attachment(interface).totals(manifest.slots())?;
+        let totals = self.roots.attachment(interface)?.totals(manifest.slots())?;
         Ok(totals.map(|totals| Report::new(&manifest, &totals, &self.roots.note_reading(&manifest, &totals))))
     }
 }

@@ -8,7 +8,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::{counters::Report, datapath::Mode, generation::Manifest, policy::Enforcement};
+use crate::{
+    counters::Report,
+    datapath::{Mode, Part},
+    generation::Manifest,
+    policy::Enforcement,
+};
 
 /// Something that happened.
 #[derive(Debug, Serialize)]
@@ -34,6 +39,10 @@ pub(super) enum Event<'a> {
     Renamed { interface: &'a str, to: &'a str },
     /// An interface is there and could not be protected; it is tried again.
     Unprotected { interface: &'a str, error: &'a str },
+    /// Somebody has taken away parts of what enforces an interface.
+    Tampered { interface: &'a str, missing: &'a [Part] },
+    /// They are in place again.
+    Mended { interface: &'a str },
     /// A policy was refused; the one before it goes on.
     Refused { error: String },
     /// A trial has ended unconfirmed, and what was before it is in place.

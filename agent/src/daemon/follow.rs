@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::{
-    agent::Agent,
+    agent::{Agent, stays},
     changes::changes,
     event::{Event, emit},
     links::{Identity, Present},
 };
 use crate::{
     cli::Source,
-    datapath::{Standing, chain},
+    datapath::{Standing, chain, index_of},
     generation::{ApplyError, StoreError, active, detach},
 };
 
@@ -43,10 +43,9 @@ impl Agent {
             emit(&Event::Renamed { interface: &from, to: &to })?;
             let covered = self.covered(&to);
             if !covered {
-                log::warn!("{to}: the policy does not name it; what was enforced as {from} stays in place");
-            } else if let Err(error) = self.take_along(&from, &to) {
-                // Its old links keep new ones away, so that the reason is told with the next failure.
-                log::error!("{to}: what was enforced as {from} cannot be taken along: {error}");
+                stays(&to, &from);
+            } else if let Err(error) = self.take_along(&to) {
+                log::error!("{to}: what is archived of {from} cannot be taken along: {error}");
             }
         }
         for interface in changes.vanished {
@@ -68,14 +67,14 @@ impl Agent {
         self.enforced.as_ref().is_some_and(|enforced| enforced.policy.covering(interface).is_some())
     }
 
-    fn take_along(&self, from: &str, to: &str) -> Result<(), StoreError> {
-        self.roots.rename(&self.roots.lock()?, from, to)
+    fn take_along(&self, to: &str) -> Result<(), StoreError> {
+        self.roots.follow_renames(&self.roots.lock()?, |name| name == to)
     }
 
     /// Notes that an interface is gone, unless it only looked so.
     fn vanished(&mut self, interface: &str, present: &Present) -> Result<()> {
-        if let (Some(identity), Ok(standing)) =
-            (present.get(interface), self.roots.attachment(interface).standing())
+        let standing = self.roots.attachment(interface).and_then(|attachment| Ok(attachment.standing()?));
+        if let (Some(identity), Ok(standing)) = (present.get(interface), standing)
             && !matches!(standing, Standing::Astray(_))
             && self.protected.get(interface).is_some_and(|known| known.has_index_of(*identity))
         {
@@ -104,7 +103,7 @@ impl Agent {
     }
 
     /// Protects one interface by the policy that is enforced.
-    fn protect(&mut self, interface: &str, identity: Identity, present: &Present) -> Result<()> {
+    pub(super) fn protect(&mut self, interface: &str, identity: Identity, present: &Present) -> Result<()> {
         if self.resume(interface, present)? {
             return Ok(());
         }
@@ -119,7 +118,7 @@ impl Agent {
             .and_then(|lock| self.put(&lock, &here, &enforced, present, Duration::ZERO));
         self.enforced = Some(enforced);
         let Err(error) = outcome else { return Ok(()) };
-        if nix::net::if_::if_nametoindex(interface).is_err() {
+        if index_of(interface).is_none() {
             // Gone again; the next event says so.
             return Ok(());
         }
@@ -131,9 +130,14 @@ impl Agent {
     fn resume(&mut self, interface: &str, present: &Present) -> Result<bool> {
         let Some(kept) = self.kept.get(interface) else { return Ok(false) };
         // Whatever fails here fails once more where it is told.
-        let Ok(_lock) = self.roots.lock() else { return Ok(false) };
-        match self.roots.attachment(interface).resume(kept) {
-            Ok(true) => {}
+        let Ok(lock) = self.roots.lock() else { return Ok(false) };
+        let attachment = self
+            .roots
+            .inherit(&lock, interface)
+            .and_then(|()| self.roots.attachment(interface).map_err(ApplyError::from));
+        let Ok(attachment) = attachment else { return Ok(false) };
+        match attachment.resume(kept) {
+            Ok(true) => self.roots.note_attached(attachment.device())?,
             Ok(false) => return Ok(false),
             Err(error) => {
                 log::debug!("{error}");

@@ -17,9 +17,9 @@ impl KernelLog {
     /// Follows a generation in place of the one before it on its interface.
     pub(super) fn follow(&mut self, roots: &Roots, mut applied: Applied) {
         let interface = applied.manifest.interface.clone();
-        let object = applied
-            .programs
-            .diagnostics(roots.attachment(&interface).pins())
+        let object = roots
+            .attachment(&interface)
+            .and_then(|attachment| Ok(applied.programs.diagnostics(attachment.pins())?))
             .map_err(|error| error.to_string());
         let logger =
             object.and_then(|mut object| EbpfLogger::init(&mut object).map_err(|error| error.to_string()));

@@ -11,6 +11,7 @@ mod event;
 mod follow;
 mod kernel_log;
 mod links;
+mod mend;
 mod service;
 mod trials;
 mod watch;
@@ -43,7 +44,7 @@ use self::{
     work::{SHORT, Worker},
 };
 use crate::{
-    datapath::{chain, ensure_bpffs},
+    datapath::{chain, ends_with_this_process, ensure_bpffs},
     generation::Roots,
 };
 
@@ -67,6 +68,8 @@ pub struct Settings {
 
 /// How often it is looked whether a trial has ended.
 const TRIALS: Duration = Duration::from_secs(1);
+/// How often it is looked whether something was taken away.
+const WHOLE: Duration = Duration::from_millis(300);
 /// How long work that was begun may take to end when the agent stops.
 const STOPPING: Duration = Duration::from_secs(5);
 
@@ -85,9 +88,16 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
     let links = Arc::new(LinkWatch::new()?);
     let mut tick = settings.stream.map(ticker);
     let mut trials = ticker(TRIALS);
+    let mut whole = ticker(WHOLE);
     let mut sample = ticker(settings.sample);
 
-    ensure_bpffs(&roots.bpffs)?;
+    let is_new = ensure_bpffs(&roots.bpffs)?;
+    if ends_with_this_process(&roots.bpffs, is_new) {
+        log::warn!(
+            "{}: this BPF file system ends with the agent, and enforcement with it",
+            roots.bpffs.display()
+        );
+    }
     roots.create_state()?;
     let mut control = Control::new(&roots.state)?;
     let stopping = Arc::new(AtomicBool::new(false));
@@ -154,6 +164,11 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
                     Due::Nothing => {}
                     Due::TidyUp => worker.begin("tidying up a trial", Agent::tidy_up),
                     Due::Reload => worker.begin("reloading the policy", |agent| agent.reload(true)),
+                }
+            }
+            _ = whole.tick(), if idle => {
+                if worker.idle().is_some_and(Agent::is_tampered_with) {
+                    worker.begin("putting back what was taken away", Agent::mend);
                 }
             }
             () = kernel_log.drain() => {}

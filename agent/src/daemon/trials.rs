@@ -12,7 +12,7 @@ use super::{
     event::{Event, emit},
 };
 use crate::{
-    datapath::chain,
+    datapath::{Attachment, Pinned, Place, chain},
     generation::{Carried, Settled, StoreError, carried, coarse_now, settle},
 };
 
@@ -28,7 +28,7 @@ pub(super) enum Due {
 }
 
 impl Agent {
-    /// What is to be done about trials, whoever began them. Costs a look at each interface's link, unless
+    /// What is to be done about trials, whoever began them. Costs a look at each device's link, unless
     /// another program hangs on it than before.
     pub(super) fn due(&mut self) -> Due {
         self.look_for_trials().unwrap_or_else(|error| {
@@ -40,15 +40,16 @@ impl Agent {
     fn look_for_trials(&mut self) -> Result<Due, StoreError> {
         let (mut pending, mut ended, now) = (false, false, coarse_now()?);
         let mut seen = BTreeMap::new();
-        for interface in self.roots.interfaces()? {
-            let Some(program) = self.roots.attachment(&interface).program()? else { continue };
-            let what = match self.trials.get(&interface) {
+        for device in self.roots.devices()? {
+            let pinned = Attachment::pinned(&self.roots.pins(device))?;
+            let Some(Pinned { program, place: Place::Here(_) }) = pinned else { continue };
+            let what = match self.trials.get(&device) {
                 Some((known, what)) if *known == program => *what,
-                _ => carried(&self.roots, &interface, program)?,
+                _ => carried(&self.roots, device, program)?,
             };
             pending |= what != Carried::Nothing;
             ended |= matches!(what, Carried::Trial(deadline) if deadline <= now);
-            seen.insert(interface, (program, what));
+            seen.insert(device, (program, what));
         }
         self.trials = seen;
         self.roots.forget_read();

@@ -14,19 +14,19 @@ use std::{
 };
 
 use aya::maps::{Map, MapData};
-use nix::net::if_::{if_indextoname, if_nametoindex};
 use portcullis_common::abi::map;
 
 use super::{
-    DatapathError,
+    DatapathError, Device,
     clsact::Filter,
     counters::{Counters, Totals},
+    device::name_of,
     link::{self, Link},
     object::Programs,
     pins::Pins,
     second::{self, Differing},
 };
-use crate::files;
+use crate::{files, policy::is_interface_name};
 
 /// How XDP is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -59,8 +59,8 @@ pub enum Standing {
     Absent,
     /// A generation, whose ingress program has this kernel identifier.
     Attached(u32),
-    /// A generation was attached, whose ingress program has this identifier, but its interface is gone,
-    /// or has another name now.
+    /// A generation was attached, whose ingress program has this identifier, but its interface is gone
+    /// or in another network namespace, or somebody has ended the link.
     Astray(u32),
 }
 
@@ -72,14 +72,58 @@ pub struct Begun(Option<OwnedFd>);
 /// The links of one interface, as their pins describe them.
 pub struct Attachment {
     pub(super) interface: String,
+    /// Number of the interface; `None` where it is not there.
+    index: Option<u32>,
     pub(super) pins: Pins,
 }
 
+/// Where the interface of an ingress link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In this network namespace, with this number.
+    Here(u32),
+    /// In another one: it was moved there, and is still judged.
+    Elsewhere,
+    /// Nowhere any more.
+    Gone,
+}
+
+/// A pinned ingress link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// Kernel identifier of its program.
+    pub program: u32,
+    /// Where its interface is.
+    pub place: Place,
+}
+
 impl Attachment {
-    /// The attachment of an interface, whether or not there is one yet.
+    /// The attachment of an interface, whether or not there is one yet. Its pins are its own, or those that an
+    /// interface of its name has left which is gone.
     #[must_use]
-    pub fn new(interface: &str, pins: Pins) -> Self {
-        Self { interface: interface.to_owned(), pins }
+    pub fn new(interface: &str, index: Option<u32>, pins: Pins) -> Self {
+        Self { interface: interface.to_owned(), index, pins }
+    }
+
+    /// The ingress link that is pinned for a device; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Where the pin cannot be read.
+    pub fn pinned(pins: &Pins) -> Result<Option<Pinned>, DatapathError> {
+        let Some(link) = link_at(&pins.ingress())? else { return Ok(None) };
+        let place = match link.interface {
+            0 => Place::Gone,
+            index if name_of(index).is_some() => Place::Here(index),
+            _ => Place::Elsewhere,
+        };
+        Ok(Some(Pinned { program: link.program, place }))
+    }
+
+    /// Whose pins these are.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.pins.device()
     }
 
     /// Fails where there is no such interface.
@@ -122,9 +166,12 @@ impl Attachment {
     /// was attached before still is.
     pub fn attach(&self, programs: &Programs) -> Result<Attached, DatapathError> {
         match self.held()? {
-            Some(held) => self.replace(programs, &held).map(|()| Attached::Replaced),
-            // One without the other is a first attachment that was interrupted; links that went
-            // astray can only be made anew.
+            Some(held) if held.is_whole() => self.replace(programs, &held).map(|()| Attached::Replaced),
+            Some(held) => {
+                let begun = self.begin(programs)?;
+                self.complete(programs, &held, begun).map(|()| Attached::Replaced)
+            }
+            // Links that have ended can only be made anew.
             None => {
                 let begun = self.begin(programs)?;
                 self.finish(programs, begun)
@@ -138,11 +185,9 @@ impl Attachment {
     ///
     /// Where the pins cannot be read.
     pub fn standing(&self) -> Result<Standing, DatapathError> {
-        Ok(match self.link(&self.pins.ingress())? {
+        Ok(match link_at(&self.pins.ingress())? {
             None => Standing::Absent,
-            Some(link) if self.index().is_ok_and(|index| index == link.interface) => {
-                Standing::Attached(link.program)
-            }
+            Some(link) if self.stands(&link) => Standing::Attached(link.program),
             Some(link) => Standing::Astray(link.program),
         })
     }
@@ -159,13 +204,10 @@ impl Attachment {
         })
     }
 
-    pub(super) fn link(&self, pin: &Path) -> Result<Option<Link>, DatapathError> {
-        Link::pinned(pin).map_err(|source| {
-            if source.kind() == io::ErrorKind::PermissionDenied {
-                return DatapathError::Permission { what: "reading what is enforced" };
-            }
-            DatapathError::File { what: "open", path: pin.into(), source }
-        })
+    /// Whether a link stands on this interface. One that has ended stands on none, also where another
+    /// interface has the number of the one that is gone.
+    pub(super) fn stands(&self, link: &Link) -> bool {
+        self.index == Some(link.interface)
     }
 
     /// What the slots below `end` have counted; `None` where there are no counters.
@@ -222,62 +264,56 @@ impl Attachment {
         }
     }
 
-    /// What the interface that the ingress link stands on is called, where that is another name by now.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::standing`].
-    pub fn other_name(&self) -> Result<Option<String>, DatapathError> {
-        let link = self.link(&self.pins.ingress())?;
-        let name = link.and_then(|link| if_indextoname(link.interface).ok()?.into_string().ok());
-        Ok(name.filter(|name| *name != self.interface))
-    }
-
-    /// Moves the pins of an interface that is called `to` now.
-    ///
-    /// # Errors
-    ///
-    /// Where the BPF file system refuses.
-    pub fn rename(&self, to: &str) -> Result<(), DatapathError> {
-        self.pins.rename(to)
-    }
-
     /// Removes the programs, their counters and, with the last interface, the flows. Gives whether
     /// something was attached.
     ///
     /// # Errors
     ///
-    /// Where a pin cannot be removed.
+    /// Where a link cannot be ended or a pin cannot be removed.
     pub fn detach(&self) -> Result<bool, DatapathError> {
-        let link = self.link(&self.pins.ingress())?;
-        if let Some(link) = &link {
-            remove(&self.pins.ingress())?;
-            self.remove_filter(link.interface)?;
-        } else if let Ok(index) = self.index() {
-            // What an interrupted attachment may have left.
+        let ingress = link_at(&self.pins.ingress())?;
+        let egress = link_at(&self.pins.egress())?;
+        // Whoever holds a link keeps it, whatever becomes of its pin: it is ended for all.
+        for link in ingress.iter().chain(&egress) {
+            link.end()
+                .map_err(|error| DatapathError::bpf(format!("detach from `{}`", self.interface), &error))?;
+        }
+        // The second is what an interrupted attachment may have left.
+        for index in ingress.iter().map(|link| link.interface).chain(self.index) {
             self.remove_filter(index)?;
         }
         self.pins.remove()?;
-        Ok(link.is_some())
+        Ok(ingress.is_some())
     }
 
-    /// Attaches the egress program where nothing is attached: it learns what this host begins from now
-    /// on. What went astray, or was left by an interrupted attachment, is removed.
+    /// Attaches the egress program where none is attached: it learns what this host begins from now
+    /// on. What is left of an interface that is gone, or of an interrupted attachment, is removed.
     ///
     /// # Errors
     ///
     /// Where the interface is missing, or the kernel refuses.
     pub fn begin(&self, programs: &Programs) -> Result<Begun, DatapathError> {
         let index = self.index()?;
-        if let Some(astray) = self.link(&self.pins.ingress())?.filter(|link| link.interface != index) {
-            self.remove_filter(astray.interface)?;
+        if let Some(ingress) = link_at(&self.pins.ingress())?.filter(|link| !self.stands(link)) {
+            self.remove_ended(&ingress, &self.pins.ingress())?;
         }
-        for path in [self.pins.ingress(), self.pins.egress()] {
-            if exists(&path)? {
-                remove(&path)?;
+        if let Some(egress) = link_at(&self.pins.egress())? {
+            if self.stands(&egress) {
+                // It has learned for an ingress program that never came, or that is gone.
+                remove(&self.pins.egress())?;
+            } else {
+                self.remove_ended(&egress, &self.pins.egress())?;
             }
         }
         self.attach_egress(programs, index).map(Begun)
+    }
+
+    /// Removes the pin of a link that has ended. One that goes on somewhere else is not this interface's to end.
+    fn remove_ended(&self, link: &Link, path: &Path) -> Result<(), DatapathError> {
+        if link.interface != 0 {
+            return Err(DatapathError::Elsewhere { interface: self.interface.clone(), path: path.into() });
+        }
+        remove(path)
     }
 
     /// Attaches the ingress program beside the egress program, and pins their links.
@@ -295,6 +331,11 @@ impl Attachment {
                 Err(error)
             }
         }
+    }
+
+    /// Pins the link of an egress program that was missing; nothing is left to do on clsact.
+    pub(super) fn pin_egress(&self, Begun(egress): Begun) -> Result<(), DatapathError> {
+        egress.map_or(Ok(()), |link| pin(&link, &self.pins.egress()))
     }
 
     /// TCX where the kernel has it, clsact otherwise; gives the link that is to be pinned, if it needs to.
@@ -366,11 +407,11 @@ impl Attachment {
         Filter::put(index, program).map_err(|error| self.no_filter("put in place", &error))
     }
 
-    /// Removes the filter from the interface with this index, unless that has another name by now under
-    /// which it is protected itself.
+    /// Removes the filter from the interface with this number, unless that has pins of its own: then the filter is
+    /// part of what they stand for.
     fn remove_filter(&self, index: u32) -> Result<(), DatapathError> {
-        let name = if_indextoname(index).ok().and_then(|name| name.into_string().ok());
-        if name.is_some_and(|name| name == self.interface || !self.pins.has(&name)) {
+        let is_own = index == self.device().index || !self.pins.of(index).are_there();
+        if is_own && name_of(index).is_some() {
             Filter::remove(index).map_err(|error| self.no_filter("remove", &error))?;
         }
         Ok(())
@@ -382,9 +423,20 @@ impl Attachment {
     }
 
     pub(super) fn index(&self) -> Result<u32, DatapathError> {
-        if_nametoindex(self.interface.as_str())
-            .map_err(|_| DatapathError::NoInterface { name: self.interface.clone(), known: interfaces() })
+        self.index
+            .filter(|index| name_of(*index).is_some())
+            .ok_or_else(|| DatapathError::NoInterface { name: self.interface.clone(), known: interfaces() })
     }
+}
+
+/// The link that is pinned at a path; `None` where there is none.
+pub(super) fn link_at(pin: &Path) -> Result<Option<Link>, DatapathError> {
+    Link::pinned(pin).map_err(|source| {
+        if source.kind() == io::ErrorKind::PermissionDenied {
+            return DatapathError::Permission { what: "reading what is enforced" };
+        }
+        DatapathError::File { what: "open", path: pin.into(), source }
+    })
 }
 
 /// The names of the interfaces in this network namespace, loopback left out.
@@ -393,7 +445,7 @@ pub fn interfaces() -> Vec<String> {
     let mut names: Vec<String> = nix::net::if_::if_nameindex()
         .map(|list| list.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect())
         .unwrap_or_default();
-    names.retain(|name| name != "lo");
+    names.retain(|name| name != "lo" && is_interface_name(name));
     names.sort_unstable();
     names
 }
@@ -412,7 +464,7 @@ pub(super) fn owned(path: &Path) -> Result<(), DatapathError> {
     })
 }
 
-fn exists(path: &Path) -> Result<bool, DatapathError> {
+pub(super) fn exists(path: &Path) -> Result<bool, DatapathError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -36,6 +36,28 @@ pub enum DatapathError {
         /// The interface.
         interface: String,
     },
+    /// The pins of this interface's number hold a link of one that was moved away.
+    #[error(
+        "{path}, where `{interface}` would be pinned, belongs to an interface that had its number and was moved to \
+         another network namespace, where it is still judged: `portcullis status` names it, `portcullis detach` ends \
+         that"
+    )]
+    Elsewhere {
+        /// The interface that is to be attached to.
+        interface: String,
+        /// The other one's pin.
+        path: PathBuf,
+    },
+    /// What would be pinned is gone when the process ends.
+    #[error(
+        "the BPF file system at {path} ends with this command, as its mount namespace has no other process \
+         (`ip netns exec` makes one for each command): nothing would stay enforced; mount one that stays, as with \
+         `mount -t bpf bpf FOLDER` before, and name it with --bpffs"
+    )]
+    Fleeting {
+        /// Where it is mounted.
+        path: PathBuf,
+    },
     /// The kernel took neither native nor generic XDP.
     #[error("cannot attach XDP to `{interface}`: native mode: {native}; generic mode: {generic}")]
     Attach {

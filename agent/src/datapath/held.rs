@@ -5,7 +5,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use portcullis_common::abi;
 
 use super::{
-    Attachment, DatapathError,
+    Attachment, Begun, DatapathError,
+    attach::link_at,
     link::{self, Link},
     object::Programs,
 };
@@ -15,7 +16,8 @@ use super::{
 #[derive(Debug)]
 pub struct Held {
     ingress: HeldProgram,
-    egress: HeldProgram,
+    /// `None` where somebody has removed it.
+    egress: Option<HeldProgram>,
 }
 
 #[derive(Debug)]
@@ -40,15 +42,15 @@ enum Which {
 }
 
 impl Attachment {
-    /// The programs that are attached now; `None` where not both are.
+    /// The programs that are attached now; `None` where nothing judges what arrives.
     ///
     /// # Errors
     ///
     /// Where the pins cannot be read.
     pub fn held(&self) -> Result<Option<Held>, DatapathError> {
         let Some(ingress) = self.hook(Which::Ingress)? else { return Ok(None) };
-        let Some(egress) = self.hook(Which::Egress)? else { return Ok(None) };
-        Ok(Some(Held { ingress: HeldProgram::of(&ingress), egress: HeldProgram::of(&egress) }))
+        let egress = self.hook(Which::Egress)?;
+        Ok(Some(Held { ingress: HeldProgram::of(&ingress), egress: egress.as_ref().map(HeldProgram::of) }))
     }
 
     /// Swaps the programs in for those that are held, ingress first. Nothing happens where others are
@@ -58,9 +60,29 @@ impl Attachment {
     ///
     /// Then, or where the kernel refuses; what was attached before still is.
     pub fn replace(&self, programs: &Programs, held: &Held) -> Result<(), DatapathError> {
-        let (ingress, egress) = (programs.ingress()?.as_fd(), programs.egress()?.as_fd());
-        self.swap(Which::Ingress, ingress, Some(&held.ingress))?;
-        if let Err(error) = self.swap(Which::Egress, egress, Some(&held.egress)) {
+        let egress = programs.egress()?.as_fd();
+        self.with_ingress(programs, held, || self.swap(Which::Egress, egress, held.egress.as_ref()))
+    }
+
+    /// Swaps the ingress program in for the one that is held, and pins the egress program that takes the place
+    /// of one that was missing. What judges meanwhile goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::replace`].
+    pub fn complete(&self, programs: &Programs, held: &Held, begun: Begun) -> Result<(), DatapathError> {
+        self.with_ingress(programs, held, || self.pin_egress(begun))
+    }
+
+    /// Swaps the ingress program in, and does what belongs to it; where that fails, it is put back.
+    fn with_ingress(
+        &self,
+        programs: &Programs,
+        held: &Held,
+        rest: impl FnOnce() -> Result<(), DatapathError>,
+    ) -> Result<(), DatapathError> {
+        self.swap(Which::Ingress, programs.ingress()?.as_fd(), Some(&held.ingress))?;
+        if let Err(error) = rest() {
             if let Some(fd) = &held.ingress.fd {
                 self.swap(Which::Ingress, fd.as_fd(), None)?;
             }
@@ -70,15 +92,22 @@ impl Attachment {
     }
 
     /// Swaps held programs in again for whatever is attached. Gives whether that was possible: without
-    /// CAP_SYS_ADMIN no program can be held.
+    /// CAP_SYS_ADMIN no program can be held. An egress program that was missing stays in place; it learns, and
+    /// drops nothing that its ingress program does not know of.
     ///
     /// # Errors
     ///
     /// Where the kernel refuses.
     pub fn put_back(&self, held: &Held) -> Result<bool, DatapathError> {
-        let (Some(ingress), Some(egress)) = (&held.ingress.fd, &held.egress.fd) else { return Ok(false) };
+        let Some(ingress) = &held.ingress.fd else { return Ok(false) };
+        let egress = held.egress.as_ref().and_then(|egress| egress.fd.as_ref());
+        if held.is_whole() && egress.is_none() {
+            return Ok(false);
+        }
         self.swap(Which::Ingress, ingress.as_fd(), None)?;
-        self.swap(Which::Egress, egress.as_fd(), None)?;
+        if let Some(egress) = egress {
+            self.swap(Which::Egress, egress.as_fd(), None)?;
+        }
         Ok(true)
     }
 
@@ -88,9 +117,8 @@ impl Attachment {
             Which::Ingress => self.pins.ingress(),
             Which::Egress => self.pins.egress(),
         };
-        let stands = |link: &Link| self.index().is_ok_and(|index| index == link.interface);
-        match (self.link(&pin)?, which) {
-            (Some(link), _) => Ok(Some(link).filter(stands).map(Hook::Link)),
+        match (link_at(&pin)?, which) {
+            (Some(link), _) => Ok(Some(link).filter(|link| self.stands(link)).map(Hook::Link)),
             (None, Which::Ingress) => Ok(None),
             (None, Which::Egress) => Ok(self.filter()?.map(|filter| Hook::Filter(filter.program))),
         }
@@ -125,6 +153,14 @@ impl Attachment {
             };
             DatapathError::bpf(format!("replace the {name} program on `{}`", self.interface), &error)
         })
+    }
+}
+
+impl Held {
+    /// Whether nothing was missing.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.egress.is_some()
     }
 }
 

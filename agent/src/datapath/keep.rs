@@ -6,8 +6,8 @@
 use std::os::fd::OwnedFd;
 
 use super::{
-    Attachment, DatapathError, Mode, Programs, Standing,
-    attach::{owned, remove},
+    Attachment, DatapathError, Mode, Place, Programs,
+    attach::{Pinned, exists, owned, remove},
     link,
 };
 
@@ -43,7 +43,8 @@ impl Attachment {
     ///
     /// Where the kernel refuses. Then nothing is attached.
     pub fn resume(&self, kept: &Kept) -> Result<bool, DatapathError> {
-        if self.standing()? != Standing::Astray(kept.program) {
+        // One that goes on in another network namespace is not replaced.
+        if Self::pinned(self.pins())? != Some(Pinned { program: kept.program, place: Place::Gone }) {
             return Ok(false);
         }
         let index = self.index()?;
@@ -52,7 +53,9 @@ impl Attachment {
         let egress = link::attach_egress(&kept.egress, index).map_err(failed)?;
         let ingress = link::attach_ingress(&kept.ingress, index, kept.mode).map_err(failed)?;
         for (link, path) in [(egress, self.pins.egress()), (ingress, self.pins.ingress())] {
-            remove(&path)?;
+            if exists(&path)? {
+                remove(&path)?;
+            }
             link::pin(&link, &path).map_err(failed)?;
             owned(&path)?;
         }

@@ -28,6 +28,7 @@ const BPF_OBJ_GET: c_long = 7;
 const BPF_PROG_GET_FD_BY_ID: c_long = 13;
 const BPF_LINK_CREATE: c_long = 28;
 const BPF_LINK_UPDATE: c_long = 29;
+const BPF_LINK_DETACH: c_long = 34;
 
 /// Update only where the link has the program that is named (include/uapi/linux/bpf.h).
 const BPF_F_REPLACE: u32 = 1 << 2;
@@ -70,6 +71,12 @@ struct ProgramId {
     open_flags: u32,
 }
 
+/// The part of `union bpf_attr` that `BPF_LINK_DETACH` reads.
+#[repr(C)]
+struct LinkHandle {
+    link_fd: u32,
+}
+
 /// The part of `union bpf_attr` that `BPF_LINK_UPDATE` reads.
 #[repr(C)]
 struct LinkUpdate {
@@ -98,6 +105,8 @@ const _: () = assert!(offset_of!(LinkInfo, interface) == 16 && size_of::<LinkInf
 #[derive(Debug)]
 pub(super) struct Link {
     fd: OwnedFd,
+    /// Kernel identifier.
+    pub(super) id: u32,
     /// Kernel identifier of its program.
     pub(super) program: u32,
     /// Index of its interface; 0 where the interface is gone.
@@ -107,14 +116,9 @@ pub(super) struct Link {
 impl Link {
     /// The link pinned at `path`; `None` where there is none.
     pub(super) fn pinned(path: &Path) -> io::Result<Option<Self>> {
-        let name = CString::new(path.as_os_str().as_bytes())?;
-        let mut object = ObjectPath { pathname: name.as_ptr().addr() as u64, bpf_fd: 0, file_flags: 0 };
-        let fd = match descriptor(BPF_OBJ_GET, &mut object) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
-        };
+        let Some(fd) = object_at(path)? else { return Ok(None) };
         let link: LinkInfo = sys::info(&fd)?;
-        Ok(Some(Self { fd, program: link.program, interface: link.interface }))
+        Ok(Some(Self { fd, id: link.id, program: link.program, interface: link.interface }))
     }
 
     /// Puts `new` in the place of the link's program, in one step. With `expected`, only if that is the
@@ -128,12 +132,39 @@ impl Link {
         };
         bpf(BPF_LINK_UPDATE, &mut update).map(drop)
     }
+
+    /// Takes the program off its interface for all who hold the link. One that has ended already is left alone.
+    pub(super) fn end(&self) -> io::Result<()> {
+        if self.interface == 0 {
+            return Ok(());
+        }
+        match bpf(BPF_LINK_DETACH, &mut LinkHandle { link_fd: number(&self.fd) }) {
+            // Its interface went meanwhile (`tcx_link_release` in kernel/bpf/tcx.c).
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOLINK)) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+}
+
+/// The link or map that is pinned at `path`; `None` where there is none.
+pub(super) fn object_at(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let mut object = ObjectPath { pathname: name.as_ptr().addr() as u64, bpf_fd: 0, file_flags: 0 };
+    match descriptor(BPF_OBJ_GET, &mut object) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// A handle of the program with this kernel identifier, which keeps it loaded. The kernel gives one
 /// only to CAP_SYS_ADMIN.
 pub(super) fn program(id: u32) -> io::Result<OwnedFd> {
     descriptor(BPF_PROG_GET_FD_BY_ID, &mut ProgramId { prog_id: id, next_id: 0, open_flags: 0 })
+}
+
+/// Whether the kernel has a program with this identifier. Without CAP_SYS_ADMIN it does not tell; then it may.
+pub fn is_loaded(program: u32) -> bool {
+    !matches!(self::program(program), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Attaches an XDP program to the interface with this number; the link ends with the descriptor.
@@ -156,9 +187,9 @@ fn create(program: &impl AsFd, target_ifindex: u32, attach_type: u32, flags: u32
     descriptor(BPF_LINK_CREATE, &mut link)
 }
 
-/// Gives a link a name on the BPF file system; it lasts as long as the name.
-pub(super) fn pin(link: &OwnedFd, path: &Path) -> io::Result<()> {
+/// Gives a link or a map a name on the BPF file system; it lasts as long as the name.
+pub(super) fn pin(object: &OwnedFd, path: &Path) -> io::Result<()> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let pathname = name.as_ptr().addr() as u64;
-    bpf(BPF_OBJ_PIN, &mut ObjectPath { pathname, bpf_fd: number(link), file_flags: 0 }).map(drop)
+    bpf(BPF_OBJ_PIN, &mut ObjectPath { pathname, bpf_fd: number(object), file_flags: 0 }).map(drop)
 }

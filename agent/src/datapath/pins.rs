@@ -1,13 +1,12 @@
 //! Where the kernel objects that outlive a process are pinned.
 //!
 //! ```text
-//! <bpffs>/portcullis/v3/FLOWS, FLOW_SETTINGS, FLOW_COUNTERS, FLOW_PORTS, FLOW_FORGOTTEN
-//!                                                                 shared by all interfaces
-//! <bpffs>/portcullis/v3/<interface>/COUNTERS, ingress, egress     one interface's counters and links
-//! <bpffs>/portcullis/v3/<interface>/DIFFERENCES                   where it has a shadow
+//! <bpffs>/portcullis/v<version>/<namespace>/FLOWS, FLOW_SETTINGS, FLOW_COUNTERS, FLOW_PORTS, FLOW_FORGOTTEN
+//! <bpffs>/portcullis/v<version>/<namespace>/<index>/COUNTERS, ingress, egress, and DIFFERENCES with a shadow
 //! ```
 //!
-//! The directory carries the ABI version: another build never opens maps that it would misread.
+//! The first are shared by all interfaces of a network namespace, the others are those of one device
+//! ([`Device`]). The version is that of the ABI: another build never opens maps that it would misread.
 
 use std::{
     fs, io,
@@ -22,21 +21,22 @@ use nix::{
 };
 use portcullis_common::abi::{self, map};
 
-use super::DatapathError;
+use super::{DatapathError, Device, ends_with_this_process};
 use crate::files;
 
 /// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: FsType = FsType(0xcafe_4a11_u32 as _);
 
-/// Folders below the BPF file system: `portcullis`, the version, the interface.
-const DEPTH: usize = 3;
+/// Folders below the BPF file system: `portcullis`, the version, the network namespace, the interface.
+const DEPTH: usize = 4;
 
 /// The ring of the programs' diagnostics, as aya-log names it; pinned only while it changes hands.
 pub(super) const RING: &str = "AYA_LOGS";
 
-/// The pins of one interface.
+/// The pins of one device.
 #[derive(Clone, Debug)]
 pub struct Pins {
+    device: Device,
     shared: PathBuf,
     own: PathBuf,
 }
@@ -52,21 +52,27 @@ impl Pins {
         map::FLOW_FORGOTTEN,
     ];
 
-    /// The pins of `interface` on the BPF file system mounted at `bpffs`.
+    /// The pins of `device` on the BPF file system mounted at `bpffs`.
     #[must_use]
-    pub fn new(bpffs: &Path, interface: &str) -> Self {
-        let shared = directory(bpffs);
-        let own = shared.join(file_name(interface));
-        Self { shared, own }
+    pub fn new(bpffs: &Path, device: Device) -> Self {
+        let shared = directory(bpffs, device.namespace);
+        let own = shared.join(device.index.to_string());
+        Self { device, shared, own }
     }
 
-    /// The interfaces that have pins.
+    /// Whose they are.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// The devices of a network namespace that have pins.
     ///
     /// # Errors
     ///
     /// Where the directory cannot be read: then nobody may conclude that there are none.
-    pub fn interfaces(bpffs: &Path) -> Result<Vec<String>, DatapathError> {
-        let path = directory(bpffs);
+    pub fn devices(bpffs: &Path, namespace: u64) -> Result<Vec<Device>, DatapathError> {
+        let path = directory(bpffs, namespace);
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) => {
@@ -79,14 +85,15 @@ impl Pins {
                 };
             }
         };
-        let mut names: Vec<String> = entries
+        let index = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+        let mut devices: Vec<Device> = entries
             .filter_map(Result::ok)
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .map(|name| name.replace(':', "."))
+            .filter_map(index)
+            .map(|index| Device { namespace, index })
             .collect();
-        names.sort_unstable();
-        Ok(names)
+        devices.sort_unstable();
+        Ok(devices)
     }
 
     /// The pin of a map.
@@ -115,9 +122,16 @@ impl Pins {
         self.own.join(abi::EGRESS_PROGRAM)
     }
 
-    /// Whether another interface has pins of its own.
-    pub(super) fn has(&self, other: &str) -> bool {
-        self.shared.join(file_name(other)).is_dir()
+    /// Whether there are any.
+    #[must_use]
+    pub fn are_there(&self) -> bool {
+        self.own.is_dir()
+    }
+
+    /// Those of another interface of the same network namespace.
+    pub(super) fn of(&self, index: u32) -> Self {
+        let device = Device { index, ..self.device };
+        Self { device, shared: self.shared.clone(), own: self.shared.join(index.to_string()) }
     }
 
     /// Makes the directories.
@@ -167,17 +181,20 @@ impl Pins {
         Ok(())
     }
 
-    /// Moves the interface's own pins to another name, in place of those that lie there.
-    pub(super) fn rename(&self, to: &str) -> Result<(), DatapathError> {
-        Self { shared: self.shared.clone(), own: self.shared.join(file_name(to)) }.remove()?;
-        fs::rename(&self.own, self.shared.join(file_name(to))).map_err(|source| DatapathError::File {
+    /// Moves the device's own pins to those of another, which has none.
+    ///
+    /// # Errors
+    ///
+    /// Where the BPF file system refuses.
+    pub fn move_to(&self, other: &Self) -> Result<(), DatapathError> {
+        fs::rename(&self.own, &other.own).map_err(|source| DatapathError::File {
             what: "rename",
             path: self.own.clone(),
             source,
         })
     }
 
-    /// Removes every pin of the interface, and the shared ones with the last interface.
+    /// Removes every pin of the device, and the shared ones with the last device of its network namespace.
     pub(super) fn remove(&self) -> Result<(), DatapathError> {
         for path in [self.ingress(), self.egress()] {
             remove_file(&path)?;
@@ -195,17 +212,15 @@ impl Pins {
         for name in Self::SHARED_MAPS {
             remove_file(&self.map(name))?;
         }
-        remove_directory(&self.shared)
+        remove_directory(&self.shared)?;
+        // Stays where another network namespace has pins.
+        let _ = self.shared.parent().map(fs::remove_dir);
+        Ok(())
     }
 }
 
-/// bpffs refuses dots in names, interfaces refuse colons (dev_valid_name in net/core/dev.c).
-fn file_name(interface: &str) -> String {
-    interface.replace('.', ":")
-}
-
-fn directory(bpffs: &Path) -> PathBuf {
-    bpffs.join("portcullis").join(format!("v{}", abi::VERSION))
+fn directory(bpffs: &Path, namespace: u64) -> PathBuf {
+    bpffs.join("portcullis").join(format!("v{}", abi::VERSION)).join(namespace.to_string())
 }
 
 pub(super) fn remove_file(path: &Path) -> Result<(), DatapathError> {
@@ -234,6 +249,19 @@ fn missing_is_fine(result: io::Result<()>) -> io::Result<()> {
 /// Whether a file system is one of BPF's.
 pub(crate) fn is_bpffs(info: &Statfs) -> bool {
     info.filesystem_type() == BPF_FS_MAGIC
+}
+
+/// [`ensure_bpffs`] for a process that does not go on: what it pins must not end with it.
+///
+/// # Errors
+///
+/// As there, and where the file system would end with this process.
+pub fn ensure_lasting_bpffs(path: &Path) -> Result<bool, DatapathError> {
+    let is_new = ensure_bpffs(path)?;
+    if ends_with_this_process(path, is_new) {
+        return Err(DatapathError::Fleeting { path: path.into() });
+    }
+    Ok(is_new)
 }
 
 /// Where the kernel has a folder for the BPF file system (kernel/bpf/inode.c makes it in sysfs).

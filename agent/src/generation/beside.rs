@@ -11,6 +11,7 @@ use super::{
     store::{Lock, Roots, StoreError},
     wanted::{Wanted, WantedInterface},
 };
+use crate::datapath::Device;
 
 /// A trial or a shadow that runs, or a trial that has ended and was not tidied up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +57,13 @@ impl Manifest {
         let revision = self.revision;
         let mut holds = match before {
             Some(before) => {
-                let mut holds = Self { generation: self.generation, xdp: self.xdp, ..(**before).clone() };
+                let mut holds = Self {
+                    generation: self.generation,
+                    xdp: self.xdp,
+                    interface: self.interface.clone(),
+                    device: self.device,
+                    ..(**before).clone()
+                };
                 let is_held = |slot| before.rules.iter().any(|held| held.slot == slot);
                 let tried = self.rules.iter().chain(&self.retired);
                 holds.retired = tried.filter(|rule| !is_held(rule.slot)).cloned().collect();
@@ -196,13 +203,13 @@ pub enum Carried {
     Shadow,
 }
 
-/// What a program of an interface carries.
+/// What a program of a device carries.
 ///
 /// # Errors
 ///
 /// Where the state folder cannot be read.
-pub fn carried(roots: &Roots, interface: &str, program: u32) -> Result<Carried, StoreError> {
-    match roots.read_manifest(&roots.manifest(interface, program)) {
+pub fn carried(roots: &Roots, device: Device, program: u32) -> Result<Carried, StoreError> {
+    match roots.read_manifest(&roots.manifest(device, program)) {
         Ok(Some(manifest)) => Ok(match manifest.beside {
             None | Some(Beside::Ended { .. }) => Carried::Nothing,
             Some(Beside::Trial { deadline, .. }) => Carried::Trial(deadline),

@@ -4,15 +4,14 @@ use super::{
     ApplyError,
     adopt::{Listening, adopt},
     beside::now,
-    known::last,
+    devices::Entry,
     manifest::{Beside, Manifest, Slotted},
     prepare::{ApplyStage, Generation, Prepared},
     store::{Lock, Roots},
-    wanted::Wanted,
 };
 use crate::{
     counters::RuleCount,
-    datapath::{Attached, Begun, Programs},
+    datapath::{Attached, Begun, Held, Programs},
     host::HostError,
 };
 
@@ -141,14 +140,15 @@ fn write_manifests(roots: &Roots, entering: &mut [Entering]) -> Result<(), Apply
     Ok(())
 }
 
-/// Lets the egress programs of interfaces that nothing was attached to learn, and tells them what this
-/// host has begun before.
+/// Lets the egress programs of interfaces learn where none was attached, and tells them what this host has
+/// begun before.
 fn adopt_conversations(entering: &mut [Entering], learn: std::time::Duration) -> Result<(), ApplyError> {
     let mut listening = Vec::new();
     for Entering { generation, begun, adopted, .. } in entering {
-        let Generation { attachment, programs, manifest, candidate, held: None, .. } = generation else {
+        if generation.held.as_ref().is_some_and(Held::is_whole) {
             continue;
-        };
+        }
+        let Generation { attachment, programs, manifest, candidate, .. } = generation;
         let interface = manifest.interface.as_str();
         *begun = Some(attachment.begin(programs).map_err(|source| ApplyError::at(interface, source))?);
         let (pins, rules) = (attachment.pins(), &candidate.wanted.rules);
@@ -173,7 +173,10 @@ impl Entering {
         }
         let swapped = programs.clear(&candidate.reused).and_then(|()| match (self.begun.take(), held) {
             (None, Some(held)) => attachment.replace(programs, held).map(|()| Attached::Replaced),
-            (Some(begun), _) => attachment.finish(programs, begun),
+            (Some(begun), Some(held)) => {
+                attachment.complete(programs, held, begun).map(|()| Attached::Replaced)
+            }
+            (Some(begun), None) => attachment.finish(programs, begun),
             (None, None) => attachment.attach(programs),
         });
         self.attached = Some(swapped.map_err(|source| ApplyError::at(&manifest.interface, source))?);
@@ -193,29 +196,30 @@ impl Entering {
             manifest.fallback.clone_from(fallback);
             roots.write(*program, manifest)?;
         }
-        roots.keep_only(&manifest.interface, *program)?;
+        roots.keep_only(manifest.device, *program)?;
+        roots.note_attached(manifest.device)?;
         Ok(())
     }
 
     /// Undoes what was done; gives whether that was possible.
     fn undo(&mut self, roots: &Roots) -> bool {
         let Generation { attachment, manifest, program, held, .. } = &self.generation;
-        let interface = &manifest.interface;
+        let device = manifest.device;
         match &self.attached {
             // Links that are not pinned end with the programs.
             None => {
-                roots.discard(interface, *program);
+                roots.discard(device, *program);
                 if matches!(attachment.program(), Ok(None)) {
                     // The error that led here is the one to tell.
                     let _ = attachment.detach();
                 }
                 true
             }
-            Some(Attached::New { .. }) => attachment.detach().is_ok() && roots.forget(interface).is_ok(),
+            Some(Attached::New { .. }) => attachment.detach().is_ok() && roots.forget(device).is_ok(),
             Some(Attached::Replaced) => {
                 let back = held.as_ref().is_some_and(|held| matches!(attachment.put_back(held), Ok(true)));
                 if back {
-                    roots.discard(interface, *program);
+                    roots.discard(device, *program);
                 }
                 back
             }
@@ -233,9 +237,12 @@ impl Entering {
 ///
 /// # Errors
 ///
-/// Where a pin or the state cannot be removed.
+/// Where a link cannot be ended, or a pin or the state cannot be removed.
 pub fn detach(roots: &Roots, lock: &Lock, interface: &str) -> Result<bool, ApplyError> {
-    let attached = remove(roots, lock, interface)?;
+    let mut attached = false;
+    for entry in named(roots, interface)? {
+        attached |= remove(roots, lock, &entry)?;
+    }
     roots.forget_archive(interface)?;
     Ok(attached)
 }
@@ -246,56 +253,75 @@ pub fn detach(roots: &Roots, lock: &Lock, interface: &str) -> Result<bool, Apply
 ///
 /// As [`detach`].
 pub fn retire(roots: &Roots, lock: &Lock, interface: &str) -> Result<bool, ApplyError> {
-    if let Some(manifest) = last(roots, interface)?
-        && let Ok(Some(totals)) = roots.attachment(interface).totals(manifest.slots())
+    let mut attached = false;
+    for entry in named(roots, interface)? {
+        attached |= retire_device(roots, lock, &entry)?;
+    }
+    Ok(attached)
+}
+
+/// What has pins and is called so, or was when it was enforced and is not here any more.
+fn named(roots: &Roots, interface: &str) -> Result<Vec<Entry>, ApplyError> {
+    Ok(roots.entries()?.into_iter().filter(|entry| entry.name == interface).collect())
+}
+
+/// [`retire`] for one device.
+pub(super) fn retire_device(roots: &Roots, lock: &Lock, entry: &Entry) -> Result<bool, ApplyError> {
+    if let Some(manifest) = roots.manifest_of(entry)?
+        && let Ok(Some(totals)) = roots.attachment_of(entry).totals(manifest.slots())
     {
         roots.archive_rules(&manifest, &totals, manifest.generation + 1, |_| true)?;
     }
-    remove(roots, lock, interface)
+    remove(roots, lock, entry)
 }
 
-fn remove(roots: &Roots, _lock: &Lock, interface: &str) -> Result<bool, ApplyError> {
+fn remove(roots: &Roots, _lock: &Lock, entry: &Entry) -> Result<bool, ApplyError> {
+    roots.note_detached(entry.device)?;
     let attached =
-        roots.attachment(interface).detach().map_err(|source| ApplyError::at(interface, source))?;
-    roots.forget(interface)?;
-    if roots.interfaces()?.is_empty() {
+        roots.attachment_of(entry).detach().map_err(|source| ApplyError::at(&entry.name, source))?;
+    roots.forget(entry.device)?;
+    if roots.entries()?.is_empty() {
         roots.forget_revisions()?;
     }
     Ok(attached)
 }
 
-/// Ends enforcement on every interface that is not wanted any more: what a policy no longer says must
-/// not linger. Gives their names.
-///
-/// # Errors
-///
-/// As [`detach`].
-pub fn detach_others(roots: &Roots, lock: &Lock, wanted: &Wanted) -> Result<Vec<String>, ApplyError> {
-    let mut detached = Vec::new();
-    for interface in roots.interfaces()? {
-        if !wanted.names(&interface) && retire(roots, lock, &interface)? {
-            detached.push(interface);
-        }
-    }
-    Ok(detached)
+/// What became of an interface that is not wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unwanted {
+    /// It is not enforced any more.
+    Detached(String),
+    /// It is enforced as before: only the name under which that began is wanted, and another interface may have
+    /// that by now. Nobody said that this one may be open.
+    Renamed {
+        /// What it is called now.
+        name: String,
+        /// What it was called.
+        before: String,
+    },
 }
 
-/// [`detach_others`] for a policy.
+/// Ends enforcement on every interface that is not wanted any more: what a policy no longer says must
+/// not linger. One that was renamed stays where its old name is wanted.
 ///
 /// # Errors
 ///
 /// As [`detach`].
-pub fn detach_unnamed(
+pub fn detach_others(
     roots: &Roots,
     lock: &Lock,
-    policy: &crate::policy::Policy,
-) -> Result<Vec<String>, ApplyError> {
-    let mut detached = Vec::new();
-    for interface in roots.interfaces()? {
-        let named = policy.interfaces.iter().any(|policy| policy.name == interface);
-        if !named && retire(roots, lock, &interface)? {
-            detached.push(interface);
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Unwanted>, ApplyError> {
+    let mut unwanted = Vec::new();
+    for entry in roots.entries()? {
+        if wanted(&entry.name) {
+            continue;
+        }
+        match roots.enforced_as(&entry).filter(|before| wanted(before)) {
+            Some(before) => unwanted.push(Unwanted::Renamed { name: entry.name, before }),
+            None if retire_device(roots, lock, &entry)? => unwanted.push(Unwanted::Detached(entry.name)),
+            None => {}
         }
     }
-    Ok(detached)
+    Ok(unwanted)
 }

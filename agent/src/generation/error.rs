@@ -1,7 +1,10 @@
 //! Why a policy could not be applied.
 
 use super::{slots::SlotError, store::StoreError};
-use crate::{compile::CompileError, datapath::DatapathError};
+use crate::{
+    compile::CompileError,
+    datapath::{DatapathError, Part},
+};
 
 /// Why a policy could not be applied.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,14 @@ pub enum ApplyError {
     /// The process has a clock of its own.
     #[error("a trial is not possible in a time namespace of its own: the kernel's clock is another one")]
     OtherClock,
+    /// Something was taken away as soon as it was in place.
+    #[error("{interface}: {} missing, although the policy was put in place: somebody takes it away", missing(.parts))]
+    Missing {
+        /// The interface.
+        interface: String,
+        /// What is missing.
+        parts: Vec<Part>,
+    },
     /// The state folder refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -47,6 +58,11 @@ pub enum ApplyError {
         /// Why.
         source: DatapathError,
     },
+}
+
+fn missing(parts: &[Part]) -> String {
+    let all: Vec<String> = parts.iter().map(Part::to_string).collect();
+    format!("{} {}", all.join(" and "), if all.len() == 1 { "is" } else { "are" })
 }
 
 impl ApplyError {

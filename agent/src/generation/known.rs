@@ -18,7 +18,7 @@ use super::{
     store::{Roots, StoreError},
 };
 use crate::{
-    datapath::Standing,
+    datapath::{Attachment, Device, Place, Standing},
     files::{self, FileError},
 };
 
@@ -55,8 +55,10 @@ pub enum Known {
     Active(Box<Manifest>),
     /// Something is attached, but its manifest is lost or cannot be read, as the text says.
     Lost(String),
-    /// Something was attached, but its interface is gone, or has another name now.
+    /// Something was attached, but its interface is gone, or somebody has ended its link.
     Astray,
+    /// Its interface was moved to another network namespace, and is judged there.
+    Elsewhere,
 }
 
 impl Known {
@@ -67,8 +69,12 @@ impl Known {
             Self::Nothing | Self::Active(_) => None,
             Self::Lost(why) => Some(format!("{interface}: enforced, but {why}: apply the policy again")),
             Self::Astray => Some(format!(
-                "{interface}: not enforced any more: the interface was removed or renamed; \
+                "{interface}: not enforced any more: the interface was removed, or the program taken off it; \
                  apply the policy again, or detach it"
+            )),
+            Self::Elsewhere => Some(format!(
+                "{interface}: in another network namespace now, and still judged there as it was here; \
+                 `portcullis detach {interface}` ends that"
             )),
         }
     }
@@ -85,6 +91,7 @@ pub fn known(roots: &Roots, interface: &str) -> Result<Known, StoreError> {
         Found::Active(manifest) => Known::Active(Box::new(Arc::unwrap_or_clone(manifest).at(now()?))),
         Found::Lost(why) => Known::Lost(why),
         Found::Astray => Known::Astray,
+        Found::Elsewhere => Known::Elsewhere,
     })
 }
 
@@ -94,24 +101,29 @@ pub(super) enum Found {
     Active(Arc<Manifest>),
     Lost(String),
     Astray,
+    Elsewhere,
 }
 
 pub(super) fn found(roots: &Roots, interface: &str) -> Result<Found, StoreError> {
-    let attachment = roots.attachment(interface);
+    let attachment = roots.attachment(interface)?;
+    let device = attachment.device();
     let mut standing = attachment.standing()?;
     loop {
         let program = match standing {
             Standing::Absent => return Ok(Found::Nothing),
-            Standing::Astray(_) => return Ok(Found::Astray),
+            Standing::Astray(_) => {
+                let place = Attachment::pinned(attachment.pins())?.map(|pinned| pinned.place);
+                return Ok(if place == Some(Place::Elsewhere) { Found::Elsewhere } else { Found::Astray });
+            }
             Standing::Attached(program) => program,
         };
-        match roots.read_manifest(&roots.manifest(interface, program)) {
-            Ok(Some(manifest)) => return Ok(Found::Active(manifest)),
+        match roots.read_manifest(&roots.manifest(device, program)) {
+            Ok(Some(manifest)) => return Ok(Found::Active(now_of(manifest, interface, device))),
             Ok(None) => {
                 // Another command may have swapped programs and cleared this manifest meanwhile.
                 let then = attachment.standing()?;
                 if then == standing {
-                    let path = roots.manifest(interface, program);
+                    let path = roots.manifest(device, program);
                     return Ok(Found::Lost(format!("its state {} is lost", path.display())));
                 }
                 standing = then;
@@ -124,6 +136,14 @@ pub(super) fn found(roots: &Roots, interface: &str) -> Result<Found, StoreError>
     }
 }
 
+/// A manifest with the name that its interface has now, and the device that it belongs to now.
+pub(super) fn now_of(manifest: Arc<Manifest>, interface: &str, device: Device) -> Arc<Manifest> {
+    if manifest.interface == interface && manifest.device == device {
+        return manifest;
+    }
+    Arc::new(Manifest { interface: interface.to_owned(), device, ..Arc::unwrap_or_clone(manifest) })
+}
+
 /// The manifest of the generation that is active on an interface; `None` where nothing is attached,
 /// or where its manifest is lost.
 ///
@@ -133,7 +153,7 @@ pub(super) fn found(roots: &Roots, interface: &str) -> Result<Found, StoreError>
 pub fn active(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreError> {
     Ok(match known(roots, interface)? {
         Known::Active(manifest) => Some(*manifest),
-        Known::Nothing | Known::Lost(_) | Known::Astray => None,
+        Known::Nothing | Known::Lost(_) | Known::Astray | Known::Elsewhere => None,
     })
 }
 
@@ -144,12 +164,17 @@ pub fn active(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreE
 ///
 /// As [`known`].
 pub(super) fn last(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreError> {
-    match roots.attachment(interface).standing()? {
-        Standing::Astray(program) => match roots.read_manifest(&roots.manifest(interface, program)) {
-            // Then nobody knows what its counters stood for.
-            Err(StoreError::Manifest { .. }) => Ok(None),
-            other => Ok(other?.map(Arc::unwrap_or_clone)),
-        },
+    let attachment = roots.attachment(interface)?;
+    match attachment.standing()? {
+        Standing::Astray(program) => {
+            match roots.read_manifest(&roots.manifest(attachment.device(), program)) {
+                // Then nobody knows what its counters stood for.
+                Err(StoreError::Manifest { .. }) => Ok(None),
+                other => Ok(other?
+                    .map(|manifest| now_of(manifest, interface, attachment.device()))
+                    .map(Arc::unwrap_or_clone)),
+            }
+        }
         Standing::Absent | Standing::Attached(_) => active(roots, interface),
     }
 }

@@ -6,7 +6,7 @@ use portcullis_common::slot::{FIRST_RULE, Reason, Slot, is_leaving};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    datapath::Mode,
+    datapath::{Device, Mode},
     policy::Settings,
     ruleset::{Rule, Way},
 };
@@ -26,6 +26,9 @@ pub struct Manifest {
     pub revision: u64,
     /// Interface.
     pub interface: String,
+    /// What it belongs to, whatever that is called by now.
+    #[serde(default)]
+    pub device: Device,
     /// How packets are judged, beside the rules.
     #[serde(flatten)]
     pub settings: Settings,

@@ -2,7 +2,7 @@
 //! are gone.
 //!
 //! ```text
-//! <state>/hits/<interface>.json      when rules counted (its time of change is the last reading)
+//! <state>/hits/<device>.json         when rules counted (its time of change is the last reading)
 //! <state>/archive/<interface>.json   totals of rules that were removed and whose counters were given away
 //! ```
 
@@ -17,13 +17,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     manifest::Manifest,
-    store::{Roots, StoreError, make_private, write_whole},
+    store::{Roots, StoreError, make_private, named, write_whole},
 };
 use crate::{
     counters::{Report, RuleCount},
-    datapath::Totals,
+    datapath::{Device, Totals},
     files,
     hits::Hits,
+    policy::is_interface_name,
 };
 
 /// Largest file that is read of either kind.
@@ -55,7 +56,7 @@ impl Roots {
     /// Notes that the counters of an interface were read now; gives when each counted. What cannot be kept
     /// is known all the same.
     pub fn note_reading(&self, manifest: &Manifest, totals: &Totals) -> Hits {
-        let path = self.hits(&manifest.interface);
+        let path = self.hits(manifest.device);
         let (mut hits, before) = read_hits(&path, &self.state);
         let names: Vec<_> =
             manifest.meanings().map(|(slot, meaning)| (meaning.name(), totals.of(slot).packets)).collect();
@@ -87,7 +88,7 @@ impl Roots {
     ///
     /// Where the archive cannot be read.
     pub fn archived(&self, interface: &str) -> Result<Vec<Archived>, StoreError> {
-        let path = self.archive(interface);
+        let path = self.archive(interface)?;
         if !path.exists() {
             return Ok(Vec::new());
         }
@@ -114,7 +115,8 @@ impl Roots {
             Err(source) => return Err(StoreError::File { what: "read", path, source }),
         };
         let name = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".json").map(str::to_owned);
-        let mut names: Vec<String> = entries.flatten().filter_map(name).collect();
+        let mut names: Vec<String> =
+            entries.flatten().filter_map(name).filter(|name| is_interface_name(name)).collect();
         names.sort_unstable();
         Ok(names)
     }
@@ -151,42 +153,39 @@ impl Roots {
         });
         rules.extend(new);
         rules.drain(..rules.len().saturating_sub(ARCHIVED));
-        let path = self.archive(&manifest.interface);
+        let path = self.archive(&manifest.interface)?;
         let text = serde_json::to_vec(&Archive { schema: SCHEMA, rules })
             .map_err(|error| StoreError::Manifest { path: path.clone(), reason: error.to_string() })?;
         make_private(&self.state.join("archive"))?;
         write_whole(&path, &text)
     }
 
-    /// Forgets when the rules of an interface counted: its counters are gone.
-    pub(super) fn forget_hits(&self, interface: &str) -> Result<(), StoreError> {
-        remove(&self.hits(interface))
+    /// Forgets when the rules of a device counted: its counters are gone.
+    pub(super) fn forget_hits(&self, device: Device) -> Result<(), StoreError> {
+        remove(&self.hits(device))
     }
 
     /// Forgets the archive of an interface.
     pub(super) fn forget_archive(&self, interface: &str) -> Result<(), StoreError> {
-        remove(&self.archive(interface))
+        remove(&self.archive(interface)?)
     }
 
-    /// Takes both along to an interface's new name.
-    pub(super) fn rename_past(&self, from: &str, to: &str) -> Result<(), StoreError> {
-        for (from, to) in [(self.hits(from), self.hits(to)), (self.archive(from), self.archive(to))] {
-            match fs::rename(&from, to) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(StoreError::File { what: "rename", path: from, source });
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+    /// Gives another device what is known of when the rules of one counted.
+    pub(super) fn move_hits(&self, from: Device, to: Device) -> Result<(), StoreError> {
+        rename(&self.hits(from), &self.hits(to))
     }
 
-    fn hits(&self, interface: &str) -> PathBuf {
-        self.state.join("hits").join(format!("{interface}.json"))
+    /// Takes the archive along to an interface's new name.
+    pub(super) fn move_archive(&self, from: &str, to: &str) -> Result<(), StoreError> {
+        rename(&self.archive(from)?, &self.archive(to)?)
     }
 
-    fn archive(&self, interface: &str) -> PathBuf {
-        self.state.join("archive").join(format!("{interface}.json"))
+    fn hits(&self, device: Device) -> PathBuf {
+        self.state.join("hits").join(format!("{device}.json"))
+    }
+
+    fn archive(&self, interface: &str) -> Result<PathBuf, StoreError> {
+        named(&self.state.join("archive"), interface)
     }
 }
 
@@ -202,6 +201,16 @@ fn read_hits(path: &Path, root: &Path) -> (Hits, Option<SystemTime>) {
 
 fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
+}
+
+/// Moves a file, if it is there.
+fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    match fs::rename(from, to) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::File { what: "rename", path: from.into(), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {

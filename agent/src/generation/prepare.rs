@@ -139,17 +139,17 @@ pub fn prepare<'a>(
 /// As [`prepare`].
 pub fn prepare_wanted<'a>(
     roots: &'a Roots,
-    _lock: &Lock,
+    lock: &Lock,
     wanted: Wanted,
     options: ApplyOptions,
 ) -> Result<Prepared<'a>, ApplyError> {
     let wanted = if options.observe { wanted.observed() } else { wanted };
     for WantedInterface { name, .. } in &wanted.interfaces {
-        roots.attachment(name).ensure_interface().map_err(|source| ApplyError::at(name, source))?;
+        roots.attachment(name)?.ensure_interface().map_err(|source| ApplyError::at(name, source))?;
     }
     let mut prepared = Prepared { roots, options, wanted, generations: Vec::new(), spent: Spent::default() };
     for wanted in &prepared.wanted.interfaces {
-        match generation(roots, wanted, &prepared.wanted, options, &mut prepared.spent) {
+        match generation(roots, lock, wanted, &prepared.wanted, options, &mut prepared.spent) {
             Ok(generation) => prepared.generations.push(generation),
             Err(error) => {
                 prepared.abandon();
@@ -162,6 +162,7 @@ pub fn prepare_wanted<'a>(
 
 fn generation(
     roots: &Roots,
+    lock: &Lock,
     interface: &WantedInterface,
     wanted: &Wanted,
     options: ApplyOptions,
@@ -169,16 +170,17 @@ fn generation(
 ) -> Result<Generation, ApplyError> {
     let name = &interface.name;
     let begun = Instant::now();
+    roots.inherit(lock, name)?;
     let candidate = Candidate::new(roots, interface, options)?;
     let compiled = Instant::now();
     spent.compiling += compiled - begun;
     let previous = candidate.previous.as_ref();
-    let attachment = roots.attachment(name);
+    let attachment = roots.attachment(name)?;
     let held = attachment.held().map_err(|source| ApplyError::at(name, source))?;
     attachment.prepare(previous.is_some()).map_err(|source| ApplyError::at(name, source))?;
     if previous.is_none() {
         // Counters begin anew.
-        roots.forget_hits(name)?;
+        roots.forget_hits(attachment.device())?;
     }
     if options.stage == ApplyStage::Shadow {
         // No shadow is active: what is there was left by one that was interrupted.
@@ -195,6 +197,7 @@ fn generation(
         // Known when it is committed, unless the revision is an earlier one.
         revision: wanted.revision.unwrap_or(0),
         interface: name.clone(),
+        device: attachment.device(),
         settings: interface.settings,
         xdp: previous.map_or(Mode::Native, |old| old.xdp),
         fallback: previous.and_then(|old| old.fallback.clone()),

@@ -19,7 +19,7 @@ use super::{
     beside::now,
     known::{Found, found},
     manifest::Manifest,
-    store::{Roots, StoreError, make_private, write_whole},
+    store::{Roots, StoreError, make_private, named, write_whole},
     wanted::{Wanted, WantedInterface},
 };
 
@@ -95,7 +95,7 @@ impl Roots {
         let text = fs::read_to_string(&path);
         let text = text.map_err(|source| StoreError::File { what: "read", path, source })?;
         let interface = |name: &String| {
-            let path = part(&folder, name);
+            let path = part(&folder, name)?;
             let missing = || StoreError::Manifest { path: path.clone(), reason: "it is missing".to_owned() };
             Ok(WantedInterface::from(&*self.read_manifest(&path)?.ok_or_else(missing)?))
         };
@@ -166,7 +166,7 @@ impl Roots {
         manifest: &Path,
     ) -> Result<(), StoreError> {
         make_private(&self.revision(number).join("interfaces"))?;
-        let path = part(&self.revision(number), interface);
+        let path = part(&self.revision(number), interface)?;
         let failed = |source| StoreError::File { what: "write", path: path.clone(), source };
         if path.exists() {
             fs::remove_file(&path).map_err(failed)?;
@@ -176,7 +176,7 @@ impl Roots {
 
     /// Adds the manifest of a generation that is only evaluated to its revision.
     pub(super) fn add_candidate(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        let path = part(&self.revision(manifest.revision), &manifest.interface);
+        let path = part(&self.revision(manifest.revision), &manifest.interface)?;
         let text = serde_json::to_vec(manifest)
             .map_err(|error| StoreError::Manifest { path: path.clone(), reason: error.to_string() })?;
         write_whole(&path, &text)
@@ -230,6 +230,6 @@ impl Roots {
 }
 
 /// Where a revision keeps an interface's manifest.
-fn part(revision: &Path, interface: &str) -> PathBuf {
-    revision.join("interfaces").join(format!("{interface}.json"))
+fn part(revision: &Path, interface: &str) -> Result<PathBuf, StoreError> {
+    named(&revision.join("interfaces"), interface)
 }

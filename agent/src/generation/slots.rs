@@ -81,7 +81,7 @@ fn shortage(rules: &[Rule], known: &BTreeMap<&Identity, &Slotted>, retired: usiz
 mod tests {
     use super::*;
     use crate::{
-        datapath::Mode,
+        datapath::{Device, Mode},
         policy::Settings,
         ruleset::{Origin, Way},
     };
@@ -109,6 +109,7 @@ mod tests {
             generation: 1,
             revision: 1,
             interface: "eth0".to_owned(),
+            device: Device::default(),
             settings: Settings::STANDARD,
             xdp: Mode::Native,
             fallback: None,

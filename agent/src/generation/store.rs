@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <state>/lock                              held while something changes
-//! <state>/interfaces/<interface>/<program id>.json   the manifest of the generation with that program
+//! <state>/interfaces/<device>/<program id>.json   the manifest of the generation with that program
 //! <state>/revisions/                        earlier policies, see [`super::revision`]
 //! <state>/hits/, <state>/archive/           what is kept of counters, see [`super::past`]
 //! ```
@@ -21,8 +21,9 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{known::Read, manifest::Manifest};
 use crate::{
-    datapath::{Attachment, DatapathError, Pins, Standing},
+    datapath::{DatapathError, Device},
     files,
+    policy::is_interface_name,
 };
 
 /// The folders that everything durable lives in.
@@ -57,6 +58,20 @@ pub enum StoreError {
         "another portcullis command is changing the policy (it holds {0}): wait for it to end, then try again"
     )]
     Locked(PathBuf),
+    /// Another network namespace uses the state folder.
+    #[error(
+        "{state} is the state folder of another network namespace, in which `{interface}` is enforced: name folders \
+         of this one's own with --state, --lasting and --bpffs"
+    )]
+    OtherNamespace {
+        /// The folder.
+        state: PathBuf,
+        /// An interface there; empty where its name is not known.
+        interface: String,
+    },
+    /// What is no name of an interface must not become part of a path.
+    #[error("`{}` is no name of an interface", .0.escape_debug())]
+    Name(String),
     /// A manifest of another form, or damaged.
     #[error("cannot read the manifest {path}: {reason}")]
     Manifest {
@@ -113,7 +128,10 @@ impl Roots {
         let mut file = file;
         loop {
             file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Lock(lock)),
+                Ok(lock) => {
+                    self.ensure_own()?;
+                    return Ok(Lock(lock));
+                }
                 Err((file, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < deadline => file,
                 Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Err(StoreError::Locked(path)),
                 Err((_, errno)) => return Err(StoreError::File { what: "lock", path, source: errno.into() }),
@@ -122,34 +140,19 @@ impl Roots {
         }
     }
 
-    /// The attachment of an interface.
-    #[must_use]
-    pub fn attachment(&self, interface: &str) -> Attachment {
-        Attachment::new(interface, Pins::new(&self.bpffs, interface))
+    pub(super) fn folder(&self, device: Device) -> PathBuf {
+        self.state.join("interfaces").join(device.to_string())
     }
 
-    /// The interfaces that have pins, whether or not something is attached.
-    ///
-    /// # Errors
-    ///
-    /// Where the pins cannot be read.
-    pub fn interfaces(&self) -> Result<Vec<String>, StoreError> {
-        Ok(Pins::interfaces(&self.bpffs)?)
+    pub(super) fn manifest(&self, device: Device, program: u32) -> PathBuf {
+        self.folder(device).join(format!("{program}.json"))
     }
 
-    fn folder(&self, interface: &str) -> PathBuf {
-        self.state.join("interfaces").join(interface)
-    }
-
-    pub(super) fn manifest(&self, interface: &str, program: u32) -> PathBuf {
-        self.folder(interface).join(format!("{program}.json"))
-    }
-
-    /// Writes the manifest of the generation with `program`, whole or not at all, for its interface and
+    /// Writes the manifest of the generation with `program`, whole or not at all, for its device and
     /// for its revision.
     pub(super) fn write(&self, program: u32, manifest: &Manifest) -> Result<(), StoreError> {
-        make_private(&self.folder(&manifest.interface))?;
-        let path = self.manifest(&manifest.interface, program);
+        make_private(&self.folder(manifest.device))?;
+        let path = self.manifest(manifest.device, program);
         let mut text = serde_json::to_vec(manifest)
             .map_err(|error| StoreError::Manifest { path: path.clone(), reason: error.to_string() })?;
         text.push(b'\n');
@@ -157,10 +160,10 @@ impl Roots {
         self.add_to_revision(manifest.revision, &manifest.interface, &path)
     }
 
-    /// Removes every manifest of an interface but that of `program`.
-    pub(super) fn keep_only(&self, interface: &str, program: u32) -> Result<(), StoreError> {
-        let keep = self.manifest(interface, program);
-        let folder = self.folder(interface);
+    /// Removes every manifest of a device but that of `program`.
+    pub(super) fn keep_only(&self, device: Device, program: u32) -> Result<(), StoreError> {
+        let keep = self.manifest(device, program);
+        let folder = self.folder(device);
         let failed = |source| StoreError::File { what: "clear", path: folder.clone(), source };
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
@@ -172,47 +175,17 @@ impl Roots {
     }
 
     /// Removes the manifest of a generation that did not come to be.
-    pub(super) fn discard(&self, interface: &str, program: u32) {
+    pub(super) fn discard(&self, device: Device, program: u32) {
         // The error that led here is the one to tell; a manifest whose program is gone is never read.
-        let _ = fs::remove_file(self.manifest(interface, program));
+        let _ = fs::remove_file(self.manifest(device, program));
         // Stays where another generation's manifest is.
-        let _ = fs::remove_dir(self.folder(interface));
+        let _ = fs::remove_dir(self.folder(device));
     }
 
-    /// Takes what an interface has along to its new name: links, counters and manifests. What another
-    /// interface of that name left behind is removed.
-    ///
-    /// # Errors
-    ///
-    /// Where the pins or the state folder cannot be moved.
-    pub fn rename(&self, _lock: &Lock, from: &str, to: &str) -> Result<(), StoreError> {
-        self.forget(to)?;
-        self.attachment(from).rename(to)?;
-        self.rename_past(from, to)?;
-        let (from, to) = (self.folder(from), self.folder(to));
-        fs::rename(&from, to).map_err(|source| StoreError::File { what: "rename", path: from, source })
-    }
-
-    /// Takes along what interfaces have that were renamed to one that is `covered`: their links follow them,
-    /// and would keep new ones away. Where the new name has something of its own, that stays.
-    ///
-    /// # Errors
-    ///
-    /// Where something cannot be read or moved.
-    pub fn follow_renames(&self, lock: &Lock, covered: impl Fn(&str) -> bool) -> Result<(), StoreError> {
-        for from in self.interfaces()? {
-            let Some(to) = self.attachment(&from).other_name()?.filter(|to| covered(to)) else { continue };
-            if !matches!(self.attachment(&to).standing()?, Standing::Attached(_)) {
-                self.rename(lock, &from, &to)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Forgets an interface.
-    pub(super) fn forget(&self, interface: &str) -> Result<(), StoreError> {
-        self.forget_hits(interface)?;
-        let path = self.folder(interface);
+    /// Forgets a device.
+    pub(super) fn forget(&self, device: Device) -> Result<(), StoreError> {
+        self.forget_hits(device)?;
+        let path = self.folder(device);
         match fs::remove_dir_all(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(StoreError::File { what: "remove", path, source })
@@ -220,6 +193,14 @@ impl Roots {
             _ => Ok(()),
         }
     }
+}
+
+/// The file of an interface in a folder.
+pub(super) fn named(folder: &Path, interface: &str) -> Result<PathBuf, StoreError> {
+    if !is_interface_name(interface) {
+        return Err(StoreError::Name(interface.to_owned()));
+    }
+    Ok(folder.join(format!("{interface}.json")))
 }
 
 /// Writes a file whole or not at all: beside its place first, then in it.

@@ -15,6 +15,7 @@ mod unreadable;
 
 pub use flows::Flows;
 pub use problem::{Place, Problem, Problems};
+pub use selection::is_interface_name;
 pub use settings::{Deployment, Enforcement, Settings};
 pub use unreadable::{Unreadable, Wish};
 

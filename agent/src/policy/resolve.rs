@@ -12,6 +12,7 @@ use super::{
     file::{AddressTable, AllowDirection, AllowTable, InterfaceTable, PolicyFile, PortsValue, TypeValue},
     problem::{Collector, Problems},
     protocol::{self, Named},
+    selection::is_interface_name,
 };
 use crate::{
     catalog::Catalog,
@@ -21,8 +22,6 @@ use crate::{
 
 /// The only version of the language so far.
 const VERSION: u32 = 1;
-/// Bytes of an interface name, the closing zero left out (IFNAMSIZ of include/uapi/linux/if.h).
-const MAX_INTERFACE_NAME: usize = 15;
 
 pub(super) fn resolve(
     parsed: PolicyFile,
@@ -82,11 +81,7 @@ impl Resolver<'_> {
     fn interface(&mut self, table: InterfaceTable) -> InterfacePolicy {
         let span = table.name.span();
         let name = table.name.get_ref().clone();
-        if name.is_empty()
-            || name.len() > MAX_INTERFACE_NAME
-            || matches!(name.as_str(), "." | "..")
-            || name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
-        {
+        if !is_interface_name(&name) {
             let message = format!("`{name}` cannot be the name of an interface");
             self.problems.add(&span, message, Some("`ip link` lists the interfaces".to_owned()));
         }

@@ -2,6 +2,20 @@
 
 use super::{InterfacePolicy, Policy};
 
+/// Bytes of an interface name, the closing zero included (`IFNAMSIZ` of include/uapi/linux/if.h).
+const NAME_SIZE: usize = 16;
+
+/// Whether the kernel could give an interface this name (`dev_valid_name` in net/core/dev.c). No other may
+/// become a part of a path.
+#[must_use]
+pub fn is_interface_name(name: &str) -> bool {
+    let forbidden = |byte: u8| {
+        // The last two are blanks to the kernel, in any encoding (`isspace` of lib/ctype.c).
+        matches!(byte, b'/' | b':' | 0 | 0x0b | 0xa0) || byte.is_ascii_whitespace()
+    };
+    !name.is_empty() && name.len() < NAME_SIZE && !matches!(name, "." | "..") && !name.bytes().any(forbidden)
+}
+
 impl InterfacePolicy {
     /// Whether the name is a pattern: `*` stands for any characters, `?` for one.
     #[must_use]
@@ -12,9 +26,12 @@ impl InterfacePolicy {
 
 impl Policy {
     /// The entry that holds for an interface: the one with its full name, else the first whose
-    /// pattern fits. Loopback has to be named in full.
+    /// pattern fits. Loopback has to be named in full. What no interface can be called is not covered by anything.
     #[must_use]
     pub fn covering(&self, interface: &str) -> Option<&InterfacePolicy> {
+        if !is_interface_name(interface) {
+            return None;
+        }
         let full = self.interfaces.iter().find(|entry| entry.name == interface);
         let fits = |entry: &&InterfacePolicy| entry.is_pattern() && fits(&entry.name, interface);
         full.or_else(|| self.interfaces.iter().filter(|_| interface != "lo").find(fits))
@@ -74,6 +91,18 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_takes_for_a_name_is_one() {
+        for name in ["eth0", "eth0.10", "a", "wg-lan_7", "...", "fifteen-letters", "größe"] {
+            assert!(is_interface_name(name), "{name}");
+        }
+        for name in
+            ["", ".", "..", "a/b", "/", "a b", "a:1", "sixteen-letters-", "a\tb", "a\nb", "a\x0bb", "a\0"]
+        {
+            assert!(!is_interface_name(name), "{name:?}");
+        }
+    }
+
+    #[test]
     fn a_star_stands_for_any_characters_and_a_question_mark_for_one() {
         for (pattern, name, fit) in [
             ("eth*", "eth0", true),
@@ -99,6 +128,13 @@ mod tests {
         assert_eq!(covering("eth0"), Some("eth0"));
         assert_eq!(covering("eth1"), Some("e*"));
         assert_eq!(covering("wlan0"), None);
+    }
+
+    #[test]
+    fn no_pattern_covers_what_is_no_name() {
+        for name in ["", ".", "..", "a/b"] {
+            assert!(policy(&["*", "?", "??"]).covering(name).is_none(), "{name:?}");
+        }
     }
 
     #[test]

@@ -102,6 +102,29 @@ fn a_pattern_covers_what_appears_and_a_full_name_comes_first() -> Result<()> {
 }
 
 #[test]
+fn an_interface_that_vanishes_under_a_pattern_takes_nothing_of_others_along() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let host = edge.lab.host();
+    let all = opening(443).replace("edge0", "*");
+    host.run("ip", &["link", "add", "extra0", "type", "veth", "peer", "name", "extra1"])?;
+    let mut agent = edge.agent(&all, &[]);
+    edge.assert_open(443, 8080);
+    let counted = edge.operator.packets("edge0", "open");
+    host.run("ip", &["link", "del", "extra0"])?;
+    assert_eq!(agent.event("vanished")["interface"], "extra0");
+
+    edge.operator.run(&["reload"]).exits(0).prints("edge0: generation 2");
+    edge.operator.run(&["status"]).exits(0).prints("edge0 ").keeps_quiet_about("lost");
+    assert!(edge.operator.packets("edge0", "open") >= counted, "what its counters stand for is known");
+    edge.operator.run(&["rollback", "--list"]).exits(0).prints("edge0");
+    agent.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(agent.end().code(), Some(0));
+    let _next = edge.agent(&all, &[]);
+    edge.assert_open(443, 8080);
+    Ok(())
+}
+
+#[test]
 fn a_renamed_interface_takes_its_counters_along_if_the_policy_covers_it() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
     let host = edge.lab.host();
@@ -121,6 +144,31 @@ fn a_renamed_interface_takes_its_counters_along_if_the_policy_covers_it() -> Res
     // A name that nothing covers: nobody said that it may be open.
     host.run("ip", &["link", "set", "edge7", "name", "wild0"])?;
     agent.complaint(|line| line.contains("wild0: the policy does not name it"));
+    edge.assert_open(443, 8080);
+    Ok(())
+}
+
+#[test]
+fn a_renamed_interface_stays_closed_when_another_gets_its_name() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let host = edge.lab.host();
+    let mut agent = edge.agent(&opening(443), &[]);
+    host.run("ip", &["link", "set", "edge0", "name", "old0"])?;
+    agent.complaint(|line| {
+        line.contains("old0: the policy does not name it; what was enforced as edge0 stays")
+    });
+    host.run("ip", &["link", "add", "edge0", "type", "veth", "peer", "name", "far1"])?;
+    let applied = agent.event("applied");
+    assert_eq!((&applied["interface"], &applied["generation"]), (&"edge0".into(), &1.into()));
+    edge.assert_open(443, 8080);
+    assert!(edge.operator.packets("old0", "undocumented-tcp") > 0);
+
+    // Also when the file is read again, and when the second one goes.
+    edge.operator.run(&["reload"]).exits(0);
+    agent.complaint(|line| line.contains("old0: the policy does not name it"));
+    edge.assert_open(443, 8080);
+    host.run("ip", &["link", "del", "edge0"])?;
+    assert_eq!(agent.event("vanished")["interface"], "edge0");
     edge.assert_open(443, 8080);
     Ok(())
 }

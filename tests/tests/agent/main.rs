@@ -9,6 +9,7 @@ mod rights;
 mod service;
 mod stopping;
 mod streaming;
+mod tampering;
 mod trials;
 
 use std::{

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use portcullis_tests::{
     lab::Lab,
-    operator::{Operator, pins},
+    operator::{manifests_of, pins},
 };
 
 use crate::{Edge, opening};
@@ -71,7 +71,7 @@ fn a_catalog_file_that_others_could_have_written_is_not_enforced() -> Result<()>
 fn state_that_others_could_have_written_is_not_believed() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
     edge.operator.apply(&opening(443)).exits(0);
-    let folder = Operator::state().join("interfaces/edge0");
+    let folder = manifests_of("edge0");
     for entry in fs::read_dir(&folder)? {
         mode(&entry?.path(), 0o666)?;
     }

@@ -4,14 +4,14 @@ use std::{fs, os::unix::fs::PermissionsExt as _, os::unix::process::CommandExt a
 
 use anyhow::Result;
 use portcullis::{
-    datapath::{Attachment, LoadOptions, Pins, Programs},
+    datapath::{Attachment, LoadOptions, Programs},
     generation::Roots,
     tables::Tables,
 };
 use portcullis_tests::{
     draft::{allow, interface, policy},
     lab::Lab,
-    operator::{Operator, Ran, lab},
+    operator::{Operator, Ran, attachment, lab},
 };
 
 use crate::{Edge, IMPATIENCE, PATIENCE, applied, enforced, left_behind, web};
@@ -149,7 +149,7 @@ fn another_tools_program_is_left_alone() -> Result<()> {
 /// Attaches a program as another tool would, whose links are kept elsewhere.
 fn occupy(interface: &str) -> Result<Attachment> {
     fs::create_dir(Lab::bpffs().join("other"))?;
-    let attachment = Attachment::new(interface, Pins::new(&Lab::bpffs().join("other"), interface));
+    let attachment = attachment(interface, Lab::bpffs().join("other"));
     attachment.prepare(false)?;
     let load = || Programs::load(&Tables::deny_all(), &LoadOptions::default(), Some(attachment.pins()));
     // The library passes a map of 128 KiB by value, which the stack of a test's thread has no room for.

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use portcullis_common::slot;
 use portcullis_tests::{
     draft::{allow, interface, policy},
-    operator::{Operator, lab, rows},
+    operator::{Operator, device, lab, manifests_of, rows},
     programs::soon,
     running::Running,
 };
@@ -69,7 +69,7 @@ fn each_rule_tells_between_which_readings_it_last_counted() -> Result<()> {
     let args = ["agent", "--sample", "1", "--policy", path.to_str().expect("text")];
     let mut agent = Running::start(edge.operator.command(&args));
     agent.event("applied");
-    let hits = Operator::state().join("hits/edge0.json");
+    let hits = Operator::state().join(format!("hits/{}.json", device("edge0")));
     let read = || fs::metadata(&hits).and_then(|file| file.modified()).expect("it is kept");
     let first = read();
     soon("two readings", || read().duration_since(first).is_ok_and(|since| since.as_secs_f64() > 1.5));
@@ -136,8 +136,7 @@ fn a_counter_that_is_given_to_another_rule_is_archived_first() -> Result<()> {
     assert_eq!(removed(&edge.operator, "edge0"), [("web".to_owned(), counted, false)]);
 
     // As if so many rules had come and gone that the last slot is in use.
-    let manifest =
-        fs::read_dir(Operator::state().join("interfaces/edge0"))?.next().expect("one is kept")?.path();
+    let manifest = fs::read_dir(manifests_of("edge0"))?.next().expect("one is kept")?.path();
     let mut edited: Value = serde_json::from_slice(&fs::read(&manifest)?)?;
     edited["rules"][0]["slot"] = (slot::COUNT - 1).into();
     fs::write(&manifest, serde_json::to_vec(&edited)?)?;

@@ -117,7 +117,7 @@ fn a_swap_that_fails_on_the_second_interface_is_undone_on_the_first() -> Result<
             let lock = roots.lock()?;
             let prepared = prepare(&roots, &lock, &other, &text, &catalog, ApplyOptions::default())?;
             // Somebody who knows nothing of the lock replaces the program on the second one.
-            let attachment = roots.attachment("edge1");
+            let attachment = roots.attachment("edge1")?;
             let stranger =
                 Programs::load(&Tables::deny_all(), &LoadOptions::default(), Some(attachment.pins()))?;
             let held = attachment.held()?;

@@ -156,7 +156,8 @@ fn status_tells_what_is_enforced_where() -> Result<()> {
     assert_eq!(
         empty,
         serde_json::json!({
-            "schema": 1, "interfaces": [], "flows": null, "without_manifest": [], "without_interface": [], "agent": null
+            "schema": 1, "interfaces": [], "flows": null, "without_manifest": [], "without_interface": [], "agent": null,
+            "well": false, "troubles": []
         })
     );
 

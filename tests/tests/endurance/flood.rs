@@ -13,13 +13,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use portcullis::datapath::{Attachment, Pins, Totals};
+use portcullis::datapath::{Attachment, Totals};
 use portcullis_common::slot::{FIRST_RULE, Reason, Slot};
 use portcullis_tests::{
     assembly::Generator,
     draft::{allow, interface, policy},
     lab::Lab,
-    operator::{Operator, lab},
+    operator::{Operator, attachment, lab},
     packet::{Frame, Ip},
     running::PATIENCE,
 };
@@ -103,7 +103,7 @@ fn no_packet_is_lost_or_counted_twice_while_policies_are_applied() -> Result<()>
     let reloads = times(20, 1_000);
     let policies = policies();
     drop(operator.apply(&policies[0]).exits(0).prints("native XDP"));
-    let attachment = Attachment::new("edge0", Pins::new(&Lab::bpffs(), "edge0"));
+    let attachment = attachment("edge0", Lab::bpffs());
     let traffic = peer.within(|| Traffic::new("peer0"))?;
 
     let over = AtomicBool::new(false);

@@ -9,13 +9,13 @@ use std::{
 use anyhow::{Context as _, Result};
 use portcullis::{
     compile,
-    datapath::{Attachment, LoadOptions, Pins, Programs},
+    datapath::{LoadOptions, Programs},
 };
 use portcullis_tests::{
     draft::{allow, interface, policy},
     judge,
     lab::Lab,
-    operator::Operator,
+    operator::{Operator, attachment},
 };
 use serde::Serialize;
 
@@ -66,14 +66,13 @@ pub(crate) fn changes(lab: &Lab) -> Result<Vec<Change>> {
 fn swaps(lab: &Lab, count: u16) -> Result<Change> {
     let name = format!("swap{count}");
     let _peer = lab.silent_neighbour(&name, "peer0")?;
-    let pins = Pins::new(&Lab::bpffs(), &name);
-    let attachment = Attachment::new(&name, pins.clone());
+    let attachment = attachment(&name, Lab::bpffs());
     attachment.prepare(false)?;
     let rules = cases::rules(count);
     let tables = compile::compile(&rules, &judge::slots(&rules))?.tables;
     let mut all = Vec::new();
     for n in 0..=CHANGES {
-        let programs = Programs::load(&tables, &LoadOptions::default(), Some(&pins))?;
+        let programs = Programs::load(&tables, &LoadOptions::default(), Some(attachment.pins()))?;
         let begun = Instant::now();
         attachment.attach(&programs)?;
         // The first one is no swap.

@@ -29,7 +29,7 @@ pub(crate) use error::chain;
 pub use flows::{FlowTotals, flow_totals};
 pub use held::Held;
 pub use keep::Kept;
-pub use load::Loaded;
+pub use load::{Loaded, OBJECT};
 pub use object::{LoadOptions, Programs};
 pub use permission::ensure_permission;
 pub(crate) use pins::is_bpffs;

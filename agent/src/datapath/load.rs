@@ -27,7 +27,7 @@ use super::{
 };
 
 /// The kernel programs, as build.rs made them.
-pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
 
 /// The object as it stands in the file.
 static PARSED: LazyLock<Result<Object, ParseError>> = LazyLock::new(|| Object::parse(OBJECT));

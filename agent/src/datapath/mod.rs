@@ -37,7 +37,7 @@ pub use held::Held;
 pub use keep::Kept;
 pub use lasting::ends_with_this_process;
 pub use link::is_loaded;
-pub use load::Loaded;
+pub use load::{Loaded, OBJECT};
 pub use object::{LoadOptions, Programs};
 pub use parts::{OnInterfaces, Part};
 pub use permission::ensure_permission;

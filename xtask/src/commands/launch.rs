@@ -4,11 +4,12 @@
 //! environment variable `PORTCULLIS`.
 
 use std::path::Path;
+use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::commands::{build, setup};
-use crate::journal::Journal;
+use crate::journal::{Journal, shown};
 use crate::privilege::Privilege;
 use crate::workspace::Workspace;
 
@@ -25,15 +26,24 @@ pub(crate) fn differential(workspace: &Workspace, packets: u64, policies: u64, s
     launch(workspace, "differential", "differential", &arguments)
 }
 
-/// Measures the cost per packet.
-pub(crate) fn bench(
-    workspace: &Workspace,
-    json: Option<&Path>,
-    svg: Option<&Path>,
-    arguments: &[String],
-) -> Result<()> {
+/// The files of a benchmark.
+pub(crate) struct BenchFiles<'a> {
+    /// An earlier kernel object to compare with.
+    pub(crate) against: Option<&'a Path>,
+    /// Where the figures go.
+    pub(crate) json: Option<&'a Path>,
+    /// Where the picture goes.
+    pub(crate) svg: Option<&'a Path>,
+}
+
+/// Measures the cost per packet; exit code 3 where the comparison with an earlier object found something.
+pub(crate) fn bench(workspace: &Workspace, files: &BenchFiles<'_>, arguments: &[String]) -> Result<ExitCode> {
     let mut all = Vec::new();
-    for (option, file) in [("--json", json), ("--svg", svg)] {
+    let BenchFiles { against, json, svg } = files;
+    if let Some(object) = against {
+        xtask::object::verify(object)?;
+    }
+    for (option, file) in [("--against", against), ("--json", json), ("--svg", svg)] {
         if let Some(file) = file {
             let file =
                 std::path::absolute(file).with_context(|| format!("cannot resolve {}", file.display()))?;
@@ -41,8 +51,35 @@ pub(crate) fn bench(
         }
     }
     all.extend_from_slice(arguments);
-    launch(workspace, "bench", "bench", &all)
+    if against.is_some() {
+        return compare(workspace, &all);
+    }
+    launch(workspace, "bench", "bench", &all)?;
+    Ok(ExitCode::SUCCESS)
 }
+
+/// The exit code of a comparison that found something.
+const FOUND: i32 = 3;
+
+/// Compares kernel objects. Nothing of the agent is measured, so that the development build does, and no other
+/// filter is needed.
+fn compare(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
+    let mut journal = Journal::new("bench");
+    let mut run = built(workspace, &mut journal, "bench", false, &["--bin", "bench"])?;
+    run.args(arguments);
+    let mut found = false;
+    journal.step("bench", &shown(&run), ADVICE, || {
+        let status = run.status().context("cannot run the benchmark")?;
+        found = status.code() == Some(FOUND);
+        ensure!(status.success() || found, "the benchmark failed ({status})");
+        Ok(())
+    })?;
+    journal.close();
+    Ok(if found { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+/// What to do where a program fails.
+const ADVICE: &str = "read the program's own message above; it needs Linux 6.1 or later with BTF";
 
 fn launch(
     workspace: &Workspace,
@@ -51,32 +88,39 @@ fn launch(
     arguments: &[String],
 ) -> Result<()> {
     let mut journal = Journal::new(command);
-    journal.step("setup", "finding or installing tools", "see the message above", || {
-        setup::ensure(workspace, command == "bench")
-    })?;
-    let packages = ["--package", "portcullis", "--package", "portcullis-tests"];
-    // The comparison runs no command.
+    // The comparison with the model runs no command.
     let binaries: &[&str] = if command == "differential" {
         &["--bin", program]
     } else {
         &["--bin", "portcullis", "--bin", program]
     };
+    let mut run = built(workspace, &mut journal, program, command != "demo", binaries)?;
+    journal.run(program, run.args(arguments), ADVICE)?;
+    journal.close();
+    Ok(())
+}
+
+/// Sets up and builds; gives the program, as root.
+fn built(
+    workspace: &Workspace,
+    journal: &mut Journal,
+    program: &'static str,
+    shipped: bool,
+    binaries: &[&str],
+) -> Result<Command> {
+    journal.step("setup", "finding or installing tools", "see the message above", || {
+        setup::ensure(workspace, program == "bench" && shipped)
+    })?;
     let mut cargo = workspace.cargo(["build", "--locked"]);
-    let shipped = command != "demo";
     if shipped {
         cargo.arg("--release");
     }
+    let packages = ["--package", "portcullis", "--package", "portcullis-tests"];
     journal.run("build", cargo.args(packages).args(binaries), build::ADVICE)?;
 
     let built = workspace.target_dir()?.join(if shipped { "release" } else { "debug" });
     let mut run =
         Privilege::find(&workspace.places, "network namespaces are made")?.command(built.join(program));
-    run.args(arguments).env("PORTCULLIS", built.join("portcullis"));
-    journal.run(
-        program,
-        &mut run,
-        "read the program's own message above; it needs Linux 6.1 or later with BTF",
-    )?;
-    journal.close();
-    Ok(())
+    run.env("PORTCULLIS", built.join("portcullis"));
+    Ok(run)
 }

@@ -8,6 +8,7 @@ use portcullis::{
     ruleset::{Opening, RuleSet},
 };
 use portcullis_tests::{
+    assembly::Field,
     packet::{Frame, Ip, Transport},
     rules,
     splice::{self, Extension},
@@ -65,6 +66,39 @@ pub(crate) fn packets(ip: Ip) -> Vec<Packet> {
     let packet =
         |(name, bytes, action, budget)| Packet { name: format!("{version} {name}"), bytes, action, budget };
     rows.into_iter().map(packet).collect()
+}
+
+/// More packets that are dropped, each for another reason.
+pub(crate) fn dropped(ip: Ip) -> Vec<Packet> {
+    let (version, echo) = if ip == Ip::V4 { ("IPv4", 8) } else { ("IPv6", 128) };
+    let plain = Frame::syn(ip, 443).bytes();
+    let rows = [
+        ("undocumented echo request", Frame::new(ip, Transport::Icmp { kind: echo, identifier: 1 }).bytes()),
+        ("undocumented protocol", Frame::new(ip, Transport::Other(47)).bytes()),
+        ("undocumented SCTP", Frame::sctp(ip, 444).bytes()),
+        ("truncated", plain[..plain.len() - 40].to_vec()),
+        // An EtherType for experiments (IEEE Std 802, 9.2.3).
+        ("frame of another protocol", splice::set(&splice::set(&plain, 12, 0x88), 13, 0xb5)),
+    ];
+    let packet =
+        |(name, bytes)| Packet { name: format!("{version} {name}"), bytes, action: Some(DROP), budget: None };
+    rows.into_iter().map(packet).collect()
+}
+
+/// A segment to the port of [`conversation`] that belongs to none.
+pub(crate) fn stranger(ip: Ip) -> Packet {
+    let segment = Transport::Tcp { source: 81, destination: 40_000, syn: false, ack: true };
+    let name = format!("{} no reply to a port of a flow", if ip == Ip::V4 { "IPv4" } else { "IPv6" });
+    Packet { name, bytes: Frame::new(ip, segment).bytes(), action: Some(DROP), budget: None }
+}
+
+/// What makes the source of [`from`] a random one: the second to fourth byte of an IPv4 address, the third and
+/// fourth group of an IPv6 address.
+pub(crate) fn random_source(ip: Ip) -> Field {
+    match ip {
+        Ip::V4 => Field::Address { at: 26, vary: 0x00ff_ffff, keep: 0x0a00_0000 },
+        Ip::V6 => Field::Address { at: 26, vary: -1, keep: 0 },
+    }
 }
 
 /// What a host sends, and the answer to it.

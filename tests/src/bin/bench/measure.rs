@@ -40,10 +40,8 @@ pub(crate) fn best(entries: &[Entry], rounds: u32, repeat: u32) -> Result<Vec<f6
     for _ in 0..rounds {
         for (entry, best) in entries.iter().zip(&mut best) {
             let Label { program, rules, case, .. } = &entry.label;
-            let before = spent()?;
-            let (action, _) = raw::run(&entry.handle, &entry.packet, repeat)
+            let (action, nanoseconds) = once(&entry.handle, &entry.packet, repeat)
                 .with_context(|| format!("cannot run {program} on {case}"))?;
-            let nanoseconds = (spent()? - before).as_secs_f64() * 1e9 / f64::from(repeat);
             ensure!(
                 entry.action.is_none_or(|expected| expected == action),
                 "{program} with {rules} rules answers {action} to {case}"
@@ -54,13 +52,20 @@ pub(crate) fn best(entries: &[Entry], rounds: u32, repeat: u32) -> Result<Vec<f6
     Ok(best)
 }
 
+/// Runs a program `repeat` times; gives its last answer, and the nanoseconds of one run.
+pub(crate) fn once(program: &OwnedFd, packet: &[u8], repeat: u32) -> Result<(u32, f64)> {
+    let before = spent()?;
+    let (action, _) = raw::run(program, packet, repeat)?;
+    Ok((action, (spent()? - before).as_secs_f64() * 1e9 / f64::from(repeat)))
+}
+
 /// Processor time of this thread: what others do meanwhile does not count.
 fn spent() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).context("cannot read the thread's clock")?.into())
 }
 
 /// Refuses where the kernel measures every program's run itself, which would be most of the time.
-fn ensure_no_statistics() -> Result<()> {
+pub(crate) fn ensure_no_statistics() -> Result<()> {
     let setting = fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").unwrap_or_default();
     ensure!(
         matches!(setting.trim(), "" | "0"),

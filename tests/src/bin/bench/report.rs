@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    against::Comparison,
     change::{Change, Memory},
     flood::Rate,
     measure::Entry,
@@ -27,6 +28,9 @@ pub(crate) struct Report {
     pub(crate) verified: Vec<Verified>,
     /// What could not be compared, and why.
     pub(crate) missing: Vec<String>,
+    /// What packets cost more than with an earlier object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) against: Option<Comparison>,
 }
 
 /// What a packet costs.

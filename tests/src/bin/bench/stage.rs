@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The destination port of a frame without tags and options.
-const PORT: Field = Field::Port { at: 36 };
+pub(crate) const PORT: Field = Field::Port { at: 36 };
 const RANDOM_PORTS: &str = "random ports, half of them open";
 
 /// Every entry, and what keeps its programs alive and attached.
@@ -31,9 +31,7 @@ pub(crate) struct Stage {
     pub(crate) entries: Vec<Entry>,
     nothing: Rc<OwnedFd>,
     loaded: Vec<Loaded>,
-    /// What must outlive the runs.
-    kept: Vec<OwnedFd>,
-    dummies: usize,
+    dummies: Dummies,
     /// What could not be measured, and why.
     pub(crate) left_out: Vec<String>,
 }
@@ -62,6 +60,40 @@ impl Loaded {
     }
 }
 
+/// Interfaces that lead nowhere, and the programs that are attached to them.
+#[derive(Default)]
+pub(crate) struct Dummies {
+    made: usize,
+    /// What must outlive the runs.
+    kept: Vec<OwnedFd>,
+}
+
+impl Dummies {
+    /// Attaches a program to a dummy of its own: a run of a program that is attached nowhere begins
+    /// with an update of the kernel's dispatcher, which takes milliseconds.
+    pub(crate) fn attach(&mut self, program: &OwnedFd) -> Result<()> {
+        let name = self.make()?;
+        self.kept.push(raw::attach(program, &name).context("cannot attach")?);
+        Ok(())
+    }
+
+    /// Keeps a handle as long as the programs are attached.
+    pub(crate) fn keep(&mut self, handle: OwnedFd) {
+        self.kept.push(handle);
+    }
+
+    /// A new interface; one that is there already, of dummies that are gone, is taken.
+    fn make(&mut self) -> Result<String> {
+        self.made += 1;
+        let name = format!("dummy{}", self.made);
+        if nix::net::if_::if_nametoindex(&*name).is_err() {
+            let made = Command::new("ip").args(["link", "add", &name, "type", "veth"]).status();
+            ensure!(made.context("cannot run ip")?.success(), "cannot make {name}");
+        }
+        Ok(name)
+    }
+}
+
 impl Stage {
     /// Loads and attaches everything; `xdp_filter` tells whether that peer is there.
     pub(crate) fn set(xdp_filter: bool) -> Result<Self> {
@@ -70,11 +102,10 @@ impl Stage {
             entries: Vec::new(),
             nothing,
             loaded: Vec::new(),
-            kept: Vec::new(),
-            dummies: 0,
+            dummies: Dummies::default(),
             left_out: Vec::new(),
         };
-        stage.attach(&Rc::clone(&stage.nothing))?;
+        stage.dummies.attach(&stage.nothing)?;
         let syn = Frame::syn(Ip::V4, 443).bytes();
         let nothing = Rc::clone(&stage.nothing);
         stage.add(label("noop", 0, "any packet", None), &nothing, syn.clone(), Some(DROP), 0);
@@ -141,12 +172,9 @@ impl Stage {
 
     /// Rules limited by source: always the same source, then another one at each run.
     fn sources(&mut self) -> Result<()> {
-        // The second to fourth byte of an IPv4 source, the third and fourth group of an IPv6 source.
-        let v4 = Field::Address { at: 26, vary: 0x00ff_ffff, keep: 0x0a00_0000 };
-        let v6 = Field::Address { at: 26, vary: -1, keep: 0 };
         let packets = [
-            ("IPv4", cases::from(Ip::V4, "10.0.0.1")?, v4),
-            ("IPv6", cases::from(Ip::V6, "2001:db8::1")?, v6),
+            ("IPv4", cases::from(Ip::V4, "10.0.0.1")?, cases::random_source(Ip::V4)),
+            ("IPv6", cases::from(Ip::V6, "2001:db8::1")?, cases::random_source(Ip::V6)),
         ];
         let nothing = Rc::clone(&self.nothing);
         let mut floors = Vec::new();
@@ -178,7 +206,7 @@ impl Stage {
     /// The same packets for xdp-filter. Its ports are an array, as ours are: few and many.
     fn xdp_filter(&mut self, syn: &[u8], floor: usize) -> Result<()> {
         for count in [1, 10_000] {
-            let filter = XdpFilter::load(&self.dummy()?, cases::other_ports(count))?;
+            let filter = XdpFilter::load(&self.dummies.make()?, cases::other_ports(count))?;
             let handle = Rc::new(filter.program);
             for ip in Ip::BOTH {
                 for Packet { name, bytes, action, .. } in cases::packets(ip) {
@@ -189,7 +217,7 @@ impl Stage {
                 }
             }
         }
-        let filter = XdpFilter::load(&self.dummy()?, cases::scattered_ports())?;
+        let filter = XdpFilter::load(&self.dummies.make()?, cases::scattered_ports())?;
         let handle = Rc::new(filter.program);
         self.varied(label("xdp-filter", 32_768, RANDOM_PORTS, None), PORT, &handle, syn, Some(floor))?;
         Ok(())
@@ -199,25 +227,8 @@ impl Stage {
         let loaded = Loaded::new(rules)?;
         let handle = Rc::new(raw::program(loaded.id)?);
         self.loaded.push(loaded);
-        self.attach(&handle)?;
+        self.dummies.attach(&handle)?;
         Ok(handle)
-    }
-
-    /// Attaches a program to a dummy of its own: a run of a program that is attached nowhere begins
-    /// with an update of the kernel's dispatcher, which takes milliseconds.
-    fn attach(&mut self, program: &OwnedFd) -> Result<()> {
-        let name = self.dummy()?;
-        self.kept.push(raw::attach(program, &name).context("cannot attach")?);
-        Ok(())
-    }
-
-    /// A new interface that leads nowhere.
-    fn dummy(&mut self) -> Result<String> {
-        self.dummies += 1;
-        let name = format!("dummy{}", self.dummies);
-        let made = Command::new("ip").args(["link", "add", &name, "type", "veth"]).status();
-        ensure!(made.context("cannot run ip")?.success(), "cannot make {name}");
-        Ok(name)
     }
 
     /// Adds an entry whose packet is different at each run; without a floor it is its own.
@@ -233,8 +244,8 @@ impl Stage {
         // xdp-filter takes packets of one buffer only.
         let frags = label.program != "xdp-filter";
         let varied = Rc::new(assembly::vary(field, &array, frags)?);
-        self.attach(&varied)?;
-        self.kept.push(array);
+        self.dummies.attach(&varied)?;
+        self.dummies.keep(array);
         let action = floor.is_none().then_some(DROP);
         let floor = floor.unwrap_or(self.entries.len());
         Ok(self.add(label, &varied, packet.to_vec(), action, floor))

@@ -8,7 +8,7 @@
 //! clsact where it has not.
 
 use std::{
-    fs, io,
+    io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
 };
@@ -23,10 +23,9 @@ use super::{
     counters::{Counters, Totals},
     link::{self, Link},
     object::Programs,
-    pins::Pins,
+    pins::{self, Pins, held, remove_file},
     second::{self, Differing},
 };
-use crate::files;
 
 /// How XDP is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -102,10 +101,7 @@ impl Attachment {
         self.index()?;
         self.pins.create()?;
         let counters = self.pins.map(map::COUNTERS);
-        if !counters_go_on && exists(&counters)? {
-            remove(&counters)?;
-        }
-        Ok(())
+        if counters_go_on { Ok(()) } else { remove_file(&counters) }
     }
 
     /// Where the interface's objects are pinned.
@@ -160,7 +156,8 @@ impl Attachment {
     }
 
     pub(super) fn link(&self, pin: &Path) -> Result<Option<Link>, DatapathError> {
-        Link::pinned(pin).map_err(|source| {
+        let Some(held) = held(pin).map_err(hidden)? else { return Ok(None) };
+        Link::pinned(held.path()).map_err(|source| {
             if source.kind() == io::ErrorKind::PermissionDenied {
                 return DatapathError::Permission { what: "reading what is enforced" };
             }
@@ -174,12 +171,9 @@ impl Attachment {
     ///
     /// Where the counters cannot be read.
     pub fn totals(&self, end: u32) -> Result<Option<Totals>, DatapathError> {
-        let path = self.pins.map(map::COUNTERS);
-        if !exists(&path)? {
-            return Ok(None);
-        }
+        let Some(pin) = held(&self.pins.map(map::COUNTERS))? else { return Ok(None) };
         let failed = |error: aya::maps::MapError| DatapathError::bpf("open the counters", &error);
-        let map = MapData::from_pin(&path).map_err(failed)?;
+        let map = MapData::from_pin(pin.path()).map_err(failed)?;
         Counters::open(Map::PerCpuArray(map))?.totals(end).map(Some)
     }
 
@@ -190,11 +184,8 @@ impl Attachment {
     ///
     /// Where they cannot be read.
     pub fn differences(&self, end: u32) -> Result<Option<Vec<Differing>>, DatapathError> {
-        let path = self.pins.map(map::DIFFERENCES);
-        if !exists(&path)? {
-            return Ok(None);
-        }
-        second::differences(&path, end).map(Some)
+        let Some(pin) = held(&self.pins.map(map::DIFFERENCES))? else { return Ok(None) };
+        second::differences(pin.path(), end).map(Some)
     }
 
     /// Removes what is only there for a shadow. Called when no program that counts there is attached.
@@ -203,8 +194,7 @@ impl Attachment {
     ///
     /// Where the BPF file system refuses.
     pub fn forget_shadow(&self) -> Result<(), DatapathError> {
-        let path = self.pins.map(map::DIFFERENCES);
-        if exists(&path)? { remove(&path) } else { Ok(()) }
+        remove_file(&self.pins.map(map::DIFFERENCES))
     }
 
     /// How XDP is attached now, if it is, where nobody knows any more. Changes nothing: the kernel
@@ -251,7 +241,7 @@ impl Attachment {
     pub fn detach(&self) -> Result<bool, DatapathError> {
         let link = self.link(&self.pins.ingress())?;
         if let Some(link) = &link {
-            remove(&self.pins.ingress())?;
+            remove_file(&self.pins.ingress())?;
             self.remove_filter(link.interface)?;
         } else if let Ok(index) = self.index() {
             // What an interrupted attachment may have left.
@@ -273,9 +263,7 @@ impl Attachment {
             self.remove_filter(astray.interface)?;
         }
         for path in [self.pins.ingress(), self.pins.egress()] {
-            if exists(&path)? {
-                remove(&path)?;
-            }
+            remove_file(&path)?;
         }
         self.attach_egress(programs, index).map(Begun)
     }
@@ -325,7 +313,7 @@ impl Attachment {
         }
         if let Err(error) = pin(&ingress, &self.pins.ingress()) {
             if links {
-                remove(&self.pins.egress())?;
+                remove_file(&self.pins.egress())?;
             }
             return Err(error);
         }
@@ -398,28 +386,16 @@ pub fn interfaces() -> Vec<String> {
     names
 }
 
-fn pin(link: &OwnedFd, path: &Path) -> Result<(), DatapathError> {
-    link::pin(link, path).map_err(|error| DatapathError::bpf(format!("pin {}", path.display()), &error))?;
-    owned(path)
+pub(super) fn pin(link: &OwnedFd, path: &Path) -> Result<(), DatapathError> {
+    pins::pin(path, |name| link::pin(link, name))
 }
 
-/// Gives a new pin to the owner of its folder.
-pub(super) fn owned(path: &Path) -> Result<(), DatapathError> {
-    files::take_owner_of_folder(path).map_err(|source| DatapathError::File {
-        what: "change the owner of",
-        path: path.into(),
-        source,
-    })
-}
-
-fn exists(path: &Path) -> Result<bool, DatapathError> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(DatapathError::File { what: "look at", path: path.into(), source }),
+/// What is pinned may be seen by root and the agent's user alone.
+fn hidden(error: DatapathError) -> DatapathError {
+    match error {
+        DatapathError::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            DatapathError::Permission { what: "reading what is enforced" }
+        }
+        other => other,
     }
-}
-
-pub(super) fn remove(path: &Path) -> Result<(), DatapathError> {
-    fs::remove_file(path).map_err(|source| DatapathError::File { what: "remove", path: path.into(), source })
 }

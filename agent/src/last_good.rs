@@ -9,8 +9,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    os::unix::fs::DirBuilderExt as _,
+    io,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -75,9 +74,7 @@ impl LastGood {
     pub fn read(lasting: &Path) -> Result<Self, LastGoodError> {
         let path = path(lasting);
         let bytes = match files::read_kept(&path, MAX_BYTES, lasting) {
-            Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Err(LastGoodError::Never(path));
-            }
+            Err(error) if error.is_missing() => return Err(LastGoodError::Never(path)),
             other => other?,
         };
         let damaged = |reason: String| LastGoodError::Damaged { path: path.clone(), reason };
@@ -94,7 +91,7 @@ impl LastGood {
     ///
     /// Where the folder cannot be written.
     pub fn keep(&self, lasting: &Path) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(lasting)?;
+        files::make_private(lasting)?;
         files::write_private(&path(lasting), &serde_json::to_vec(self)?)
     }
 }
@@ -105,6 +102,8 @@ fn path(lasting: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -43,7 +43,7 @@ impl Lab {
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).context("cannot make namespaces")?;
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
             .context("cannot make the mounts private")?;
-        mount(Some("lab"), "/mnt", Some("tmpfs"), MsFlags::empty(), None::<&str>)
+        mount(Some("lab"), "/mnt", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
             .context("cannot mount the lab's own folder")?;
         for folder in [Self::bpffs(), Self::state()] {
             std::fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

@@ -6,16 +6,21 @@
 //! at all.
 
 use std::{
-    fs,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::{fs::PermissionsExt as _, net::UnixStream as Blocking},
+    os::{fd::AsRawFd as _, unix::net::UnixStream as Blocking},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::unistd::Uid;
+use nix::{
+    sys::{
+        socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, listen as listen_on, socket},
+        stat::{Mode, fchmod},
+    },
+    unistd::Uid,
+};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _},
@@ -25,7 +30,10 @@ use tokio::{
 };
 
 use super::work::Busy;
-use crate::datapath::chain;
+use crate::{
+    datapath::chain,
+    files::{self, Held},
+};
 
 /// Longest request; the longest there is has twenty bytes.
 const MAX_REQUEST: u64 = 1024;
@@ -35,6 +43,8 @@ const MAX_ANSWER: u64 = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a command waits for its answer: a reload may wait for another command to end.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+/// Connections that wait to be accepted.
+const QUEUE: i32 = 128;
 /// Connections at a time; others wait in the socket's queue.
 const CONNECTIONS: usize = 8;
 
@@ -120,13 +130,7 @@ pub enum Standing {
 pub fn ask(state: &Path, request: Request) -> Result<Option<Answer>> {
     let path = path(state);
     let failed = || format!("the agent at {} cannot be asked", path.display());
-    let mut stream = match Blocking::connect(&path) {
-        Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(error).with_context(failed),
-    };
+    let Some(mut stream) = connect(&path).with_context(failed)? else { return Ok(None) };
     stream.set_write_timeout(Some(PATIENCE)).with_context(failed)?;
     stream.set_read_timeout(Some(ANSWER_PATIENCE)).with_context(failed)?;
     let mut line = serde_json::to_vec(&request)?;
@@ -142,6 +146,30 @@ pub fn ask(state: &Path, request: Request) -> Result<Option<Answer>> {
     }
     asked.with_context(failed)?;
     serde_json::from_str(&answer).map(Some).with_context(failed)
+}
+
+/// Connects to the socket that lies at a path; `None` where nobody listens.
+fn connect(path: &Path) -> io::Result<Option<Blocking>> {
+    let Some(socket) = Held::existing(path)? else { return Ok(None) };
+    match Blocking::connect(socket.path()) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
+/// Makes the socket with its mode, so that there is no moment at which others could connect, and no name
+/// whose mode is changed afterwards.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    // The name takes the mode that the socket has (`unix_bind_bsd` in net/unix/af_unix.c).
+    fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    let name = Held::new_name(path)?;
+    nix::sys::socket::bind(fd.as_raw_fd(), &UnixAddr::new(name.path())?)?;
+    listen_on(&fd, Backlog::new(QUEUE)?)?;
+    UnixListener::from_std(fd.into())
 }
 
 fn path(state: &Path) -> PathBuf {
@@ -162,15 +190,14 @@ impl Control {
     pub(super) fn new(state: &Path) -> Result<Self> {
         let path = path(state);
         let failed = || format!("cannot listen on {}", path.display());
-        if Blocking::connect(&path).is_ok() {
+        if connect(&path).is_ok_and(|answers| answers.is_some()) {
             bail!("another agent is running already: it answers on {}", path.display());
         }
-        match fs::remove_file(&path) {
+        match files::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(failed),
             _ => {}
         }
-        let listener = UnixListener::bind(&path).with_context(failed)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).with_context(failed)?;
+        let listener = bind(&path).with_context(failed)?;
         let (sender, requests) = mpsc::channel(CONNECTIONS);
         tokio::spawn(listen(listener, sender));
         Ok(Self { path, requests })
@@ -189,7 +216,7 @@ impl Control {
 impl Drop for Control {
     fn drop(&mut self) {
         // One that is left behind is told from one that is in use when the next agent starts.
-        let _ = fs::remove_file(&self.path);
+        let _ = files::remove_file(&self.path);
     }
 }
 

@@ -8,7 +8,7 @@
 //! clsact where it has not.
 
 use std::{
-    fs, io,
+    io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
 };
@@ -23,10 +23,10 @@ use super::{
     device::name_of,
     link::{self, Link},
     object::Programs,
-    pins::Pins,
+    pins::{self, Pins, held, remove_file},
     second::{self, Differing},
 };
-use crate::{files, policy::is_interface_name};
+use crate::policy::is_interface_name;
 
 /// How XDP is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -146,10 +146,7 @@ impl Attachment {
         self.index()?;
         self.pins.create()?;
         let counters = self.pins.map(map::COUNTERS);
-        if !counters_go_on && exists(&counters)? {
-            remove(&counters)?;
-        }
-        Ok(())
+        if counters_go_on { Ok(()) } else { remove_file(&counters) }
     }
 
     /// Where the interface's objects are pinned.
@@ -216,12 +213,9 @@ impl Attachment {
     ///
     /// Where the counters cannot be read.
     pub fn totals(&self, end: u32) -> Result<Option<Totals>, DatapathError> {
-        let path = self.pins.map(map::COUNTERS);
-        if !exists(&path)? {
-            return Ok(None);
-        }
+        let Some(pin) = held(&self.pins.map(map::COUNTERS))? else { return Ok(None) };
         let failed = |error: aya::maps::MapError| DatapathError::bpf("open the counters", &error);
-        let map = MapData::from_pin(&path).map_err(failed)?;
+        let map = MapData::from_pin(pin.path()).map_err(failed)?;
         Counters::open(Map::PerCpuArray(map))?.totals(end).map(Some)
     }
 
@@ -232,11 +226,8 @@ impl Attachment {
     ///
     /// Where they cannot be read.
     pub fn differences(&self, end: u32) -> Result<Option<Vec<Differing>>, DatapathError> {
-        let path = self.pins.map(map::DIFFERENCES);
-        if !exists(&path)? {
-            return Ok(None);
-        }
-        second::differences(&path, end).map(Some)
+        let Some(pin) = held(&self.pins.map(map::DIFFERENCES))? else { return Ok(None) };
+        second::differences(pin.path(), end).map(Some)
     }
 
     /// Removes what is only there for a shadow. Called when no program that counts there is attached.
@@ -245,8 +236,7 @@ impl Attachment {
     ///
     /// Where the BPF file system refuses.
     pub fn forget_shadow(&self) -> Result<(), DatapathError> {
-        let path = self.pins.map(map::DIFFERENCES);
-        if exists(&path)? { remove(&path) } else { Ok(()) }
+        remove_file(&self.pins.map(map::DIFFERENCES))
     }
 
     /// How XDP is attached now, if it is, where nobody knows any more. Changes nothing: the kernel
@@ -300,7 +290,7 @@ impl Attachment {
         if let Some(egress) = link_at(&self.pins.egress())? {
             if self.stands(&egress) {
                 // It has learned for an ingress program that never came, or that is gone.
-                remove(&self.pins.egress())?;
+                remove_file(&self.pins.egress())?;
             } else {
                 self.remove_ended(&egress, &self.pins.egress())?;
             }
@@ -313,7 +303,7 @@ impl Attachment {
         if link.interface != 0 {
             return Err(DatapathError::Elsewhere { interface: self.interface.clone(), path: path.into() });
         }
-        remove(path)
+        remove_file(path)
     }
 
     /// Attaches the ingress program beside the egress program, and pins their links.
@@ -366,7 +356,7 @@ impl Attachment {
         }
         if let Err(error) = pin(&ingress, &self.pins.ingress()) {
             if links {
-                remove(&self.pins.egress())?;
+                remove_file(&self.pins.egress())?;
             }
             return Err(error);
         }
@@ -431,7 +421,8 @@ impl Attachment {
 
 /// The link that is pinned at a path; `None` where there is none.
 pub(super) fn link_at(pin: &Path) -> Result<Option<Link>, DatapathError> {
-    Link::pinned(pin).map_err(|source| {
+    let Some(held) = held(pin).map_err(hidden)? else { return Ok(None) };
+    Link::pinned(held.path()).map_err(|source| {
         if source.kind() == io::ErrorKind::PermissionDenied {
             return DatapathError::Permission { what: "reading what is enforced" };
         }
@@ -450,28 +441,16 @@ pub fn interfaces() -> Vec<String> {
     names
 }
 
-fn pin(link: &OwnedFd, path: &Path) -> Result<(), DatapathError> {
-    link::pin(link, path).map_err(|error| DatapathError::bpf(format!("pin {}", path.display()), &error))?;
-    owned(path)
+pub(super) fn pin(link: &OwnedFd, path: &Path) -> Result<(), DatapathError> {
+    pins::pin(path, |name| link::pin(link, name))
 }
 
-/// Gives a new pin to the owner of its folder.
-pub(super) fn owned(path: &Path) -> Result<(), DatapathError> {
-    files::take_owner_of_folder(path).map_err(|source| DatapathError::File {
-        what: "change the owner of",
-        path: path.into(),
-        source,
-    })
-}
-
-pub(super) fn exists(path: &Path) -> Result<bool, DatapathError> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(DatapathError::File { what: "look at", path: path.into(), source }),
+/// What is pinned may be seen by root and the agent's user alone.
+fn hidden(error: DatapathError) -> DatapathError {
+    match error {
+        DatapathError::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            DatapathError::Permission { what: "reading what is enforced" }
+        }
+        other => other,
     }
-}
-
-pub(super) fn remove(path: &Path) -> Result<(), DatapathError> {
-    fs::remove_file(path).map_err(|source| DatapathError::File { what: "remove", path: path.into(), source })
 }

@@ -5,8 +5,9 @@ use aya::{Ebpf, EbpfLoader};
 use super::{
     DatapathError, Pins, Programs,
     load::OBJECT,
-    pins::{RING, remove_file},
+    pins::{RING, held, pin, remove_file},
 };
+use crate::files::Held;
 
 impl Programs {
     /// The ring that the programs write their diagnostics to, in the form that aya-log takes it in: as a
@@ -23,8 +24,10 @@ impl Programs {
         // A process that died on the way may have left one.
         remove_file(&path)?;
         let ring = super::object::map_of(&mut self.loaded, RING)?;
-        ring.pin(&path).map_err(|error| failed(&error))?;
-        let object = EbpfLoader::new().btf(None).map_pin_path(RING, path.as_path()).load(OBJECT);
+        pin(&path, |name| ring.pin(name))?;
+        let pinned = held(&path)?;
+        let place = pinned.as_ref().map_or(path.as_path(), Held::path);
+        let object = EbpfLoader::new().btf(None).map_pin_path(RING, place).load(OBJECT);
         remove_file(&path)?;
         object.map_err(|error| failed(&error))
     }

@@ -1,7 +1,7 @@
 //! The flow table as userspace sees it: what must be in it before the first program runs, and what
 //! befell it.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::{fs::File, io::Read as _};
 
 use aya::maps::{Array, Map, MapData, MapInfo, PerCpuArray};
 use portcullis_common::{
@@ -13,8 +13,14 @@ use portcullis_common::{
 };
 use serde::Serialize;
 
-use super::{DatapathError, clock::Tick, load::Loaded, object::map_of, pins::Pins};
-use crate::policy::Flows;
+use super::{
+    DatapathError,
+    clock::Tick,
+    load::Loaded,
+    object::map_of,
+    pins::{Pins, held},
+};
+use crate::{files::Held, policy::Flows};
 
 /// The local ports of DHCP and DHCPv6 clients (RFC 2131 section 4.1, RFC 8415 section 7.2). They count
 /// as used by a flow, so that ingress looks at what arrives there.
@@ -51,7 +57,10 @@ pub(super) fn prepare(loaded: &mut Loaded, sets: u32, pins: Option<&Pins>) -> Re
     }
     // Nobody uses the table yet: whoever attaches a program has written the settings before.
     let sets = match pins {
-        Some(pins) => info(&pins.map(map::FLOWS))?.max_entries(),
+        Some(pins) => match held(&pins.map(map::FLOWS))? {
+            Some(table) => info(&table)?.max_entries(),
+            None => sets,
+        },
         None => sets,
     };
     let random = Settings { secret: secret()?, mask: u64::from(sets) - 1 };
@@ -91,11 +100,11 @@ pub(super) fn timeouts(flows: &Flows, tick: Tick) -> [u64; TIMEOUTS] {
 ///
 /// Where the kernel does not give them.
 pub fn flow_totals(pins: &Pins) -> Result<Option<FlowTotals>, DatapathError> {
-    let (table, counters) = (pins.map(map::FLOWS), pins.map(map::FLOW_COUNTERS));
-    if !table.exists() || !counters.exists() {
+    let (Some(table), Some(counters)) = (held(&pins.map(map::FLOWS))?, held(&pins.map(map::FLOW_COUNTERS))?)
+    else {
         return Ok(None);
-    }
-    let counters = Map::PerCpuArray(MapData::from_pin(counters).map_err(failed)?);
+    };
+    let counters = Map::PerCpuArray(MapData::from_pin(counters.path()).map_err(failed)?);
     let counters: PerCpuArray<MapData, FlowCounter> = counters.try_into().map_err(failed)?;
     let entries = info(&table)?.max_entries() * PER_SET;
     Ok(Some(sum(&counters.get(&0, 0).map_err(failed)?, entries)))
@@ -123,8 +132,8 @@ fn sum(counters: &[FlowCounter], entries: u32) -> FlowTotals {
     totals
 }
 
-fn info(pin: &Path) -> Result<MapInfo, DatapathError> {
-    MapInfo::from_pin(pin).map_err(failed)
+fn info(pin: &Held) -> Result<MapInfo, DatapathError> {
+    MapInfo::from_pin(pin.path()).map_err(failed)
 }
 
 /// Numbers that nobody outside can guess.

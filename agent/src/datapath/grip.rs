@@ -4,15 +4,13 @@
 //! The kernel ends a link with its last name and its last holder. As long as a process holds it, a pin that is
 //! removed opens nothing.
 
-use std::{
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-};
+use std::{os::fd::OwnedFd, path::PathBuf};
 
 use super::{
     Attachment, DatapathError, Pins,
-    attach::{exists, link_at, owned},
+    attach::{link_at, pin},
     link::{self, Link},
+    pins::held,
 };
 
 /// What a process holds of an attachment.
@@ -59,14 +57,15 @@ impl Attachment {
     pub fn grip(&self) -> Result<Grip, DatapathError> {
         let state = self.hanging()?;
         let maps = Pins::SHARED_MAPS.iter().map(|name| self.pins.map(name));
-        let mut held = Vec::new();
+        let mut objects = Vec::new();
         for path in [self.pins.ingress(), self.pins.egress()].into_iter().chain(maps) {
-            let object = link::object_at(&path);
+            let Some(pin) = held(&path)? else { continue };
+            let object = link::object_at(pin.path());
             let object =
                 object.map_err(|source| DatapathError::File { what: "open", path: path.clone(), source })?;
-            held.extend(object.map(|object| (path, object)));
+            objects.extend(object.map(|object| (path, object)));
         }
-        Ok(Grip { held, state })
+        Ok(Grip { held: objects, state })
     }
 
     /// Pins what is held again where its pin is missing, also a link that has ended: its program tells what the
@@ -78,16 +77,10 @@ impl Attachment {
     pub fn pin_again(&self, grip: &Grip) -> Result<(), DatapathError> {
         self.pins.create()?;
         for (path, object) in &grip.held {
-            if !exists(path)? {
+            if held(path)?.is_none() {
                 pin(object, path)?;
             }
         }
         Ok(())
     }
-}
-
-fn pin(object: &OwnedFd, path: &Path) -> Result<(), DatapathError> {
-    link::pin(object, path)
-        .map_err(|error| DatapathError::bpf(format!("pin {} again", path.display()), &error))?;
-    owned(path)
 }

@@ -7,8 +7,9 @@ use std::os::fd::OwnedFd;
 
 use super::{
     Attachment, DatapathError, Mode, Place, Programs,
-    attach::{Pinned, exists, owned, remove},
+    attach::{Pinned, pin},
     link,
+    pins::remove_file,
 };
 
 /// The programs of a generation, which the kernel keeps as long as this lives.
@@ -53,11 +54,8 @@ impl Attachment {
         let egress = link::attach_egress(&kept.egress, index).map_err(failed)?;
         let ingress = link::attach_ingress(&kept.ingress, index, kept.mode).map_err(failed)?;
         for (link, path) in [(egress, self.pins.egress()), (ingress, self.pins.ingress())] {
-            if exists(&path)? {
-                remove(&path)?;
-            }
-            link::pin(&link, &path).map_err(failed)?;
-            owned(&path)?;
+            remove_file(&path)?;
+            pin(&link, &path)?;
         }
         Ok(true)
     }

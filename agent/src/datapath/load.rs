@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     ffi::CString,
-    fmt, fs, io,
+    fmt, io,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     path::PathBuf,
     sync::LazyLock,
@@ -22,7 +22,7 @@ use aya::{
 use aya_obj::{EbpfSectionKind, Function, Object, ParseError, ProgramSection};
 
 use super::{
-    DatapathError,
+    DatapathError, pins,
     sys::{self, Records, Refused, Types, Unloaded},
 };
 
@@ -148,17 +148,13 @@ impl<'a> Loader<'a> {
                 .map(|()| map)
                 .map_err(|error| DatapathError::bpf(format!("fill the map `{name}`"), &error));
         };
-        match fs::symlink_metadata(path) {
-            Ok(_) => MapData::from_pin(path)
-                .map_err(|error| DatapathError::bpf(format!("open {}", path.display()), &error)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let map = make()?;
-                map.pin(path)
-                    .map_err(|error| DatapathError::bpf(format!("pin {}", path.display()), &error))?;
-                Ok(map)
-            }
-            Err(source) => Err(DatapathError::File { what: "look at", path: path.clone(), source }),
+        if let Some(pinned) = pins::held(path)? {
+            return MapData::from_pin(pinned.path())
+                .map_err(|error| DatapathError::bpf(format!("open {}", path.display()), &error));
         }
+        let map = make()?;
+        pins::pin(path, |name| map.pin(name))?;
+        Ok(map)
     }
 }
 

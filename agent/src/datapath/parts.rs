@@ -9,10 +9,7 @@ use netlink_packet_core::NlasIterator;
 use portcullis_common::abi::map;
 use serde::Serialize;
 
-use super::{
-    Attachment, DatapathError, Pins,
-    attach::{exists, link_at},
-};
+use super::{Attachment, DatapathError, Pins, attach::link_at, pins::held};
 use crate::netlink::list_links;
 
 /// A part of what enforces an interface.
@@ -120,7 +117,7 @@ impl Attachment {
         }
         for name in Pins::SHARED_MAPS {
             let part = if name == map::COUNTERS { Part::Counters } else { Part::Flows };
-            if !missing.contains(&part) && !exists(&self.pins.map(name))? {
+            if !missing.contains(&part) && held(&self.pins.map(name))?.is_none() {
                 missing.push(part);
             }
         }

@@ -9,7 +9,7 @@
 //! ([`Device`]). The version is that of the ABI: another build never opens maps that it would misread.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -22,13 +22,10 @@ use nix::{
 use portcullis_common::abi::{self, map};
 
 use super::{DatapathError, Device, ends_with_this_process};
-use crate::files;
+use crate::files::{self, Held};
 
 /// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: FsType = FsType(0xcafe_4a11_u32 as _);
-
-/// Folders below the BPF file system: `portcullis`, the version, the network namespace, the interface.
-const DEPTH: usize = 4;
 
 /// The ring of the programs' diagnostics, as aya-log names it; pinned only while it changes hands.
 pub(super) const RING: &str = "AYA_LOGS";
@@ -73,7 +70,7 @@ impl Pins {
     /// Where the directory cannot be read: then nobody may conclude that there are none.
     pub fn devices(bpffs: &Path, namespace: u64) -> Result<Vec<Device>, DatapathError> {
         let path = directory(bpffs, namespace);
-        let entries = match fs::read_dir(&path) {
+        let entries = match files::names(&path) {
             Ok(entries) => entries,
             Err(error) => {
                 return match error.kind() {
@@ -85,11 +82,10 @@ impl Pins {
                 };
             }
         };
-        let index = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
         let mut devices: Vec<Device> = entries
-            .filter_map(Result::ok)
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-            .filter_map(index)
+            .into_iter()
+            .filter(|(_, is_folder)| *is_folder)
+            .filter_map(|(name, _)| name.to_str()?.parse().ok())
             .map(|index| Device { namespace, index })
             .collect();
         devices.sort_unstable();
@@ -136,14 +132,11 @@ impl Pins {
 
     /// Makes the directories.
     pub(super) fn create(&self) -> Result<(), DatapathError> {
-        for path in self.own.ancestors().take(DEPTH).collect::<Vec<_>>().into_iter().rev() {
-            let made = match fs::create_dir(path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                other => other.and_then(|()| files::take_owner_of_folder(path)),
-            };
-            made.map_err(|source| DatapathError::File { what: "make", path: path.into(), source })?;
-        }
-        Ok(())
+        files::make_private(&self.own).map_err(|source| DatapathError::File {
+            what: "make",
+            path: self.own.clone(),
+            source,
+        })
     }
 
     /// Refuses pinned maps that are shaped otherwise than this build expects: the library would open them,
@@ -155,10 +148,8 @@ impl Pins {
     ) -> Result<(), DatapathError> {
         for name in Self::SHARED_MAPS {
             let path = self.map(name);
-            if !path.exists() {
-                continue;
-            }
-            let info = MapInfo::from_pin(&path)
+            let Some(pin) = held(&path)? else { continue };
+            let info = MapInfo::from_pin(pin.path())
                 .map_err(|error| DatapathError::bpf(format!("open {}", path.display()), &error))?;
             let found = [info.key_size(), info.value_size(), info.max_entries()];
             if let Some(expected) = expected(name, info.max_entries()).filter(|expected| *expected != found) {
@@ -187,7 +178,7 @@ impl Pins {
     ///
     /// Where the BPF file system refuses.
     pub fn move_to(&self, other: &Self) -> Result<(), DatapathError> {
-        fs::rename(&self.own, &other.own).map_err(|source| DatapathError::File {
+        files::rename(&self.own, &other.own).map_err(|source| DatapathError::File {
             what: "rename",
             path: self.own.clone(),
             source,
@@ -203,9 +194,8 @@ impl Pins {
             remove_file(&self.map(name))?;
         }
         remove_directory(&self.own)?;
-        let others = fs::read_dir(&self.shared).is_ok_and(|entries| {
-            entries.flatten().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        });
+        let others =
+            files::names(&self.shared).is_ok_and(|names| names.iter().any(|(_, is_folder)| *is_folder));
         if others {
             return Ok(());
         }
@@ -214,7 +204,7 @@ impl Pins {
         }
         remove_directory(&self.shared)?;
         // Stays where another network namespace has pins.
-        let _ = self.shared.parent().map(fs::remove_dir);
+        let _ = self.shared.parent().map(files::remove_folder);
         Ok(())
     }
 }
@@ -223,8 +213,35 @@ fn directory(bpffs: &Path, namespace: u64) -> PathBuf {
     bpffs.join("portcullis").join(format!("v{}", abi::VERSION)).join(namespace.to_string())
 }
 
+/// What is pinned under a name, held so that it stays that; `None` where nothing is. Whoever opens it goes
+/// through [`Held::path`]: no link that the agent's user made leads a command of root to another map.
+pub(super) fn held(path: &Path) -> Result<Option<Held>, DatapathError> {
+    Held::existing(path).map_err(|source| DatapathError::File { what: "open", path: path.into(), source })
+}
+
+/// Gives an object a name, by what `pin` does with the path that it is given, and gives the pin to the owner of
+/// its folder.
+pub(super) fn pin<E: std::error::Error + 'static>(
+    path: &Path,
+    pin: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), DatapathError> {
+    let failed = |source| DatapathError::File { what: "pin", path: path.into(), source };
+    let name = Held::new_name(path).map_err(failed)?;
+    pin(name.path()).map_err(|error| DatapathError::bpf(format!("pin {}", path.display()), &error))?;
+    own(path)
+}
+
+/// Gives a new pin to the owner of its folder.
+fn own(path: &Path) -> Result<(), DatapathError> {
+    files::take_owner_of_folder(path).map_err(|source| DatapathError::File {
+        what: "change the owner of",
+        path: path.into(),
+        source,
+    })
+}
+
 pub(super) fn remove_file(path: &Path) -> Result<(), DatapathError> {
-    missing_is_fine(fs::remove_file(path)).map_err(|source| DatapathError::File {
+    missing_is_fine(files::remove_file(path)).map_err(|source| DatapathError::File {
         what: "remove",
         path: path.into(),
         source,
@@ -232,7 +249,7 @@ pub(super) fn remove_file(path: &Path) -> Result<(), DatapathError> {
 }
 
 fn remove_directory(path: &Path) -> Result<(), DatapathError> {
-    missing_is_fine(fs::remove_dir(path)).map_err(|source| DatapathError::File {
+    missing_is_fine(files::remove_folder(path)).map_err(|source| DatapathError::File {
         what: "remove",
         path: path.into(),
         source,

@@ -3,7 +3,7 @@
 //! Pins belong to a device. An interface that is renamed keeps its own, whoever gets its name; one that is made anew
 //! takes over what the one that is gone has left under its name.
 
-use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc};
+use std::{collections::BTreeSet, ffi::OsString, io, path::Path, sync::Arc};
 
 use super::{
     commit::retire_device,
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     datapath::{Attachment, Device, Pins, Place, index_of, is_loaded, name_of, namespace},
+    files,
     policy::is_interface_name,
 };
 
@@ -102,8 +103,8 @@ impl Roots {
         };
         let active = program.and_then(|program| read(&self.manifest(device, program)));
         active.or_else(|| {
-            let files = fs::read_dir(self.folder(device)).ok()?;
-            files.flatten().find_map(|file| read(&file.path()))
+            let folder = self.folder(device);
+            files::names(&folder).ok()?.into_iter().find_map(|(name, _)| read(&folder.join(name)))
         })
     }
 
@@ -187,9 +188,8 @@ impl Roots {
         let failed = |source| StoreError::File { what: "move", path: old.clone(), source };
         if old.exists() {
             make_private(&new)?;
-            for file in fs::read_dir(&old).map_err(failed)? {
-                let file = file.map_err(failed)?;
-                match fs::hard_link(file.path(), new.join(file.file_name())) {
+            for (file, _) in files::names(&old).map_err(failed)? {
+                match files::hard_link(&old.join(&file), &new.join(&file)) {
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
                     _ => {}
                 }
@@ -223,17 +223,17 @@ impl Roots {
     pub(super) fn ensure_own(&self) -> Result<(), StoreError> {
         let own = namespace()?;
         let folder = self.state.join("interfaces");
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let device = entry.file_name().to_str().and_then(Device::parse);
+        for (name, _) in files::names(&folder).into_iter().flatten() {
+            let device = name.to_str().and_then(Device::parse);
             let Some(device) = device.filter(|device| device.namespace != own) else { continue };
-            let path = entry.path();
-            let files = fs::read_dir(&path).into_iter().flatten().flatten();
-            let program = |file: fs::DirEntry| file.path().file_stem()?.to_str()?.parse().ok();
-            if files.filter_map(program).any(is_loaded) {
+            let path = folder.join(name);
+            let manifests = files::names(&path).into_iter().flatten();
+            let program = |(file, _): (OsString, bool)| Path::new(&file).file_stem()?.to_str()?.parse().ok();
+            if manifests.filter_map(program).any(is_loaded) {
                 let interface = self.recorded(device, None).unwrap_or_default();
                 return Err(StoreError::OtherNamespace { state: self.state.clone(), interface });
             }
-            fs::remove_dir_all(&path).map_err(|source| StoreError::File {
+            files::remove_all(&path).map_err(|source| StoreError::File {
                 what: "remove",
                 path: path.clone(),
                 source,

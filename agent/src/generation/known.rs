@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
     os::unix::fs::MetadataExt as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -40,7 +40,7 @@ pub(super) struct Stamp {
 
 impl Stamp {
     fn of(path: &Path) -> Option<Self> {
-        let data = fs::metadata(path).ok()?;
+        let data = fs::symlink_metadata(path).ok()?;
         let modified = (data.mtime(), data.mtime_nsec());
         Some(Self { device: data.dev(), inode: data.ino(), modified, bytes: data.len() })
     }
@@ -179,18 +179,16 @@ pub(super) fn last(roots: &Roots, interface: &str) -> Result<Option<Manifest>, S
     }
 }
 
-fn read_manifest(path: &Path) -> Result<Option<Manifest>, StoreError> {
+fn read_manifest(path: &Path, root: &Path) -> Result<Option<Manifest>, StoreError> {
     /// What every form has; only this is read of one that may be foreign.
     #[derive(Deserialize)]
     struct Form {
         schema: u32,
     }
     let unreadable = |reason: String| StoreError::Manifest { path: path.into(), reason };
-    // Two or more folders below the state folder, whose owner is the agent's user.
-    let root = path.ancestors().find(|folder| folder.join("lock").exists()).unwrap_or(path);
     let text = match files::read_kept(path, MAX_BYTES, root) {
         Ok(text) => text,
-        Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.is_missing() => return Ok(None),
         Err(FileError::Io { what, path, source }) => return Err(StoreError::File { what, path, source }),
         Err(error) => return Err(unreadable(error.to_string())),
     };
@@ -220,7 +218,7 @@ impl Roots {
         if let Some(known) = stamp.and_then(known) {
             return Ok(Some(known));
         }
-        let Some(manifest) = read_manifest(path)?.map(Arc::new) else { return Ok(None) };
+        let Some(manifest) = read_manifest(path, &self.state)?.map(Arc::new) else { return Ok(None) };
         // Another file may have taken its place while it was read.
         if let Some(stamp) = stamp.filter(|stamp| Stamp::of(path) == Some(*stamp)) {
             let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);

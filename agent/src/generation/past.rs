@@ -7,8 +7,8 @@
 //! ```
 
 use std::{
-    fs::{self, File},
-    io,
+    ffi::OsString,
+    fs, io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -73,8 +73,7 @@ impl Roots {
             })
         } else {
             // Most readings show nothing new.
-            let touched = File::options().write(true).open(&path).and_then(|file| file.set_modified(now));
-            touched.map_err(|source| StoreError::File { what: "write", path, source })
+            files::touch(&path, now).map_err(|source| StoreError::File { what: "write", path, source })
         };
         if let Err(error) = kept {
             log::debug!("{error}");
@@ -89,12 +88,11 @@ impl Roots {
     /// Where the archive cannot be read.
     pub fn archived(&self, interface: &str) -> Result<Vec<Archived>, StoreError> {
         let path = self.archive(interface)?;
-        if !path.exists() {
-            return Ok(Vec::new());
-        }
         let damaged = |reason: String| StoreError::Manifest { path: path.clone(), reason };
-        let text =
-            files::read_kept(&path, MAX_BYTES, &self.state).map_err(|error| damaged(error.to_string()))?;
+        let text = match files::read_kept(&path, MAX_BYTES, &self.state) {
+            Err(error) if error.is_missing() => return Ok(Vec::new()),
+            other => other.map_err(|error| damaged(error.to_string()))?,
+        };
         let archive: Archive = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
         if archive.schema != SCHEMA {
             return Err(damaged(format!("it has form {}, this build reads form {SCHEMA}", archive.schema)));
@@ -109,14 +107,14 @@ impl Roots {
     /// Where the state folder cannot be read.
     pub fn archives(&self) -> Result<Vec<String>, StoreError> {
         let path = self.state.join("archive");
-        let entries = match fs::read_dir(&path) {
+        let entries = match files::names(&path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(StoreError::File { what: "read", path, source }),
         };
-        let name = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".json").map(str::to_owned);
+        let name = |(name, _): (OsString, bool)| Some(name.to_str()?.strip_suffix(".json")?.to_owned());
         let mut names: Vec<String> =
-            entries.flatten().filter_map(name).filter(|name| is_interface_name(name)).collect();
+            entries.into_iter().filter_map(name).filter(|name| is_interface_name(name)).collect();
         names.sort_unstable();
         Ok(names)
     }
@@ -192,7 +190,7 @@ impl Roots {
 /// What is kept of earlier readings, and when the last one was. Where it is lost, it begins anew.
 fn read_hits(path: &Path, root: &Path) -> (Hits, Option<SystemTime>) {
     let read = || -> Option<(Hits, SystemTime)> {
-        let modified = fs::metadata(path).ok()?.modified().ok()?;
+        let modified = fs::symlink_metadata(path).ok()?.modified().ok()?;
         let hits: Hits = serde_json::from_slice(&files::read_kept(path, MAX_BYTES, root).ok()?).ok()?;
         hits.is_readable().then_some((hits, modified))
     };
@@ -205,7 +203,7 @@ fn seconds(time: SystemTime) -> f64 {
 
 /// Moves a file, if it is there.
 fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
-    match fs::rename(from, to) {
+    match files::rename(from, to) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(StoreError::File { what: "rename", path: from.into(), source })
         }
@@ -214,7 +212,7 @@ fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
+    match files::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(StoreError::File { what: "remove", path: path.into(), source })
         }

@@ -8,7 +8,8 @@
 //! ```
 
 use std::{
-    fs, io,
+    ffi::OsString,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -22,9 +23,12 @@ use super::{
     store::{Roots, StoreError, make_private, named, write_whole},
     wanted::{Wanted, WantedInterface},
 };
+use crate::files::{self, FileError};
 
 /// How many revisions are kept.
 pub const KEPT: usize = 10;
+/// Largest file of a revision that is read: a policy has at most 16 MiB.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// A policy that was applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,10 +58,9 @@ impl Roots {
         let mut revisions = Vec::new();
         for number in self.revision_numbers()? {
             let path = self.revision(number).join("revision.json");
-            let text = match fs::read(&path) {
-                Ok(text) => text,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(source) => return Err(StoreError::File { what: "read", path, source }),
+            let text = match self.read_kept(&path) {
+                Err(error) if error.is_missing() => continue,
+                other => other?,
             };
             if let Ok(revision) = serde_json::from_slice(&text) {
                 revisions.push(revision);
@@ -92,8 +95,8 @@ impl Roots {
     pub fn wanted(&self, revision: &Revision) -> Result<Wanted, StoreError> {
         let folder = self.revision(revision.revision);
         let path = folder.join("policy.toml");
-        let text = fs::read_to_string(&path);
-        let text = text.map_err(|source| StoreError::File { what: "read", path, source })?;
+        let text = String::from_utf8(self.read_kept(&path)?)
+            .map_err(|error| StoreError::Manifest { path, reason: error.to_string() })?;
         let interface = |name: &String| {
             let path = part(&folder, name)?;
             let missing = || StoreError::Manifest { path: path.clone(), reason: "it is missing".to_owned() };
@@ -168,10 +171,11 @@ impl Roots {
         make_private(&self.revision(number).join("interfaces"))?;
         let path = part(&self.revision(number), interface)?;
         let failed = |source| StoreError::File { what: "write", path: path.clone(), source };
-        if path.exists() {
-            fs::remove_file(&path).map_err(failed)?;
+        match files::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
         }
-        fs::hard_link(manifest, &path).map_err(failed)
+        files::hard_link(manifest, &path).map_err(failed)
     }
 
     /// Adds the manifest of a generation that is only evaluated to its revision.
@@ -185,7 +189,7 @@ impl Roots {
     /// Removes a revision that did not come to be.
     pub(super) fn discard_revision(&self, number: u64) {
         // The error that led here is the one to tell; without manifests of its number it never counts.
-        let _ = fs::remove_dir_all(self.revision(number));
+        let _ = files::remove_all(&self.revision(number));
     }
 
     /// Removes the oldest revisions, never the active one.
@@ -194,7 +198,7 @@ impl Roots {
         let surplus = numbers.len().saturating_sub(KEPT);
         for number in numbers.into_iter().take(surplus).filter(|number| *number != active) {
             let path = self.revision(number);
-            fs::remove_dir_all(&path).map_err(|source| StoreError::File { what: "remove", path, source })?;
+            files::remove_all(&path).map_err(|source| StoreError::File { what: "remove", path, source })?;
         }
         Ok(())
     }
@@ -202,12 +206,16 @@ impl Roots {
     /// Forgets every revision.
     pub(super) fn forget_revisions(&self) -> Result<(), StoreError> {
         let path = self.state.join("revisions");
-        match fs::remove_dir_all(&path) {
+        match files::remove_all(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(StoreError::File { what: "remove", path, source })
             }
             _ => Ok(()),
         }
+    }
+
+    fn read_kept(&self, path: &Path) -> Result<Vec<u8>, FileError> {
+        files::read_kept(path, MAX_BYTES, &self.state)
     }
 
     fn revision(&self, number: u64) -> PathBuf {
@@ -217,13 +225,15 @@ impl Roots {
     /// The numbers of all revisions, in ascending order.
     fn revision_numbers(&self) -> Result<Vec<u64>, StoreError> {
         let path = self.state.join("revisions");
-        let entries = match fs::read_dir(&path) {
+        let entries = match files::names(&path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(StoreError::File { what: "read", path, source }),
         };
-        let mut numbers: Vec<u64> =
-            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        let mut numbers: Vec<u64> = entries
+            .into_iter()
+            .filter_map(|(name, _): (OsString, bool)| name.to_str()?.parse().ok())
+            .collect();
         numbers.sort_unstable();
         Ok(numbers)
     }

@@ -8,9 +8,8 @@
 //! ```
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::File,
     io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -22,7 +21,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::{known::Read, manifest::Manifest};
 use crate::{
     datapath::{DatapathError, Device},
-    files,
+    files::{self, FileError},
     policy::is_interface_name,
 };
 
@@ -86,6 +85,18 @@ pub enum StoreError {
     /// The kernel's side cannot be read.
     #[error(transparent)]
     Datapath(#[from] DatapathError),
+    /// Others than the agent could have written it.
+    #[error(transparent)]
+    Untrusted(FileError),
+}
+
+impl From<FileError> for StoreError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Io { what, path, source } => Self::File { what, path, source },
+            other => Self::Untrusted(other),
+        }
+    }
 }
 
 /// Held while something changes; released when dropped, and by the kernel however the process ends.
@@ -119,13 +130,10 @@ impl Roots {
     pub fn lock(&self) -> Result<Lock, StoreError> {
         make_private(&self.state)?;
         let path = self.state.join("lock");
-        let mut options = OpenOptions::new();
-        let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let file = file.map_err(|source| StoreError::File { what: "open", path: path.clone(), source })?;
-        let owned = files::take_owner_of_folder(&path);
-        owned.map_err(|source| StoreError::File { what: "open", path: path.clone(), source })?;
+        let file = files::open_lock(&path);
+        let mut file =
+            file.map_err(|source| StoreError::File { what: "open", path: path.clone(), source })?;
         let deadline = Instant::now() + LOCK_PATIENCE;
-        let mut file = file;
         loop {
             file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => {
@@ -165,10 +173,10 @@ impl Roots {
         let keep = self.manifest(device, program);
         let folder = self.folder(device);
         let failed = |source| StoreError::File { what: "clear", path: folder.clone(), source };
-        for entry in fs::read_dir(&folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
+        for (name, _) in files::names(&folder).map_err(failed)? {
+            let path = folder.join(name);
             if path != keep {
-                fs::remove_file(&path).map_err(failed)?;
+                files::remove_file(&path).map_err(failed)?;
             }
         }
         Ok(())
@@ -177,16 +185,16 @@ impl Roots {
     /// Removes the manifest of a generation that did not come to be.
     pub(super) fn discard(&self, device: Device, program: u32) {
         // The error that led here is the one to tell; a manifest whose program is gone is never read.
-        let _ = fs::remove_file(self.manifest(device, program));
+        let _ = files::remove_file(&self.manifest(device, program));
         // Stays where another generation's manifest is.
-        let _ = fs::remove_dir(self.folder(device));
+        let _ = files::remove_folder(&self.folder(device));
     }
 
     /// Forgets a device.
     pub(super) fn forget(&self, device: Device) -> Result<(), StoreError> {
         self.forget_hits(device)?;
         let path = self.folder(device);
-        match fs::remove_dir_all(&path) {
+        match files::remove_all(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(StoreError::File { what: "remove", path, source })
             }
@@ -213,9 +221,9 @@ pub(super) fn write_whole(path: &Path, text: &[u8]) -> Result<(), StoreError> {
 }
 
 pub(super) fn make_private(folder: &Path) -> Result<(), StoreError> {
-    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    // From the outside to the inside: each takes the owner of the one around it.
-    let owned = made.and_then(|()| missing.into_iter().rev().try_for_each(files::take_owner_of_folder));
-    owned.map_err(|source| StoreError::File { what: "make", path: folder.into(), source })
+    files::make_private(folder).map_err(|source| StoreError::File {
+        what: "make",
+        path: folder.into(),
+        source,
+    })
 }

@@ -12,7 +12,10 @@ use super::{
     manifest::Manifest,
     store::{Roots, StoreError, make_private, write_whole},
 };
-use crate::datapath::{Device, OnInterfaces, Part, Standing};
+use crate::{
+    datapath::{Device, OnInterfaces, Part, Standing},
+    files,
+};
 
 impl Roots {
     /// What is missing of a generation; nothing where all is as it should be.
@@ -64,7 +67,7 @@ impl Roots {
     /// Where the state folder cannot be written.
     pub fn note_attached(&self, device: Device) -> Result<(), StoreError> {
         let path = self.state.join("detached").join(device.to_string());
-        match fs::remove_file(&path) {
+        match files::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(StoreError::File { what: "remove", path, source })
             }
@@ -81,7 +84,8 @@ impl Roots {
     /// The manifest of a device's generation, open: whoever holds it can write it again.
     #[must_use]
     pub fn open_manifest(&self, device: Device, program: u32) -> Option<fs::File> {
-        fs::File::open(self.manifest(device, program)).ok()
+        let held = files::Held::existing(&self.manifest(device, program)).ok()??;
+        fs::File::open(held.path()).ok()
     }
 
     /// Writes a manifest again that was removed.

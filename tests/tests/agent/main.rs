@@ -5,6 +5,7 @@ mod boot;
 mod control;
 mod following;
 mod interfaces;
+mod planted;
 mod rights;
 mod service;
 mod stopping;

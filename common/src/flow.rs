@@ -129,8 +129,9 @@ pub mod state {
     pub const RESET: u8 = 8;
     /// The remote end began it: what it sends needs a rule. Without this bit the local end began it.
     pub const VISIT: u8 = 0x10;
-    /// No rule let in what began it; it was seen while nothing was dropped.
-    pub const UNRULED: u8 = 0x20;
+    /// UDP and SCTP: no rule let in what began it; it was seen while nothing was dropped. One of the four bits
+    /// that select a timeout, of which these conversations need no other.
+    pub const UNRULED: u8 = 2;
 }
 
 /// Which timeout a conversation is subject to.
@@ -144,6 +145,8 @@ pub enum Phase {
     Closing,
     /// TCP: both have, or the local one has sent RST. Silence is not waited for.
     Closed,
+    /// UDP and SCTP: what no rule let in was seen while nothing was dropped.
+    Seen,
     /// UDP.
     Datagrams,
     /// SCTP.
@@ -241,6 +244,7 @@ impl Phase {
             6 if state & (state::LOCAL_FIN | state::REMOTE_FIN | state::RESET) != 0 => Self::Closing,
             6 if state & state::ANSWERED != 0 => Self::Established,
             6 => Self::Opening,
+            17 | 132 if state & state::UNRULED != 0 => Self::Seen,
             17 => Self::Datagrams,
             132 => Self::Associations,
             _ => Self::Echo,

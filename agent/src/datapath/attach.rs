@@ -69,6 +69,15 @@ pub enum Standing {
 #[derive(Debug)]
 pub struct Begun(Option<OwnedFd>);
 
+/// An ingress program that only listens. It ends with this, unless [`Attachment::finish`] puts another in its
+/// place.
+#[derive(Debug)]
+pub struct Listener {
+    link: Link,
+    mode: Mode,
+    fallback: Option<String>,
+}
+
 /// The links of one interface, as their pins describe them.
 pub struct Attachment {
     pub(super) interface: String,
@@ -171,7 +180,7 @@ impl Attachment {
             // Links that have ended can only be made anew.
             None => {
                 let begun = self.begin(programs)?;
-                self.finish(programs, begun)
+                self.finish(programs, begun, None)
             }
         }
     }
@@ -306,15 +315,40 @@ impl Attachment {
         remove_file(path)
     }
 
-    /// Attaches the ingress program beside the egress program, and pins their links.
+    /// Attaches an ingress program that passes everything, where none is attached: it learns what others begin
+    /// from now on.
+    ///
+    /// # Errors
+    ///
+    /// Where the interface is missing or taken, or the kernel refuses.
+    pub fn listen(&self, programs: &Programs) -> Result<Listener, DatapathError> {
+        let (link, mode, fallback) = self.attach_ingress(programs, self.index()?)?;
+        let link = Link::of(link).map_err(|error| DatapathError::bpf("read a link", &error))?;
+        Ok(Listener { link, mode, fallback })
+    }
+
+    /// Attaches the ingress program as well, in the place of the one that listens if there is one, and pins the
+    /// links.
     ///
     /// # Errors
     ///
     /// Where the interface is taken, or the kernel refuses; then neither is attached.
-    pub fn finish(&self, programs: &Programs, Begun(egress): Begun) -> Result<Attached, DatapathError> {
+    pub fn finish(
+        &self,
+        programs: &Programs,
+        Begun(egress): Begun,
+        listener: Option<Listener>,
+    ) -> Result<Attached, DatapathError> {
         let index = self.index()?;
+        let attached = match listener {
+            Some(Listener { link, mode, fallback }) => link
+                .swap(programs.ingress()?.as_fd(), None)
+                .map(|()| (link.fd, mode, fallback))
+                .map_err(|error| DatapathError::bpf("put the ingress program in place", &error)),
+            None => self.attach_ingress(programs, index),
+        };
         // Not pinned yet, links end with this process: a failure from here on leaves none.
-        match self.attach_ingress(programs, index).and_then(|attached| self.pin_both(egress, attached)) {
+        match attached.and_then(|attached| self.pin_both(egress, attached)) {
             Ok(attached) => Ok(attached),
             Err(error) => {
                 self.remove_filter(index)?;

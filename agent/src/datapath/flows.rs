@@ -1,7 +1,7 @@
 //! The flow table as userspace sees it: what must be in it before the first program runs, and what
 //! befell it.
 
-use std::{fs::File, io::Read as _};
+use std::{fs::File, io::Read as _, time::Duration};
 
 use aya::maps::{Array, Map, MapData, MapInfo, PerCpuArray};
 use portcullis_common::{
@@ -25,6 +25,10 @@ use crate::{files::Held, policy::Flows};
 /// The local ports of DHCP and DHCPv6 clients (RFC 2131 section 4.1, RFC 8415 section 7.2). They count
 /// as used by a flow, so that ingress looks at what arrives there.
 const DHCP_CLIENTS: [u16; 2] = [68, 546];
+
+/// How long it is remembered that somebody sent something that no rule lets in, while nothing was dropped: longer than
+/// any answer takes, and no longer, because this host may have begun before it was looked at.
+const SEEN: Duration = Duration::from_secs(30);
 
 /// Flows that a table is made for, for each of its sets.
 const PER_SET: u32 = WAYS as u32 / SPARE;
@@ -84,6 +88,7 @@ pub(super) fn timeouts(flows: &Flows, tick: Tick) -> [u64; TIMEOUTS] {
                 Phase::Opening => flows.tcp_opening,
                 Phase::Established => flows.tcp_established,
                 Phase::Closing | Phase::Closed => flows.tcp_closing,
+                Phase::Seen => flows.udp.min(SEEN),
                 Phase::Datagrams => flows.udp,
                 Phase::Associations => flows.sctp,
                 Phase::Echo => flows.echo,

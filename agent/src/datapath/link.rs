@@ -104,7 +104,7 @@ const _: () = assert!(offset_of!(LinkInfo, interface) == 16 && size_of::<LinkInf
 /// A pinned link, and what it is attached to.
 #[derive(Debug)]
 pub(super) struct Link {
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
     /// Kernel identifier.
     pub(super) id: u32,
     /// Kernel identifier of its program.
@@ -116,9 +116,13 @@ pub(super) struct Link {
 impl Link {
     /// The link pinned at `path`; `None` where there is none.
     pub(super) fn pinned(path: &Path) -> io::Result<Option<Self>> {
-        let Some(fd) = object_at(path)? else { return Ok(None) };
+        object_at(path)?.map(Self::of).transpose()
+    }
+
+    /// The link behind a descriptor.
+    pub(super) fn of(fd: OwnedFd) -> io::Result<Self> {
         let link: LinkInfo = sys::info(&fd)?;
-        Ok(Some(Self { fd, id: link.id, program: link.program, interface: link.interface }))
+        Ok(Self { fd, id: link.id, program: link.program, interface: link.interface })
     }
 
     /// Puts `new` in the place of the link's program, in one step. With `expected`, only if that is the

@@ -1,6 +1,6 @@
 //! Tables -> programs in the kernel, loaded and verified but attached nowhere.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{fs, io, os::fd::OwnedFd, time::Duration};
 
 use portcullis_common::{
     abi::{self, constant, map},
@@ -37,6 +37,9 @@ pub struct LoadOptions {
     pub settings: Settings,
     /// Whether the counters are its own, even where the pinned flows are used.
     pub uncounted: bool,
+    /// Whether the programs only listen before an interface is enforced: what may answer a question of this host
+    /// that they have not seen is not taken for a question itself.
+    pub listening: bool,
     /// A second set of rules; `None` where one set decides alone.
     pub second: Option<SecondSet>,
     /// Level of the program's own diagnostics, 0 (off) to 5 (trace).
@@ -47,7 +50,7 @@ impl LoadOptions {
     /// Those of a generation that is judged as `settings` say.
     #[must_use]
     pub fn with(settings: Settings) -> Self {
-        Self { settings, uncounted: false, second: None, log_level: 0 }
+        Self { settings, uncounted: false, listening: false, second: None, log_level: 0 }
     }
 }
 
@@ -78,6 +81,7 @@ impl Programs {
         let tick = Tick::of_this_kernel()?;
         let (timeouts, refresh) = (flows::timeouts(&settings.flows, tick), tick.in_duration(REFRESH));
         let sets = flows::sets(settings.flows.entries);
+        let ephemeral = if options.listening { ephemeral_ports()? } else { 0 };
         let fragment_timeout = tick.in_duration(FRAGMENT_TIMEOUT);
 
         let mut loader = Loader::default();
@@ -103,6 +107,7 @@ impl Programs {
             .override_global(constant::FRAGMENT_TIMEOUT, &fragment_timeout, true)
             .override_global(constant::TIMEOUTS, timeouts.as_slice(), true)
             .override_global(constant::REFRESH, &refresh, true)
+            .override_global(constant::EPHEMERAL, &ephemeral, true)
             .override_global(aya_log::LEVEL, &options.log_level, false)
             .map_max_entries(map::SECOND_CLASSES, second.chunks)
             .map_max_entries(map::DIFFERENCES, second.differences)
@@ -258,6 +263,19 @@ impl Programs {
 
     pub(super) fn egress(&self) -> Result<&OwnedFd, DatapathError> {
         self.loaded.program(abi::EGRESS_PROGRAM)
+    }
+}
+
+/// The ports that this host gives to those who ask without naming one (ip_local_port_range in
+/// Documentation/networking/ip-sysctl.rst of the kernel): the first in the lower half, the last in the upper one.
+fn ephemeral_ports() -> Result<u32, DatapathError> {
+    const PATH: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+    let failed = |source| DatapathError::File { what: "read", path: PATH.into(), source };
+    let text = fs::read_to_string(PATH).map_err(failed)?;
+    let mut ports = text.split_whitespace().map(str::parse::<u16>);
+    match (ports.next(), ports.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => Ok(u32::from(last) << 16 | u32::from(first)),
+        _ => Err(failed(io::Error::other("it does not hold two ports"))),
     }
 }
 

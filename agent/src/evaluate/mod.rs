@@ -36,6 +36,8 @@ pub enum Verdict {
 const IGMP: u8 = 2;
 /// How long the first fragment of a datagram is remembered (RFC 8200 section 4.5).
 const REASSEMBLY: Duration = Duration::from_secs(60);
+/// How long it is remembered that something came which no rule lets in, where nothing is dropped.
+const SEEN: Duration = Duration::from_secs(30);
 /// A later fragment that came before its first may not begin below this many bytes.
 const HEADERS_UNSEEN: usize = 64;
 
@@ -380,6 +382,7 @@ impl Course {
     /// anybody could say so.
     fn lives(self, carrier: Carrier, flows: &Flows, now: Duration) -> bool {
         let timeout = match carrier {
+            Carrier::Udp | Carrier::Sctp if self.is_unruled => flows.udp.min(SEEN),
             Carrier::Udp => flows.udp,
             Carrier::Sctp => flows.sctp,
             Carrier::Echo => flows.echo,

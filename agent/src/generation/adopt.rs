@@ -1,12 +1,13 @@
-//! What this host had begun before anything was enforced -> flows, so that its replies go on arriving.
+//! What runs on an interface before anything is dropped there -> flows that say who began it, so that replies to this
+//! host go on arriving and nobody else's conversation is taken for one of this host.
 
 use std::{thread, time::Duration};
 
-use super::ApplyError;
+use super::{ApplyError, prepare::Generation};
 use crate::{
-    datapath::{DatapathError, LoadOptions, Pins, Programs},
+    datapath::{Begun, DatapathError, Listener, LoadOptions, Pins, Programs},
     host::{Conversation, HostError, Side, Socket, Transport, conversations, sockets},
-    policy::Settings,
+    policy::{Enforcement, Settings},
     probe::{self, Segment},
     ruleset::{Opening, RuleSet},
     tables::Tables,
@@ -15,46 +16,91 @@ use crate::{
 /// `XDP_PASS` of include/uapi/linux/bpf.h.
 const PASS: u32 = 2;
 
-/// An interface that is about to be enforced for the first time, whose egress program already learns.
-pub(super) struct Listening<'a> {
-    pub(super) interface: &'a str,
-    pub(super) pins: &'a Pins,
-    pub(super) rules: &'a RuleSet,
+/// An interface where no generation is in place, or only a part of one.
+pub(super) struct Newcomer<'a> {
+    pub(super) generation: &'a Generation,
+    /// Whether nothing of one is.
+    pub(super) is_first: bool,
+    pub(super) begun: &'a mut Option<Begun>,
+    pub(super) listener: &'a mut Option<Listener>,
     /// How many conversations were adopted, or why none could be.
     pub(super) adopted: &'a mut Result<usize, HostError>,
 }
 
-/// Records what was begun before the egress programs were there: what sockets show of TCP and of
-/// connected UDP. Sockets that are not connected do not show whom they talk to; where there are such,
-/// the programs listen for as long as `learn` says first.
-pub(super) fn adopt(listening: Vec<Listening<'_>>, learn: Duration) -> Result<(), ApplyError> {
-    let Some(Listening { interface, pins, .. }) = listening.first() else { return Ok(()) };
-    let seen = sockets();
-    if let Ok(sockets) = &seen
-        && !learn.is_zero()
-        && sockets.iter().any(|socket| listening.iter().any(|interface| may_wait(socket, interface.rules)))
-    {
-        thread::sleep(learn);
+/// Records what was begun before the programs were there.
+///
+/// First what sockets show: TCP, and UDP where they are connected. Then an ingress program listens that passes
+/// everything, so that what others begin is known to be theirs when it is answered; only then the egress programs
+/// learn what this host begins. Sockets that are not connected do not show whom they talk to; where there are such,
+/// the programs listen for as long as `learn` says, half of it before this host's own packets are learnt from.
+pub(super) fn adopt(newcomers: &mut [Newcomer<'_>], learn: Duration) -> Result<(), ApplyError> {
+    let Some(first) = newcomers.first() else { return Ok(()) };
+    let (interface, pins) = (first.interface().to_owned(), first.generation.attachment.pins().clone());
+    let failed = |source| ApplyError::at(&interface, source);
+    let (seen, _) = record(&pins).map_err(failed)?;
+    let waits = seen.as_ref().is_ok_and(|sockets| {
+        sockets.iter().any(|socket| newcomers.iter().any(|newcomer| may_wait(socket, newcomer.rules())))
+    });
+    let half = if waits { learn / 2 } else { Duration::ZERO };
+
+    if newcomers.iter().any(|newcomer| newcomer.is_first) {
+        let settings = Settings { mode: Enforcement::Observe, dhcp: false, ..Settings::STANDARD };
+        let options = LoadOptions { uncounted: true, listening: true, ..LoadOptions::with(settings) };
+        let listening = Programs::load(&Tables::deny_all(), &options, Some(&pins)).map_err(failed)?;
+        for newcomer in newcomers.iter_mut().filter(|newcomer| newcomer.is_first) {
+            let listener = newcomer.generation.attachment.listen(&listening);
+            *newcomer.listener =
+                Some(listener.map_err(|source| ApplyError::at(newcomer.interface(), source))?);
+        }
+        thread::sleep(half);
     }
-    // What begins from now on the programs learn by themselves.
-    let begun = seen.map(|sockets| {
-        let mut begun = conversations(&sockets);
+    for newcomer in newcomers.iter_mut() {
+        let Generation { attachment, programs, .. } = newcomer.generation;
+        let begun = attachment.begin(programs);
+        *newcomer.begun = Some(begun.map_err(|source| ApplyError::at(newcomer.interface(), source))?);
+    }
+    thread::sleep(half);
+    // What began while only others were listened to.
+    let (_, adopted) = record(&pins).map_err(failed)?;
+    for newcomer in newcomers {
+        *newcomer.adopted = adopted.clone();
+    }
+    Ok(())
+}
+
+impl Newcomer<'_> {
+    fn interface(&self) -> &str {
+        &self.generation.manifest.interface
+    }
+
+    fn rules(&self) -> &RuleSet {
+        &self.generation.candidate.wanted.rules
+    }
+}
+
+/// Records what sockets show that this host has begun. Gives the sockets, and how many conversations that are, or
+/// why they cannot be seen.
+fn record(pins: &Pins) -> Result<(Result<Vec<Socket>, HostError>, Result<usize, HostError>), DatapathError> {
+    let seen = sockets();
+    let begun = seen.as_ref().map(|sockets| {
+        let mut begun = conversations(sockets);
         begun.retain(|talk| talk.begun == Side::Here);
         begun
     });
-    if let Ok(begun) = &begun {
-        record(begun, pins).map_err(|source| ApplyError::at(interface, source))?;
-    }
-    for Listening { adopted, .. } in listening {
-        *adopted = begun.as_ref().map(Vec::len).map_err(Clone::clone);
-    }
-    Ok(())
+    let count = match begun {
+        Ok(begun) => {
+            show(&begun, pins)?;
+            Ok(begun.len())
+        }
+        Err(error) => Err(error.clone()),
+    };
+    Ok((seen, count))
 }
 
 /// Shows conversations to programs that admit nothing but replies: what is known to them already is
 /// left alone, of all others the packet that begins it and its answer, as if they were sent now. The
 /// programs write the flows, never userspace; flows are shared by all interfaces.
-fn record(begun: &[Conversation], pins: &Pins) -> Result<(), DatapathError> {
+fn show(begun: &[Conversation], pins: &Pins) -> Result<(), DatapathError> {
     if begun.is_empty() {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use super::{
     ApplyError,
-    adopt::{Listening, adopt},
+    adopt::{Newcomer, adopt},
     beside::now,
     devices::Entry,
     manifest::{Beside, Manifest, Slotted},
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     counters::RuleCount,
-    datapath::{Attached, Begun, Held, Programs},
+    datapath::{Attached, Begun, Held, Listener, Programs},
     host::HostError,
 };
 
@@ -32,6 +32,8 @@ struct Entering {
     generation: Generation,
     /// The egress program, where nothing was attached before.
     begun: Option<Begun>,
+    /// What listens to others until then.
+    listener: Option<Listener>,
     adopted: Result<usize, HostError>,
     attached: Option<Attached>,
 }
@@ -68,7 +70,7 @@ impl Prepared<'_> {
                     Some(Beside::Shadow { candidate }) => candidate.revision = number,
                     _ => generation.manifest.revision = number,
                 }
-                Entering { generation, begun: None, adopted: Ok(0), attached: None }
+                Entering { generation, begun: None, listener: None, adopted: Ok(0), attached: None }
             })
             .collect();
         let not_after = self.options.not_after;
@@ -140,21 +142,19 @@ fn write_manifests(roots: &Roots, entering: &mut [Entering]) -> Result<(), Apply
     Ok(())
 }
 
-/// Lets the egress programs of interfaces learn where none was attached, and tells them what this host has
-/// begun before.
+/// Finds out, before anything is dropped on interfaces where no generation was in place, which conversations run
+/// there and who began them.
 fn adopt_conversations(entering: &mut [Entering], learn: std::time::Duration) -> Result<(), ApplyError> {
-    let mut listening = Vec::new();
-    for Entering { generation, begun, adopted, .. } in entering {
-        if generation.held.as_ref().is_some_and(Held::is_whole) {
-            continue;
-        }
-        let Generation { attachment, programs, manifest, candidate, .. } = generation;
-        let interface = manifest.interface.as_str();
-        *begun = Some(attachment.begin(programs).map_err(|source| ApplyError::at(interface, source))?);
-        let (pins, rules) = (attachment.pins(), &candidate.wanted.rules);
-        listening.push(Listening { interface, pins, rules, adopted });
-    }
-    adopt(listening, learn)
+    let is_whole = |entering: &Entering| entering.generation.held.as_ref().is_some_and(Held::is_whole);
+    let mut newcomers: Vec<Newcomer<'_>> = entering
+        .iter_mut()
+        .filter(|entering| !is_whole(entering))
+        .map(|Entering { generation, begun, listener, adopted, .. }| {
+            let is_first = generation.held.is_none();
+            Newcomer { generation, is_first, begun, listener, adopted }
+        })
+        .collect();
+    adopt(&mut newcomers, learn)
 }
 
 impl Entering {
@@ -176,7 +176,7 @@ impl Entering {
             (Some(begun), Some(held)) => {
                 attachment.complete(programs, held, begun).map(|()| Attached::Replaced)
             }
-            (Some(begun), None) => attachment.finish(programs, begun),
+            (Some(begun), None) => attachment.finish(programs, begun, self.listener.take()),
             (None, None) => attachment.attach(programs),
         });
         self.attached = Some(swapped.map_err(|source| ApplyError::at(&manifest.interface, source))?);

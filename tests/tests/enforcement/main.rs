@@ -2,6 +2,7 @@
 //! own. The sentences are those of docs/policy.md.
 
 mod associations;
+mod beginners;
 mod generic;
 mod outbound;
 mod reload;

@@ -22,6 +22,7 @@ mod object;
 mod parts;
 mod permission;
 mod pins;
+mod predecessor;
 mod second;
 mod sys;
 
@@ -43,4 +44,5 @@ pub use parts::{OnInterfaces, Part};
 pub use permission::ensure_permission;
 pub(crate) use pins::is_bpffs;
 pub use pins::{Pins, ensure_bpffs, ensure_lasting_bpffs};
+pub use predecessor::{Key, Predecessor, totals_in, wait_for_programs};
 pub use second::{Differing, Role, SecondSet};

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     compile::{Compiled, compile},
-    datapath::{DatapathError, LoadOptions, Programs, Role, SecondSet},
+    datapath::{Attachment, Begun, DatapathError, LoadOptions, Programs, Role, SecondSet},
     policy::Settings,
     ruleset::RuleSet,
     tables::Tables,
@@ -104,6 +104,14 @@ impl Candidate {
         let mut settings = self.load.settings;
         settings.flows.entries = FLOWS_ALONE;
         Programs::load(&self.tables, &LoadOptions { settings, second: None, ..self.load.clone() }, None)
+    }
+
+    /// Attaches a program that learns as this candidate would, and neither judges nor counts.
+    pub(super) fn learn_beside(&self, attachment: &Attachment) -> Result<Begun, DatapathError> {
+        let settings = Settings { outbound: None, ..self.load.settings };
+        let options = LoadOptions { settings, uncounted: true, second: None, ..self.load.clone() };
+        let learner = Programs::load(&self.tables, &options, Some(attachment.pins()))?;
+        attachment.learn(&learner)
     }
 
     /// The rules with their slots.

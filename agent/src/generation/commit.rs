@@ -32,6 +32,8 @@ struct Entering {
     generation: Generation,
     /// The egress program, where nothing was attached before.
     begun: Option<Begun>,
+    /// What learns until the programs of this version of the ABI are in the place of another's.
+    learner: Option<Begun>,
     adopted: Result<usize, HostError>,
     attached: Option<Attached>,
 }
@@ -68,7 +70,7 @@ impl Prepared<'_> {
                     Some(Beside::Shadow { candidate }) => candidate.revision = number,
                     _ => generation.manifest.revision = number,
                 }
-                Entering { generation, begun: None, adopted: Ok(0), attached: None }
+                Entering { generation, begun: None, learner: None, adopted: Ok(0), attached: None }
             })
             .collect();
         let not_after = self.options.not_after;
@@ -144,13 +146,18 @@ fn write_manifests(roots: &Roots, entering: &mut [Entering]) -> Result<(), Apply
 /// begun before.
 fn adopt_conversations(entering: &mut [Entering], learn: std::time::Duration) -> Result<(), ApplyError> {
     let mut listening = Vec::new();
-    for Entering { generation, begun, adopted, .. } in entering {
-        if generation.held.as_ref().is_some_and(Held::is_whole) {
-            continue;
-        }
+    for Entering { generation, begun, learner, adopted, .. } in entering {
+        let is_whole = generation.held.as_ref().is_some_and(Held::is_whole);
         let Generation { attachment, programs, manifest, candidate, .. } = generation;
         let interface = manifest.interface.as_str();
-        *begun = Some(attachment.begin(programs).map_err(|source| ApplyError::at(interface, source))?);
+        let failed = |source| ApplyError::at(interface, source);
+        match (is_whole, attachment.is_taking_over()) {
+            (true, false) => continue,
+            // The programs of the other version judge and count until they are swapped; what is begun meanwhile
+            // their flows alone would know.
+            (true, true) => *learner = Some(candidate.learn_beside(attachment).map_err(failed)?),
+            (false, _) => *begun = Some(attachment.begin(programs).map_err(failed)?),
+        }
         let (pins, rules) = (attachment.pins(), &candidate.wanted.rules);
         listening.push(Listening { interface, pins, rules, adopted });
     }
@@ -162,7 +169,8 @@ impl Entering {
         let Generation { attachment, programs, manifest, candidate, held, .. } = &mut self.generation;
         if let Some(previous) = candidate.previous.as_ref().filter(|_| !candidate.reused.is_empty()) {
             let totals = programs.totals(previous.slots());
-            let totals = totals.map_err(|source| ApplyError::at(&manifest.interface, source))?;
+            let mut totals = totals.map_err(|source| ApplyError::at(&manifest.interface, source))?;
+            roots.add_carried(previous, &mut totals)?;
             let goes = |rule: &RuleCount| {
                 let of = |retired: &Slotted| {
                     retired.rule.identity.0 == rule.rule && candidate.reused.contains(&retired.slot)
@@ -197,6 +205,9 @@ impl Entering {
             roots.write(*program, manifest)?;
         }
         roots.keep_only(manifest.device, *program)?;
+        if attachment.is_taking_over() {
+            roots.complete_takeover(&manifest.interface, manifest.device)?;
+        }
         roots.note_attached(manifest.device)?;
         Ok(())
     }
@@ -267,9 +278,12 @@ fn named(roots: &Roots, interface: &str) -> Result<Vec<Entry>, ApplyError> {
 
 /// [`retire`] for one device.
 pub(super) fn retire_device(roots: &Roots, lock: &Lock, entry: &Entry) -> Result<bool, ApplyError> {
-    if let Some(manifest) = roots.manifest_of(entry)?
-        && let Ok(Some(totals)) = roots.attachment_of(entry).totals(manifest.slots())
+    if let Some(left) = &entry.left {
+        roots.archive_left(left)?;
+    } else if let Some(manifest) = roots.manifest_of(entry)?
+        && let Ok(Some(mut totals)) = roots.attachment_of(entry).totals(manifest.slots())
     {
+        roots.add_carried(&manifest, &mut totals)?;
         roots.archive_rules(&manifest, &totals, manifest.generation + 1, |_| true)?;
     }
     remove(roots, lock, entry)
@@ -279,6 +293,9 @@ fn remove(roots: &Roots, _lock: &Lock, entry: &Entry) -> Result<bool, ApplyError
     roots.note_detached(entry.device)?;
     let attached =
         roots.attachment_of(entry).detach().map_err(|source| ApplyError::at(&entry.name, source))?;
+    if let Some(left) = &entry.left {
+        roots.remove_left(left)?;
+    }
     roots.forget(entry.device)?;
     if roots.entries()?.is_empty() {
         roots.forget_revisions()?;

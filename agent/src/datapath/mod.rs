@@ -11,6 +11,8 @@ mod device;
 mod diagnostics;
 mod error;
 mod fill;
+#[cfg(all(test, not(feature = "previous-abi")))]
+mod fingerprint;
 mod flows;
 mod grip;
 mod held;

@@ -35,9 +35,16 @@ fn build(workspace: &Path) -> Result<()> {
         }
         Source::Compile(toolchain) => {
             let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
-            let target_dir = shared_target(&out);
+            let previous = env::var_os("CARGO_FEATURE_PREVIOUS_ABI").is_some();
+            let mut target_dir = shared_target(&out);
+            let mut features = &[][..];
+            if previous {
+                target_dir = target_dir.join("previous-abi");
+                features = &["previous-abi"];
+            }
+            let target_dir = &target_dir;
             let request =
-                Request { workspace, target_dir: &target_dir, arch: &arch, endian, deny_warnings: false };
+                Request { workspace, target_dir, arch: &arch, endian, deny_warnings: false, features };
             let built = object::build(&toolchain, &places, &request)?;
             for line in built.warnings.lines() {
                 println!("cargo::warning={line}");

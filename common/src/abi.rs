@@ -2,7 +2,10 @@
 
 /// Version of everything in this crate. It is part of the pin directory's name, so that a new
 /// agent never opens maps that an older one laid out differently.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = CURRENT - if cfg!(feature = "previous-abi") { 1 } else { 0 };
+
+/// The version, unless the one before it is built.
+const CURRENT: u32 = 3;
 
 /// Name of the XDP program that judges arriving packets.
 pub const INGRESS_PROGRAM: &str = "ingress";

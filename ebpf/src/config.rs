@@ -130,15 +130,17 @@ pub(crate) fn ether_type(wanted: u16) -> Option<usize> {
     None
 }
 
-/// Whether a datagram that arrives while this host listens, before it enforces, may answer one that left before: it
-/// goes to a port that this host gives to those who ask, and comes from none of that kind. Ports as they stand in
-/// the packet.
+/// Whether the program only listens, before an interface is enforced or next to the programs of another version.
 #[inline(always)]
-pub(crate) fn may_be_reply(local: u16, remote: u16) -> bool {
+pub(crate) fn listens() -> bool {
+    EPHEMERAL.load() != 0
+}
+
+/// Whether a conversation between these ports, as they stand in the packet, looks like one that this host began
+/// while it was not looked at: its own port is one that it gives to those who ask, and the other is not.
+#[inline(always)]
+pub(crate) fn looks_own(local: u16, remote: u16) -> bool {
     let range = EPHEMERAL.load();
-    if range == 0 {
-        return false;
-    }
     let (first, last) = (range & 0xffff, range >> 16);
     let is_ephemeral = |port: u16| (first..=last).contains(&u16::from_be(port).into());
     is_ephemeral(local) && !is_ephemeral(remote)

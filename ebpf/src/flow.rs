@@ -48,7 +48,12 @@ pub(crate) fn learn<const SET: bool>(packet: &Packet, headers: &Headers) {
         Kind::Segment if ending != 0 => ending.into(),
         Kind::Segment | Kind::EchoReply | Kind::Other => return,
     };
-    if config::has::<SET>(feature::GATEWAY) && matches!(headers.kind, Kind::Datagram | Kind::Association) {
+    let is_datagram = matches!(headers.kind, Kind::Datagram | Kind::Association);
+    if config::listens() && is_datagram && !config::looks_own(ports.local, ports.remote) {
+        // What arrived is not known, so that this may answer it.
+        return;
+    }
+    if config::has::<SET>(feature::GATEWAY) && is_datagram {
         // Whether it answers a client does not depend on whether a rule let the client's question in.
         if is_answer::<SET>(packet, headers, ports, 0, state::VISIT) == Some(true) {
             return;
@@ -67,7 +72,7 @@ pub(crate) fn admit<const SET: bool>(packet: &Packet, headers: &Headers, is_rule
     let is_gateway = config::has::<SET>(feature::GATEWAY);
     let (side, began) = if is_gateway { (Side::Source, 0) } else { (Side::Destination, state::VISIT) };
     let Some(ports) = ports(packet, headers, side) else { return };
-    if !is_ruled && config::may_be_reply(ports.local, ports.remote) {
+    if !is_ruled && config::listens() && config::looks_own(ports.local, ports.remote) {
         return;
     }
     let Some(key) = key(packet, headers, ports, side) else { return };

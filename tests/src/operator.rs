@@ -63,6 +63,20 @@ impl Operator {
         Ok(Self { host: lab.host().clone(), binary: binary()? })
     }
 
+    /// The same with the command as it is with the ABI before this one: other slots, another version.
+    ///
+    /// # Errors
+    ///
+    /// Where that cannot be built.
+    pub fn of_the_previous_abi(&self) -> Result<Self> {
+        static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        let binary = BINARY.get_or_init(|| previous_abi().map_err(|error| format!("{error:#}")));
+        match binary {
+            Ok(binary) => Ok(Self { host: self.host.clone(), binary }),
+            Err(error) => bail!("{error}"),
+        }
+    }
+
     /// Writes a policy and gives its path, always the same.
     ///
     /// # Errors
@@ -378,27 +392,44 @@ fn binary() -> Result<&'static Path> {
     }
 }
 
+/// The command with the ABI before this one, which is always built from these sources.
+fn previous_abi() -> Result<PathBuf> {
+    let profile = profile()?;
+    let path = profile.join("portcullis-previous-abi");
+    let features = ["--features", "portcullis/previous-abi"];
+    let built = build(&profile, &[&["--bin", "portcullis-previous-abi"][..], &features].concat());
+    ensure!(built && path.is_file(), "{} cannot be built", path.display());
+    Ok(path)
+}
+
+/// target/<profile>: tests lie in target/<profile>/deps.
+fn profile() -> Result<PathBuf> {
+    let test = env::current_exe().context("cannot tell where this test lies")?;
+    Ok(test.ancestors().nth(2).context("this test lies in no target folder")?.to_owned())
+}
+
 fn find() -> Result<PathBuf> {
     if let Some(named) = env::var_os("PORTCULLIS") {
         let path = std::path::absolute(named)?;
         ensure!(path.is_file(), "PORTCULLIS names {}, which is no file", path.display());
         return Ok(path);
     }
-    // target/<profile>/deps/<test>, and the binary in target/<profile>.
-    let test = env::current_exe().context("cannot tell where this test lies")?;
-    let profile = test.ancestors().nth(2).context("this test lies in no target folder")?;
+    let profile = profile()?;
     let path = profile.join("portcullis");
     // A binary that is there may be of another day: cargo knows, and is quick where nothing changed.
+    let built = build(&profile, &["--bin", "portcullis"]);
+    ensure!(built || path.is_file(), "{} is missing and cannot be built", path.display());
+    Ok(path)
+}
+
+fn build(profile: &Path, what: &[&str]) -> bool {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // Together with the tests, so that libraries are built with the same features for both.
     cargo.args(["build", "--quiet", "--package", "portcullis", "--package", env!("CARGO_PKG_NAME")]);
-    cargo.args(["--bin", "portcullis"]);
+    cargo.args(what);
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    let built = cargo.status();
-    let built = built.is_ok_and(|status| status.success());
-    ensure!(built || path.is_file(), "{} is missing and cannot be built", path.display());
-    Ok(path)
+    cargo.status().is_ok_and(|status| status.success())
 }

@@ -20,7 +20,7 @@ use nix::mount::{MsFlags, mount};
 use portcullis_tests::{
     draft::{allow, interface, policy},
     lab::{Lab, Namespace},
-    operator::{Operator, Ran, lab},
+    operator::{Operator, Ran, lab, rows},
     packet::Ip,
     running::Running,
     traffic::{EchoServer, Protocol, exchange},
@@ -95,13 +95,20 @@ impl System {
     }
 }
 
-/// A package of the command under test.
-fn packed(lab: &Lab, version: &str) -> Result<PathBuf> {
-    let operator = Operator::new(lab)?;
+/// A package of a command.
+fn packed(lab: &Lab, operator: &Operator, version: &str) -> Result<PathBuf> {
     let output = lab.folder(&format!("package-{version}"))?;
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
     let binary = operator.binary();
     package::build(&Request { workspace, binary, version, output: &output, compress: false })
+}
+
+/// What a rule of `edge0` has counted.
+#[track_caller]
+fn counted(system: &System, rule: &str) -> u64 {
+    let json = system.run(&["portcullis", "counters", "--json"]).exits(0).json();
+    let found = rows(&json["interfaces"][0]).find(|row| row["service"] == rule);
+    found.and_then(|row| row["packets"].as_u64()).expect("the rule is there")
 }
 
 fn server(port: u16) -> SocketAddr {
@@ -121,8 +128,10 @@ fn a_package_is_installed_upgraded_under_traffic_removed_and_purged() -> Result<
     let system = System::new(&lab)?;
     let open = |port, patience| exchange(&neighbour, Protocol::Tcp, server(port), patience);
 
-    // Installed: it runs, and enforces nothing.
-    system.install(&packed(&lab, "0.0.1")?)?;
+    // Installed: it runs, and enforces nothing. It has the ABI before this one.
+    let operator = Operator::new(&lab)?;
+    let previous = operator.of_the_previous_abi()?;
+    system.install(&packed(&lab, &previous, "0.0.1")?)?;
     system.run(&["portcullis", "--version"]).exits(0).prints("portcullis");
     system.run(&["portcullis", "check", "/etc/portcullis/policy.toml"]).prints("valid");
     for file in
@@ -182,7 +191,10 @@ fn a_package_is_installed_upgraded_under_traffic_removed_and_purged() -> Result<
             })
         })
         .collect();
-    system.install(&packed(&lab, "0.0.2")?)?;
+    let before = counted(&system, "open");
+    system.install(&packed(&lab, &operator, "0.0.2")?)?;
+    // Until the agent is restarted, what the old command has left goes on.
+    system.run(&["portcullis", "status", "--check"]).exits(3).prints("edge0: enforced by another version");
     // As the service manager restarts it.
     running.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(running.end().code(), Some(0));
@@ -199,7 +211,11 @@ fn a_package_is_installed_upgraded_under_traffic_removed_and_purged() -> Result<
         edited,
         "it is the administrator's"
     );
-    system.run(&["portcullis", "status"]).exits(0).prints("edge0");
+    system.run(&["portcullis", "status", "--check"]).exits(0).prints("edge0");
+    let after = counted(&system, "open");
+    assert!(before > 0 && after > before, "counters go on: {before}, then {after}");
+    // A connection that is answered takes at least four packets to the server.
+    assert!(after >= 4 * u64::from(count(&tries)[0]), "{after} packets, {:?} tries", count(&tries));
 
     // Removed: enforcement ends, what the administrator wrote stays.
     running.signal(nix::sys::signal::Signal::SIGTERM);

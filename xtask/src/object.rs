@@ -47,6 +47,8 @@ pub struct Request<'a> {
     pub endian: Endian,
     /// Whether a warning fails the build.
     pub deny_warnings: bool,
+    /// Features of the crate that holds the programs.
+    pub features: &'a [&'a str],
 }
 
 /// A finished build.
@@ -142,6 +144,7 @@ fn command(action: &str, toolchain: &Toolchain, places: &Places, request: &Reque
     command
         .args([action, "--quiet", "--locked", "--package", PACKAGE, "--bin", BINARY])
         .args(["--profile", PROFILE, "--target", request.endian.target()])
+        .args(["--features", &request.features.join(",")])
         .arg("--target-dir")
         .arg(request.target_dir)
         .env("RUSTC", toolchain.rustc())

@@ -69,6 +69,7 @@ fn clean_build(root: &Path, folder: &str, toolchain: &Toolchain, places: &Places
         arch: env::consts::ARCH,
         endian: Endian::NATIVE,
         deny_warnings: false,
+        features: &[],
     };
     let built = object::build(toolchain, places, &request).expect("the kernel programs compile");
     fs::read(built.object).expect("the object")

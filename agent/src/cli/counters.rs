@@ -105,7 +105,7 @@ impl Counters {
                 troubles.push(trouble);
             }
             let Known::Active(manifest) = known else { continue };
-            if wanted && let Some(totals) = roots.attachment(&interface)?.totals(manifest.slots())? {
+            if wanted && let Some(totals) = roots.totals(&manifest)? {
                 let hits = roots.note_reading(&manifest, &totals);
                 reports.push(Report::new(&manifest, &totals, &hits));
             }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     datapath::{ensure_permission, interfaces},
-    generation::{ApplyOptions, Candidate, Known, Manifest, Roots, Wanted, known},
+    generation::{ApplyOptions, Candidate, Known, Manifest, Roots, Wanted, known, last},
     guard::{Cut, Seen, cuts},
     plan::{Change, ChangeKind, InterfacePlan, Terms, plan},
     policy::{Deployment, Enforcement},
@@ -94,6 +94,7 @@ fn active(roots: &Roots, wanted: &Wanted) -> Result<Vec<Manifest>> {
     for interface in roots.interfaces()?.into_iter().filter(|name| !stay.contains(name)) {
         match known(roots, &interface)? {
             Known::Active(manifest) => active.push(*manifest),
+            Known::Other => active.extend(last(roots, &interface)?),
             Known::Nothing | Known::Astray | Known::Elsewhere => {}
             lost @ Known::Lost(_) => bail!("{}", lost.trouble(&interface).unwrap_or_default()),
         }

@@ -48,7 +48,7 @@ impl Status {
             troubles.extend(known.trouble(&interface));
             let manifest = match known {
                 Known::Active(manifest) => manifest,
-                Known::Nothing => continue,
+                Known::Nothing | Known::Other => continue,
                 Known::Lost(_) => {
                     lost.push(interface);
                     continue;
@@ -59,7 +59,7 @@ impl Status {
                 }
             };
             let Some(program) = attachment.program()? else { continue };
-            let Some(totals) = attachment.totals(manifest.slots())? else {
+            let Some(totals) = roots.totals(&manifest)? else {
                 troubles.push(format!(
                     "{interface}: enforced, but its counters are missing: apply the policy again"
                 ));

@@ -112,7 +112,7 @@ impl Agent {
 
     fn report(&self, interface: &str) -> Result<Option<Report>> {
         let Some(manifest) = active(&self.roots, interface)? else { return Ok(None) };
-        let totals = self.roots.attachment(interface)?.totals(manifest.slots())?;
+        let totals = self.roots.totals(&manifest)?;
         Ok(totals.map(|totals| Report::new(&manifest, &totals, &self.roots.note_reading(&manifest, &totals))))
     }
 }

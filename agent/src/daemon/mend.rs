@@ -56,8 +56,8 @@ impl Agent {
                 continue;
             }
             let attachment = self.roots.attachment(&name)?;
-            // Another interface has the number of one that is gone.
-            if attachment.device() != device {
+            // Another interface has the number of one that is gone, or another version of the ABI has left it.
+            if attachment.device() != device || attachment.is_taking_over() {
                 self.held.remove(&device);
                 continue;
             }

@@ -10,7 +10,7 @@
 use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use aya::maps::{Map, MapData};
@@ -24,6 +24,7 @@ use super::{
     link::{self, Link},
     object::Programs,
     pins::{self, Pins, held, remove_file},
+    predecessor::LinkPins,
     second::{self, Differing},
 };
 use crate::policy::is_interface_name;
@@ -84,6 +85,10 @@ pub struct Attachment {
     /// Number of the interface; `None` where it is not there.
     index: Option<u32>,
     pub(super) pins: Pins,
+    /// Where its links are pinned.
+    pub(super) links: LinkPins,
+    /// Where another version of the ABI has pinned what is taken over.
+    old: Option<PathBuf>,
 }
 
 /// Where the interface of an ingress link is.
@@ -111,7 +116,29 @@ impl Attachment {
     /// interface of its name has left which is gone.
     #[must_use]
     pub fn new(interface: &str, index: Option<u32>, pins: Pins) -> Self {
-        Self { interface: interface.to_owned(), index, pins }
+        let links = LinkPins::new(&pins, None);
+        Self { interface: interface.to_owned(), index, pins, links, old: None }
+    }
+
+    /// The same, whose links may still be pinned in a folder of another version of the ABI.
+    #[must_use]
+    pub fn taking_over(self, old: &Path) -> Self {
+        Self { links: LinkPins::new(&self.pins, Some(old)), old: Some(old.to_owned()), ..self }
+    }
+
+    /// Whether its links are still pinned where another version of the ABI has left them.
+    #[must_use]
+    pub fn is_taking_over(&self) -> bool {
+        self.old.is_some()
+    }
+
+    /// Moves links to where this version of the ABI pins them.
+    ///
+    /// # Errors
+    ///
+    /// Where the BPF file system refuses.
+    pub fn move_links(&self) -> Result<(), DatapathError> {
+        self.links.move_all()
     }
 
     /// The ingress link that is pinned for a device; `None` where there is none.
@@ -191,7 +218,7 @@ impl Attachment {
     ///
     /// Where the pins cannot be read.
     pub fn standing(&self) -> Result<Standing, DatapathError> {
-        Ok(match link_at(&self.pins.ingress())? {
+        Ok(match self.links.ingress()? {
             None => Standing::Absent,
             Some(link) if self.stands(&link) => Standing::Attached(link.program),
             Some(link) => Standing::Astray(link.program),
@@ -270,8 +297,7 @@ impl Attachment {
     ///
     /// Where a link cannot be ended or a pin cannot be removed.
     pub fn detach(&self) -> Result<bool, DatapathError> {
-        let ingress = link_at(&self.pins.ingress())?;
-        let egress = link_at(&self.pins.egress())?;
+        let (ingress, egress) = (self.links.ingress()?, self.links.egress()?);
         // Whoever holds a link keeps it, whatever becomes of its pin: it is ended for all.
         for link in ingress.iter().chain(&egress) {
             link.end()
@@ -360,6 +386,23 @@ impl Attachment {
     /// Pins the link of an egress program that was missing; nothing is left to do on clsact.
     pub(super) fn pin_egress(&self, Begun(egress): Begun) -> Result<(), DatapathError> {
         egress.map_or(Ok(()), |link| pin(&link, &self.pins.egress()))
+    }
+
+    /// Attaches a program that learns beside the egress program that is there, and ends with this. Nothing on clsact,
+    /// where one stands alone.
+    ///
+    /// # Errors
+    ///
+    /// Where the interface is missing, or the kernel refuses.
+    pub fn learn(&self, learner: &Programs) -> Result<Begun, DatapathError> {
+        let index = self.index()?;
+        match link::attach_egress(learner.egress()?, index) {
+            Err(error) if error.raw_os_error() != Some(libc::EINVAL) => {
+                let what = format!("attach a program that learns to `{}`", self.interface);
+                Err(DatapathError::bpf(what, &error))
+            }
+            link => Ok(Begun(link.ok())),
+        }
     }
 
     /// TCX where the kernel has it, clsact otherwise; gives the link that is to be pinned, if it needs to.

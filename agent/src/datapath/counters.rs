@@ -79,6 +79,15 @@ impl Totals {
         self.by_slot.get(usize::from(slot)).copied().unwrap_or_default()
     }
 
+    /// Adds to what a slot has counted.
+    pub fn add(&mut self, slot: Slot, counter: Counter) {
+        let slot = usize::from(slot);
+        if self.by_slot.len() <= slot {
+            self.by_slot.resize(slot + 1, Counter::default());
+        }
+        self.by_slot[slot] = self.by_slot[slot].plus(counter);
+    }
+
     /// What all slots have counted: every packet that was judged.
     #[must_use]
     pub fn sum(&self) -> Counter {

@@ -6,7 +6,6 @@ use portcullis_common::abi;
 
 use super::{
     Attachment, Begun, DatapathError,
-    attach::link_at,
     link::{self, Link},
     object::Programs,
 };
@@ -61,6 +60,17 @@ impl Attachment {
     /// Then, or where the kernel refuses; what was attached before still is.
     pub fn replace(&self, programs: &Programs, held: &Held) -> Result<(), DatapathError> {
         let egress = programs.egress()?.as_fd();
+        if self.is_taking_over() {
+            // Once ingress is swapped, all is: whoever finds that need not know what egress was.
+            self.swap(Which::Egress, egress, held.egress.as_ref())?;
+            let swapped = self.swap(Which::Ingress, programs.ingress()?.as_fd(), Some(&held.ingress));
+            return swapped.or_else(|error| {
+                if let Some(HeldProgram { fd: Some(old), .. }) = &held.egress {
+                    self.swap(Which::Egress, old.as_fd(), None)?;
+                }
+                Err(error)
+            });
+        }
         self.with_ingress(programs, held, || self.swap(Which::Egress, egress, held.egress.as_ref()))
     }
 
@@ -113,11 +123,11 @@ impl Attachment {
 
     /// What a program of this interface hangs on now; `None` where it hangs on nothing, or elsewhere.
     fn hook(&self, which: Which) -> Result<Option<Hook>, DatapathError> {
-        let pin = match which {
-            Which::Ingress => self.pins.ingress(),
-            Which::Egress => self.pins.egress(),
+        let link = match which {
+            Which::Ingress => self.links.ingress()?,
+            Which::Egress => self.links.egress()?,
         };
-        match (link_at(&pin)?, which) {
+        match (link, which) {
             (Some(link), _) => Ok(Some(link).filter(|link| self.stands(link)).map(Hook::Link)),
             (None, Which::Ingress) => Ok(None),
             (None, Which::Egress) => Ok(self.filter()?.map(|filter| Hook::Filter(filter.program))),

@@ -11,6 +11,8 @@ mod device;
 mod diagnostics;
 mod error;
 mod fill;
+#[cfg(all(test, not(feature = "previous-abi")))]
+mod fingerprint;
 mod flows;
 mod grip;
 mod held;
@@ -22,6 +24,7 @@ mod object;
 mod parts;
 mod permission;
 mod pins;
+mod predecessor;
 mod second;
 mod sys;
 
@@ -43,4 +46,5 @@ pub use parts::{OnInterfaces, Part};
 pub use permission::ensure_permission;
 pub(crate) use pins::is_bpffs;
 pub use pins::{Pins, ensure_bpffs, ensure_lasting_bpffs};
+pub use predecessor::{Key, Predecessor, totals_in, wait_for_programs};
 pub use second::{Differing, Role, SecondSet};

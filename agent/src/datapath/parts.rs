@@ -65,7 +65,7 @@ impl OnInterfaces {
         Ok(Self(listed.into_iter().collect()))
     }
 
-    fn has(&self, interface: u32, program: u32) -> bool {
+    pub(super) fn has(&self, interface: u32, program: u32) -> bool {
         self.0.get(&interface).is_some_and(|programs| programs.contains(&program))
     }
 }

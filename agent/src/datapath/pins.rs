@@ -248,7 +248,7 @@ pub(super) fn remove_file(path: &Path) -> Result<(), DatapathError> {
     })
 }
 
-fn remove_directory(path: &Path) -> Result<(), DatapathError> {
+pub(super) fn remove_directory(path: &Path) -> Result<(), DatapathError> {
     missing_is_fine(files::remove_folder(path)).map_err(|source| DatapathError::File {
         what: "remove",
         path: path.into(),

@@ -16,13 +16,26 @@ use crate::{
 /// `XDP_PASS` of include/uapi/linux/bpf.h.
 const PASS: u32 = 2;
 
-/// An interface where no generation is in place, or only a part of one.
+/// What is in place where a generation comes to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing.
+    Nothing,
+    /// A part of a generation.
+    Part,
+    /// A generation of another version of the ABI, whose programs judge and count until they are swapped. What is
+    /// begun meanwhile their flows alone would know.
+    OtherVersion,
+}
+
+/// An interface where no generation is in place whose flows go on.
 pub(super) struct Newcomer<'a> {
     pub(super) generation: &'a Generation,
-    /// Whether nothing of one is.
-    pub(super) is_first: bool,
+    pub(super) before: Before,
     pub(super) begun: &'a mut Option<Begun>,
     pub(super) listener: &'a mut Option<Listener>,
+    /// What learns next to the programs of another version.
+    pub(super) learner: &'a mut Option<Begun>,
     /// How many conversations were adopted, or why none could be.
     pub(super) adopted: &'a mut Result<usize, HostError>,
 }
@@ -43,11 +56,11 @@ pub(super) fn adopt(newcomers: &mut [Newcomer<'_>], learn: Duration) -> Result<(
     });
     let half = if waits { learn / 2 } else { Duration::ZERO };
 
-    if newcomers.iter().any(|newcomer| newcomer.is_first) {
+    if newcomers.iter().any(|newcomer| newcomer.before == Before::Nothing) {
         let settings = Settings { mode: Enforcement::Observe, dhcp: false, ..Settings::STANDARD };
         let options = LoadOptions { uncounted: true, listening: true, ..LoadOptions::with(settings) };
         let listening = Programs::load(&Tables::deny_all(), &options, Some(&pins)).map_err(failed)?;
-        for newcomer in newcomers.iter_mut().filter(|newcomer| newcomer.is_first) {
+        for newcomer in newcomers.iter_mut().filter(|newcomer| newcomer.before == Before::Nothing) {
             let listener = newcomer.generation.attachment.listen(&listening);
             *newcomer.listener =
                 Some(listener.map_err(|source| ApplyError::at(newcomer.interface(), source))?);
@@ -55,9 +68,16 @@ pub(super) fn adopt(newcomers: &mut [Newcomer<'_>], learn: Duration) -> Result<(
         thread::sleep(half);
     }
     for newcomer in newcomers.iter_mut() {
-        let Generation { attachment, programs, .. } = newcomer.generation;
-        let begun = attachment.begin(programs);
-        *newcomer.begun = Some(begun.map_err(|source| ApplyError::at(newcomer.interface(), source))?);
+        let Generation { attachment, programs, candidate, .. } = newcomer.generation;
+        let failed = |source| ApplyError::at(&newcomer.generation.manifest.interface, source);
+        match newcomer.before {
+            Before::OtherVersion => {
+                *newcomer.learner = Some(candidate.learn_beside(attachment).map_err(failed)?);
+            }
+            Before::Nothing | Before::Part => {
+                *newcomer.begun = Some(attachment.begin(programs).map_err(failed)?);
+            }
+        }
     }
     thread::sleep(half);
     // What began while only others were listened to.

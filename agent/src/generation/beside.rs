@@ -62,6 +62,8 @@ impl Manifest {
                     xdp: self.xdp,
                     interface: self.interface.clone(),
                     device: self.device,
+                    carried: self.carried.clone(),
+                    heritage: self.heritage.clone(),
                     ..(**before).clone()
                 };
                 let is_held = |slot| before.rules.iter().any(|held| held.slot == slot);

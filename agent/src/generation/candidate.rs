@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     compile::{Compiled, compile},
-    datapath::{DatapathError, LoadOptions, Programs, Role, SecondSet},
+    datapath::{Attachment, Begun, DatapathError, LoadOptions, Programs, Role, SecondSet},
     policy::Settings,
     ruleset::RuleSet,
     tables::Tables,
@@ -104,6 +104,16 @@ impl Candidate {
         let mut settings = self.load.settings;
         settings.flows.entries = FLOWS_ALONE;
         Programs::load(&self.tables, &LoadOptions { settings, second: None, ..self.load.clone() }, None)
+    }
+
+    /// Attaches a program that learns what this host begins, and neither judges nor counts. It does not see what
+    /// arrives, and learns from no datagram that may be an answer.
+    pub(super) fn learn_beside(&self, attachment: &Attachment) -> Result<Begun, DatapathError> {
+        let settings = Settings { outbound: None, ..self.load.settings };
+        let options =
+            LoadOptions { settings, uncounted: true, listening: true, second: None, ..self.load.clone() };
+        let learner = Programs::load(&self.tables, &options, Some(attachment.pins()))?;
+        attachment.learn(&learner)
     }
 
     /// The rules with their slots.

@@ -2,7 +2,7 @@
 
 use super::{
     ApplyError,
-    adopt::{Newcomer, adopt},
+    adopt::{Before, Newcomer, adopt},
     beside::now,
     devices::Entry,
     manifest::{Beside, Manifest, Slotted},
@@ -34,6 +34,8 @@ struct Entering {
     begun: Option<Begun>,
     /// What listens to others until then.
     listener: Option<Listener>,
+    /// What learns until the programs of this version of the ABI are in the place of another's.
+    learner: Option<Begun>,
     adopted: Result<usize, HostError>,
     attached: Option<Attached>,
 }
@@ -70,7 +72,14 @@ impl Prepared<'_> {
                     Some(Beside::Shadow { candidate }) => candidate.revision = number,
                     _ => generation.manifest.revision = number,
                 }
-                Entering { generation, begun: None, listener: None, adopted: Ok(0), attached: None }
+                Entering {
+                    generation,
+                    begun: None,
+                    listener: None,
+                    learner: None,
+                    adopted: Ok(0),
+                    attached: None,
+                }
             })
             .collect();
         let not_after = self.options.not_after;
@@ -145,15 +154,17 @@ fn write_manifests(roots: &Roots, entering: &mut [Entering]) -> Result<(), Apply
 /// Finds out, before anything is dropped on interfaces where no generation was in place, which conversations run
 /// there and who began them.
 fn adopt_conversations(entering: &mut [Entering], learn: std::time::Duration) -> Result<(), ApplyError> {
-    let is_whole = |entering: &Entering| entering.generation.held.as_ref().is_some_and(Held::is_whole);
-    let mut newcomers: Vec<Newcomer<'_>> = entering
-        .iter_mut()
-        .filter(|entering| !is_whole(entering))
-        .map(|Entering { generation, begun, listener, adopted, .. }| {
-            let is_first = generation.held.is_none();
-            Newcomer { generation, is_first, begun, listener, adopted }
-        })
-        .collect();
+    let mut newcomers = Vec::new();
+    for Entering { generation, begun, listener, learner, adopted, .. } in entering {
+        let is_whole = generation.held.as_ref().is_some_and(Held::is_whole);
+        let before = match (&generation.held, is_whole, generation.attachment.is_taking_over()) {
+            (_, true, false) => continue,
+            (_, true, true) => Before::OtherVersion,
+            (Some(_), false, _) => Before::Part,
+            (None, false, _) => Before::Nothing,
+        };
+        newcomers.push(Newcomer { generation, before, begun, listener, learner, adopted });
+    }
     adopt(&mut newcomers, learn)
 }
 
@@ -162,7 +173,8 @@ impl Entering {
         let Generation { attachment, programs, manifest, candidate, held, .. } = &mut self.generation;
         if let Some(previous) = candidate.previous.as_ref().filter(|_| !candidate.reused.is_empty()) {
             let totals = programs.totals(previous.slots());
-            let totals = totals.map_err(|source| ApplyError::at(&manifest.interface, source))?;
+            let mut totals = totals.map_err(|source| ApplyError::at(&manifest.interface, source))?;
+            roots.add_carried(previous, &mut totals)?;
             let goes = |rule: &RuleCount| {
                 let of = |retired: &Slotted| {
                     retired.rule.identity.0 == rule.rule && candidate.reused.contains(&retired.slot)
@@ -197,6 +209,9 @@ impl Entering {
             roots.write(*program, manifest)?;
         }
         roots.keep_only(manifest.device, *program)?;
+        if attachment.is_taking_over() {
+            roots.complete_takeover(&manifest.interface, manifest.device)?;
+        }
         roots.note_attached(manifest.device)?;
         Ok(())
     }
@@ -267,9 +282,12 @@ fn named(roots: &Roots, interface: &str) -> Result<Vec<Entry>, ApplyError> {
 
 /// [`retire`] for one device.
 pub(super) fn retire_device(roots: &Roots, lock: &Lock, entry: &Entry) -> Result<bool, ApplyError> {
-    if let Some(manifest) = roots.manifest_of(entry)?
-        && let Ok(Some(totals)) = roots.attachment_of(entry).totals(manifest.slots())
+    if let Some(left) = &entry.left {
+        roots.archive_left(left)?;
+    } else if let Some(manifest) = roots.manifest_of(entry)?
+        && let Ok(Some(mut totals)) = roots.attachment_of(entry).totals(manifest.slots())
     {
+        roots.add_carried(&manifest, &mut totals)?;
         roots.archive_rules(&manifest, &totals, manifest.generation + 1, |_| true)?;
     }
     remove(roots, lock, entry)
@@ -279,6 +297,9 @@ fn remove(roots: &Roots, _lock: &Lock, entry: &Entry) -> Result<bool, ApplyError
     roots.note_detached(entry.device)?;
     let attached =
         roots.attachment_of(entry).detach().map_err(|source| ApplyError::at(&entry.name, source))?;
+    if let Some(left) = &entry.left {
+        roots.remove_left(left)?;
+    }
     roots.forget(entry.device)?;
     if roots.entries()?.is_empty() {
         roots.forget_revisions()?;

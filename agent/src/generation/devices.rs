@@ -13,7 +13,7 @@ use super::{
     store::{Lock, Roots, StoreError, make_private},
 };
 use crate::{
-    datapath::{Attachment, Device, Pins, Place, index_of, is_loaded, name_of, namespace},
+    datapath::{Attachment, Device, Key, Pins, Place, Predecessor, index_of, is_loaded, name_of, namespace},
     files,
     policy::is_interface_name,
 };
@@ -28,6 +28,8 @@ pub struct Entry {
     /// Where it is.
     pub place: Place,
     program: Option<u32>,
+    /// What another version of the ABI has left there.
+    pub(super) left: Option<Predecessor>,
 }
 
 impl Roots {
@@ -37,7 +39,21 @@ impl Roots {
     ///
     /// Where the pins cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>, StoreError> {
-        self.devices()?.into_iter().map(|device| self.entry(device)).collect()
+        let own = self.devices()?;
+        let mut left = self.predecessors()?;
+        let mut entries = Vec::new();
+        for device in own {
+            let at = left.iter().position(|left| left.index == Some(device.index));
+            let left = at.map(|at| left.swap_remove(at));
+            entries.push(Entry { left, ..self.entry(device)? });
+        }
+        let namespace = namespace()?;
+        entries.extend(left.into_iter().filter_map(|left| {
+            let index = left.index?;
+            let (device, name) = (Device { namespace, index }, left.name()?);
+            Some(Entry { device, name, place: Place::Here(index), program: left.program, left: Some(left) })
+        }));
+        Ok(entries)
     }
 
     /// The devices of [`Self::entries`], without a look at each.
@@ -62,7 +78,7 @@ impl Roots {
     fn entry(&self, device: Device) -> Result<Entry, StoreError> {
         let pinned = Attachment::pinned(&self.pins(device))?;
         let program = pinned.map(|pinned| pinned.program);
-        let here = |index, name| Entry { device, name, place: Place::Here(index), program };
+        let here = |index, name| Entry { device, name, place: Place::Here(index), program, left: None };
         let enforced_as = || self.recorded(device, program);
         let unknown = || format!("#{}", device.index);
         match pinned.map(|pinned| pinned.place) {
@@ -73,7 +89,7 @@ impl Roots {
             }
             Some(Place::Elsewhere) => {
                 let name = enforced_as().unwrap_or_else(unknown);
-                return Ok(Entry { device, name, place: Place::Elsewhere, program });
+                return Ok(Entry { device, name, place: Place::Elsewhere, program, left: None });
             }
             // Another interface may have the number by now.
             Some(Place::Gone) => {}
@@ -87,12 +103,15 @@ impl Roots {
             }
         }
         let name = enforced_as().unwrap_or_else(unknown);
-        Ok(Entry { device, name, place: Place::Gone, program })
+        Ok(Entry { device, name, place: Place::Gone, program, left: None })
     }
 
     /// What a device was called when it was last enforced; `None` where nobody knows any more.
     #[must_use]
     pub fn enforced_as(&self, entry: &Entry) -> Option<String> {
+        if let Some(Key::Name(name)) = entry.left.as_ref().map(|left| &left.key) {
+            return Some(name.clone());
+        }
         self.recorded(entry.device, entry.program)
     }
 
@@ -125,7 +144,11 @@ impl Roots {
             Place::Here(index) => Some(index),
             Place::Elsewhere | Place::Gone => None,
         };
-        Attachment::new(&entry.name, index, self.pins(entry.device))
+        let attachment = Attachment::new(&entry.name, index, self.pins(entry.device));
+        match &entry.left {
+            Some(left) => attachment.taking_over(left.folder()),
+            None => attachment,
+        }
     }
 
     /// The pins of a device.
@@ -142,6 +165,10 @@ impl Roots {
     pub fn attachment(&self, interface: &str) -> Result<Attachment, StoreError> {
         let (namespace, index) = (namespace()?, index_of(interface));
         if let Some(index) = index {
+            if let Some(left) = self.predecessors()?.into_iter().find(|left| left.index == Some(index)) {
+                let own = self.pins(Device { namespace, index });
+                return Ok(Attachment::new(interface, Some(index), own).taking_over(left.folder()));
+            }
             let own = self.pins(Device { namespace, index });
             if own.are_there() && self.entry(own.device())?.name == interface {
                 return Ok(Attachment::new(interface, Some(index), own));

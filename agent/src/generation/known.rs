@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use portcullis_common::abi;
 use serde::Deserialize;
 
 use super::{
@@ -59,6 +60,8 @@ pub enum Known {
     Astray,
     /// Its interface was moved to another network namespace, and is judged there.
     Elsewhere,
+    /// Another version of the ABI enforces it.
+    Other,
 }
 
 impl Known {
@@ -71,6 +74,10 @@ impl Known {
             Self::Astray => Some(format!(
                 "{interface}: not enforced any more: the interface was removed, or the program taken off it; \
                  apply the policy again, or detach it"
+            )),
+            Self::Other => Some(format!(
+                "{interface}: enforced by another version of portcullis, whose counters this one does not read; the \
+                 next `apply`, or the agent, takes it over"
             )),
             Self::Elsewhere => Some(format!(
                 "{interface}: in another network namespace now, and still judged there as it was here; \
@@ -92,6 +99,7 @@ pub fn known(roots: &Roots, interface: &str) -> Result<Known, StoreError> {
         Found::Lost(why) => Known::Lost(why),
         Found::Astray => Known::Astray,
         Found::Elsewhere => Known::Elsewhere,
+        Found::Other => Known::Other,
     })
 }
 
@@ -102,6 +110,7 @@ pub(super) enum Found {
     Lost(String),
     Astray,
     Elsewhere,
+    Other,
 }
 
 pub(super) fn found(roots: &Roots, interface: &str) -> Result<Found, StoreError> {
@@ -118,6 +127,10 @@ pub(super) fn found(roots: &Roots, interface: &str) -> Result<Found, StoreError>
             Standing::Attached(program) => program,
         };
         match roots.read_manifest(&roots.manifest(device, program)) {
+            Ok(Some(manifest)) if manifest.abi != abi::VERSION => return Ok(Found::Other),
+            Ok(None) | Err(StoreError::Manifest { .. }) if attachment.is_taking_over() => {
+                return Ok(Found::Other);
+            }
             Ok(Some(manifest)) => return Ok(Found::Active(now_of(manifest, interface, device))),
             Ok(None) => {
                 // Another command may have swapped programs and cleared this manifest meanwhile.
@@ -153,17 +166,17 @@ pub(super) fn now_of(manifest: Arc<Manifest>, interface: &str, device: Device) -
 pub fn active(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreError> {
     Ok(match known(roots, interface)? {
         Known::Active(manifest) => Some(*manifest),
-        Known::Nothing | Known::Lost(_) | Known::Astray | Known::Elsewhere => None,
+        Known::Nothing | Known::Lost(_) | Known::Astray | Known::Elsewhere | Known::Other => None,
     })
 }
 
-/// The manifest that the next generation goes on from: that of the active one, or of the last before the
-/// interface was removed or renamed.
+/// The manifest that the next generation goes on from: that of the active one, of the last before the interface was
+/// removed, or what becomes of that of another version of the ABI.
 ///
 /// # Errors
 ///
 /// As [`known`].
-pub(super) fn last(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreError> {
+pub fn last(roots: &Roots, interface: &str) -> Result<Option<Manifest>, StoreError> {
     let attachment = roots.attachment(interface)?;
     match attachment.standing()? {
         Standing::Astray(program) => {
@@ -175,7 +188,11 @@ pub(super) fn last(roots: &Roots, interface: &str) -> Result<Option<Manifest>, S
                     .map(Arc::unwrap_or_clone)),
             }
         }
-        Standing::Absent | Standing::Attached(_) => active(roots, interface),
+        Standing::Absent | Standing::Attached(_) => match known(roots, interface)? {
+            Known::Active(manifest) => Ok(Some(*manifest)),
+            Known::Other => roots.heir(&attachment, interface),
+            Known::Nothing | Known::Lost(_) | Known::Astray | Known::Elsewhere => Ok(None),
+        },
     }
 }
 

@@ -1,11 +1,13 @@
 //! Manifest: what the slots of one generation stand for.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use portcullis_common::slot::{FIRST_RULE, Reason, Slot, is_leaving};
 use serde::{Deserialize, Serialize};
 
+use super::{takeover::Heritage, version2};
 use crate::{
+    counters::Count,
     datapath::{Device, Mode},
     policy::Settings,
     ruleset::{Rule, Way},
@@ -19,6 +21,9 @@ pub(super) const SCHEMA: u32 = 1;
 pub struct Manifest {
     /// [`SCHEMA`].
     pub schema: u32,
+    /// Version of the ABI whose slots these are.
+    #[serde(default = "before_versions")]
+    pub abi: u32,
     /// Number of the generation, from 1, counted since enforcement began on this interface.
     pub generation: u64,
     /// Number of the revision that it belongs to: the policy as it was applied, on all interfaces.
@@ -48,9 +53,24 @@ pub struct Manifest {
     /// Rules of earlier generations whose counters still stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<Slotted>,
+    /// The slots of the reasons, so that another version of the ABI can go on from here.
+    #[serde(default)]
+    pub reasons: BTreeMap<String, Slot>,
+    /// What was counted under other versions of the ABI, by the identity of a rule or the name of a reason behind
+    /// `reason/`; the kernel's counters do not hold it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub carried: BTreeMap<String, Count>,
+    /// Counters of other versions that are still to be carried on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heritage: Vec<Heritage>,
     /// Another set of rules that its programs carry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside: Option<Beside>,
+}
+
+/// The version of manifests that do not tell theirs.
+fn before_versions() -> u32 {
+    version2::VERSION
 }
 
 /// What stands in a generation's programs beside its rules.

@@ -173,6 +173,12 @@ impl Roots {
         rename(&self.hits(from), &self.hits(to))
     }
 
+    /// Gives a device what is known of when rules counted that version 2 kept under its name.
+    pub(super) fn take_hits_along(&self, name: &str, to: Device) -> Result<(), StoreError> {
+        let from = named(&self.state.join("hits"), name)?;
+        if self.hits(to).exists() { remove(&from) } else { rename(&from, &self.hits(to)) }
+    }
+
     /// Takes the archive along to an interface's new name.
     pub(super) fn move_archive(&self, from: &str, to: &str) -> Result<(), StoreError> {
         rename(&self.archive(from)?, &self.archive(to)?)

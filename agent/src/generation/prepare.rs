@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use portcullis_common::abi;
+
 use super::{
     ApplyError,
     beside::{Pending, Stage, has_kernels_clock, settle},
     candidate::Candidate,
     manifest::{Beside, Manifest, SCHEMA},
     store::{Lock, Roots},
+    takeover::reasons,
     wanted::{Wanted, WantedInterface},
 };
 use crate::{
@@ -193,6 +196,7 @@ fn generation(
     spent.loading += compiled.elapsed();
     let manifest = Manifest {
         schema: SCHEMA,
+        abi: abi::VERSION,
         generation: previous.map_or(1, |old| old.generation + 1),
         // Known when it is committed, unless the revision is an earlier one.
         revision: wanted.revision.unwrap_or(0),
@@ -206,6 +210,11 @@ fn generation(
         applied: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
         rules: candidate.slotted(),
         retired: candidate.retired.clone(),
+        reasons: reasons(),
+        carried: previous
+            .map(|old| old.carried_to(&candidate.slotted(), &candidate.retired))
+            .unwrap_or_default(),
+        heritage: previous.map(|old| old.heritage.clone()).unwrap_or_default(),
         beside: None,
     };
     let manifest = staged(manifest, candidate.previous.as_ref(), options.stage);

@@ -106,6 +106,7 @@ mod tests {
         };
         Manifest {
             schema: 1,
+            abi: portcullis_common::abi::VERSION,
             generation: 1,
             revision: 1,
             interface: "eth0".to_owned(),
@@ -118,6 +119,9 @@ mod tests {
             applied: 0,
             rules: slotted(rules),
             retired: slotted(retired),
+            reasons: BTreeMap::default(),
+            carried: BTreeMap::default(),
+            heritage: Vec::new(),
             beside: None,
         }
     }

@@ -20,7 +20,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{known::Read, manifest::Manifest};
 use crate::{
-    datapath::{DatapathError, Device},
+    datapath::{DatapathError, Device, chain},
     files::{self, FileError},
     policy::is_interface_name,
 };
@@ -138,6 +138,9 @@ impl Roots {
             file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => {
                     self.ensure_own()?;
+                    if let Err(error) = self.complete_takeovers() {
+                        log::warn!("{}", chain(&error));
+                    }
                     return Ok(Lock(lock));
                 }
                 Err((file, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < deadline => file,

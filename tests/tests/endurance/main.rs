@@ -5,6 +5,7 @@ mod anew;
 mod faults;
 mod flood;
 mod kills;
+mod takeover;
 
 /// How often something is done: `usually`, or as often as it takes to find what is rare.
 fn times(usually: u32, soak: u32) -> u32 {

@@ -78,6 +78,7 @@ fn kernel_programs(workspace: &Workspace, journal: &mut Journal) -> Result<()> {
         arch: std::env::consts::ARCH,
         endian: Endian::NATIVE,
         deny_warnings: true,
+        features: &[],
     };
     let what = format!("the crate portcullis-ebpf with {toolchain}");
     let linter = journal.step(NAME, &what, "mend what the compiler reports above", || {

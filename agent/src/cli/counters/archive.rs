@@ -85,7 +85,7 @@ fn removed(roots: &Roots, interface: &str) -> Result<Vec<Removed>> {
     let mut removed: Vec<Removed> =
         archived.map(|Archived { rule, archived, .. }| Removed { rule, archived: Some(archived) }).collect();
     if let Known::Active(manifest) = known(roots, interface)?
-        && let Some(totals) = roots.attachment(interface)?.totals(manifest.slots())?
+        && let Some(totals) = roots.totals(&manifest)?
     {
         let report = Report::new(&manifest, &totals, &roots.note_reading(&manifest, &totals));
         let stands = report.rules.into_iter().filter(|rule| rule.retired && rule.count.packets > 0);

@@ -7,6 +7,7 @@ mod commands;
 mod journal;
 mod privilege;
 mod readme;
+mod skipped;
 mod tools;
 mod vm;
 mod workspace;

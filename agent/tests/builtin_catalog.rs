@@ -121,6 +121,7 @@ fn compare_sample(from: &str, to: &str) {
     compare(&system, 0, &Import::read(&bytes, "en.md").expect("a document"));
 }
 
+/// Holds: readme origin.
 #[test]
 fn a_reviewed_catalog_says_what_its_document_says() {
     compare_sample("", "");
@@ -151,6 +152,7 @@ fn the_builtin_catalog_says_what_its_documents_say() {
     }
 }
 
+/// Holds: policy 6.
 #[test]
 fn roles_open_what_they_inherit() {
     let catalog = Catalog::builtin();

@@ -22,6 +22,7 @@ use xtask::toolchain::{self, Endian, Source, Toolchain};
 const WORKSPACE: [&str; 8] =
     ["Cargo.toml", "Cargo.lock", ".cargo", "agent", "common", "ebpf", "tests", "xtask"];
 
+/// Holds: security reproducible.
 #[test]
 fn two_clean_builds_in_different_folders_are_identical() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");

@@ -1,13 +1,15 @@
 //! The built-in catalog against the documents that it was made from, line by line.
 //!
 //! The documents are not part of this project. Where they are not at hand (`PORTCULLIS_DOCUMENTS`, or
-//! `shared/documents` beside the workspace) the comparison says so and ends.
+//! `shared/documents` beside the workspace) that comparison is reported as skipped. The comparison itself is always
+//! held to a document and a catalog of the fixtures.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use portcullis::catalog::{Catalog, System};
 use portcullis::requirement::{Import, Name, Requirement};
+use xtask::skip::{Need, skip};
 
 /// Notes that are facts; sentences stay in the documents.
 const FLAGS: [&str; 3] = ["legacy", "optional", "configurable"];
@@ -18,7 +20,8 @@ fn documents() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("skipped: no documents in {}; set PORTCULLIS_DOCUMENTS to their folder", folder.display());
+    let reason = format!("no documents in {}; set PORTCULLIS_DOCUMENTS to their folder", folder.display());
+    skip(Need::Documents, &reason);
     None
 }
 
@@ -108,6 +111,34 @@ fn compare(system: &System, document: usize, import: &Import) {
     assert_eq!(exceptions, import.ipsec_exceptions, "{}", info.file);
 }
 
+/// A fixture and its catalog, in which `from` is replaced by `to`.
+fn compare_sample(from: &str, to: &str) {
+    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let text = std::fs::read_to_string(fixtures.join("catalog/sample.toml")).expect("a fixture");
+    assert!(text.contains(from), "the fixture has no `{from}`");
+    let system = Catalog::parse_system(&text.replacen(from, to, 1), "sample.toml").expect("a catalog");
+    let bytes = std::fs::read(fixtures.join("languages/en.md")).expect("a fixture");
+    compare(&system, 0, &Import::read(&bytes, "en.md").expect("a document"));
+}
+
+/// Holds: readme origin.
+#[test]
+fn a_reviewed_catalog_says_what_its_document_says() {
+    compare_sample("", "");
+}
+
+#[test]
+#[should_panic(expected = "says something else")]
+fn a_port_that_the_document_does_not_have_is_noticed() {
+    compare_sample("8443", "8444");
+}
+
+#[test]
+#[should_panic(expected = "says something else")]
+fn what_a_reviewer_set_and_does_not_own_up_to_is_noticed() {
+    compare_sample("reviewed = [\"direction\"]", "");
+}
+
 #[test]
 fn the_builtin_catalog_says_what_its_documents_say() {
     let Some(folder) = documents() else { return };
@@ -121,6 +152,7 @@ fn the_builtin_catalog_says_what_its_documents_say() {
     }
 }
 
+/// Holds: policy 6.
 #[test]
 fn roles_open_what_they_inherit() {
     let catalog = Catalog::builtin();

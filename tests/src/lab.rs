@@ -17,6 +17,7 @@ use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, setns, unshare},
 };
+use xtask::skip::{Need, skip};
 
 /// How the addresses of the test networks begin (RFC 5737, RFC 3849).
 const V4: &str = "203.0.113.";
@@ -64,7 +65,7 @@ impl Lab {
         if nix::unistd::geteuid().is_root() {
             return Self::enter().map(Some);
         }
-        eprintln!("skipped: network namespaces and BPF programs need root");
+        skip(Need::Root, "network namespaces and BPF programs need root");
         Ok(None)
     }
 

@@ -13,6 +13,7 @@ use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 use xtask::{
     debian::{self, Program},
     places::Places,
+    skip::{Need, skip},
 };
 
 use crate::{
@@ -36,9 +37,9 @@ impl Programs {
         let mut found = BTreeMap::new();
         for name in needed {
             let Some(program) = debian::find(&places, name) else {
-                eprintln!(
-                    "skipped: `{name}` is missing; `cargo xtask setup` unpacks it from Debian's package"
-                );
+                let reason =
+                    format!("`{name}` is missing; `cargo xtask setup` unpacks it from Debian's package");
+                skip(Need::Program((*name).to_owned()), &reason);
                 return None;
             };
             found.insert(*name, program);

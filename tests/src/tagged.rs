@@ -116,8 +116,12 @@ fn tap(name: &str) -> io::Result<File> {
     Ok(file)
 }
 
-/// Every frame that arrives at an interface, and a way to send more (packet(7)).
-fn packets(interface: &str) -> io::Result<File> {
+/// Every frame that arrives at an interface, and a way to send more (packet(7)), in the calling thread's namespace.
+///
+/// # Errors
+///
+/// Where there is no such interface.
+pub fn packets(interface: &str) -> io::Result<File> {
     let index = nix::net::if_::if_nametoindex(interface)?;
     let protocol = u16::try_from(libc::ETH_P_ALL).expect("it has 16 bits").to_be();
     let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;

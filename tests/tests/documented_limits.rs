@@ -27,6 +27,7 @@ const PARTNER_ROW: &str = "lync-server-2013-public-im/access-edge@public-im-port
 const CLIENT_ROW: &str = "lync-server-2013-public-im/access-edge@public-im-ports-ja:59";
 const EDGE: &str = "roles = [\"lync-server-2013-public-im/access-edge\"]\n";
 
+/// Holds: policy 4.
 #[test]
 fn a_row_for_a_peer_is_limited_to_it_once_the_policy_names_it() -> Result<()> {
     let open = rules(EDGE)?;

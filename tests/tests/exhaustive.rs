@@ -25,6 +25,7 @@ use portcullis_tests::{
 const DROP: u32 = 1;
 const PASS: u32 = 2;
 
+/// Holds: policy 2, policy 3, policy 6, security closed.
 #[test]
 fn the_kernel_accepts_exactly_the_documented_ports_of_every_role() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };

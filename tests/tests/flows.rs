@@ -64,6 +64,7 @@ fn other_address(mut frame: Frame) -> Frame {
     frame
 }
 
+/// Holds: policy 7.
 #[test]
 fn replies_come_in_and_nothing_else_with_them() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
@@ -159,6 +160,7 @@ fn replies_come_in_and_nothing_else_with_them() -> Result<()> {
     Ok(())
 }
 
+/// Holds: policy 9.
 #[test]
 fn dhcp_replies_come_in_where_the_interface_uses_dhcp() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
@@ -211,6 +213,7 @@ enum Step {
     Passes(u64),
 }
 
+/// Holds: policy 8.
 #[test]
 fn a_silent_conversation_ends() -> Result<()> {
     use Step::{Passes, Receives, Sends};
@@ -363,6 +366,7 @@ fn a_silent_conversation_ends() -> Result<()> {
     Ok(())
 }
 
+/// Holds: policy 8, security full-table.
 #[test]
 fn a_full_table_forgets_what_ends_first_and_says_so() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };

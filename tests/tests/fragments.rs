@@ -66,6 +66,7 @@ fn reason(reason: Reason) -> Verdict {
     Verdict::Reason(reason)
 }
 
+/// Holds: policy 11.
 #[test]
 fn later_fragments_follow_their_first() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
@@ -138,6 +139,7 @@ fn a_reply_in_fragments_comes_in_whole() -> Result<()> {
     Ok(())
 }
 
+/// Holds: policy 12.
 #[test]
 fn no_fragment_brings_a_header_that_was_not_judged() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
@@ -188,6 +190,7 @@ fn no_fragment_brings_a_header_that_was_not_judged() -> Result<()> {
     Ok(())
 }
 
+/// Holds: policy 12.
 #[test]
 fn extension_headers_of_a_first_fragment_are_not_overwritten() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
@@ -209,6 +212,7 @@ fn extension_headers_of_a_first_fragment_are_not_overwritten() -> Result<()> {
     host.kernel.finish()
 }
 
+/// Holds: policy 11.
 #[test]
 fn a_datagram_is_forgotten_after_a_minute() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };

@@ -61,6 +61,7 @@ fn inside(allows: &[String]) -> String {
     interface("lan0", allows).replace("name = \"lan0\"\n", "name = \"lan0\"\ndeployment = \"gateway\"\n")
 }
 
+/// Holds: policy 20, policy 21.
 #[test]
 fn requests_of_clients_pass_and_are_answered() -> Result<()> {
     let Some(passage) = Passage::new()? else { return Ok(()) };
@@ -97,6 +98,7 @@ fn requests_of_clients_pass_and_are_answered() -> Result<()> {
     Ok(())
 }
 
+/// Holds: policy 22.
 #[test]
 fn what_the_outside_lets_in_is_answered_from_within() -> Result<()> {
     let Some(passage) = Passage::new()? else { return Ok(()) };
@@ -115,6 +117,7 @@ fn what_the_outside_lets_in_is_answered_from_within() -> Result<()> {
     Ok(())
 }
 
+/// Holds: policy 22.
 #[test]
 fn an_answer_does_not_open_the_way_for_requests() -> Result<()> {
     let Some(passage) = Passage::new()? else { return Ok(()) };

@@ -62,6 +62,7 @@ const RULES: &str = "
     out sctp/2905 to 198.51.100.0/24
 ";
 
+/// Holds: policy 14, policy 15, policy 16.
 #[test]
 fn documented_rows_and_replies_leave_and_nothing_else() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
@@ -171,6 +172,7 @@ fn a_gateway_passes_associations_of_its_clients() -> Result<()> {
     Ok(())
 }
 
+/// Holds: policy 17.
 #[test]
 fn what_the_link_needs_always_leaves() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
@@ -229,6 +231,7 @@ fn leaving_fragments_follow_their_first_too() -> Result<()> {
     Ok(())
 }
 
+/// Holds: policy 19.
 #[test]
 fn observing_lets_everything_out_and_its_answers_in() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };

@@ -25,7 +25,10 @@ use portcullis_tests::{
     running::Running,
     traffic::{EchoServer, Protocol, exchange},
 };
-use xtask::package::{self, Request};
+use xtask::{
+    package::{self, Request},
+    skip::{Need, skip},
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const IMPATIENCE: Duration = Duration::from_millis(100);
@@ -119,7 +122,7 @@ fn server(port: u16) -> SocketAddr {
 fn a_package_is_installed_upgraded_under_traffic_removed_and_purged() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
     if Command::new("dpkg-deb").arg("--version").output().is_err() {
-        eprintln!("skipped: this is no Debian, dpkg-deb is missing");
+        skip(Need::Program("dpkg-deb".to_owned()), "this is no Debian, dpkg-deb is missing");
         return Ok(());
     }
     let neighbour = lab.neighbour("edge0", "far0")?;

@@ -82,3 +82,19 @@ fn the_verifier_has_little_to_do() -> Result<()> {
     assert!(too_much.is_empty(), "{too_much:#?}");
     Ok(())
 }
+
+/// Rules are data: the program that the verifier has followed is instruction by instruction as long.
+///
+/// Holds: security constant-cost, readme constant-cost.
+#[test]
+fn a_packet_costs_the_same_however_many_rules_there_are() -> Result<()> {
+    let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
+    let verified = |count: u16| -> Result<[(&'static str, u32); 2]> {
+        let ports: Vec<String> =
+            (0..count).map(|n| format!("tcp/{} udp/{}", 20_000 + n, 20_000 + n)).collect();
+        let mut judge = Judge::new(&rules::parse(&ports.join("\n")), &judge::options())?;
+        Ok(judge.programs().verified_instructions()?)
+    };
+    assert_eq!(verified(1)?, verified(10_000)?);
+    Ok(())
+}

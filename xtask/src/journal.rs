@@ -11,6 +11,8 @@ pub(crate) struct Journal {
     command: &'static str,
     started: Instant,
     steps: Vec<Step>,
+    /// Tests that were skipped, and why.
+    skipped: Vec<(String, String)>,
 }
 
 struct Step {
@@ -26,7 +28,7 @@ enum Outcome {
 impl Journal {
     /// A journal for `cargo xtask COMMAND`.
     pub(crate) fn new(command: &'static str) -> Self {
-        Self { command, started: Instant::now(), steps: Vec::new() }
+        Self { command, started: Instant::now(), steps: Vec::new(), skipped: Vec::new() }
     }
 
     /// Runs a command as a step; its output goes where this process's goes.
@@ -63,6 +65,11 @@ impl Journal {
         self.steps.push(Step { name, outcome: Outcome::Skipped(reason) });
     }
 
+    /// Notes a single test that was left out.
+    pub(crate) fn skip_test(&mut self, test: &str, reason: &str) {
+        self.skipped.push((test.to_owned(), reason.to_owned()));
+    }
+
     /// Prints a line for each step and a closing line.
     pub(crate) fn close(self) {
         println!("\n{}", self.summary());
@@ -81,10 +88,18 @@ impl Journal {
             };
             let _ = writeln!(text, "  {name:<24} {outcome}");
         }
+        for (test, reason) in &self.skipped {
+            let _ = writeln!(text, "  skipped test {test}: {reason}");
+        }
         let done = self.steps.len() - skipped;
+        let tests = match self.skipped.len() {
+            0 => String::new(),
+            1 => ", 1 test skipped".to_owned(),
+            many => format!(", {many} tests skipped"),
+        };
         let _ = write!(
             text,
-            "cargo xtask {}: {done} steps done, {skipped} skipped, in {}",
+            "cargo xtask {}: {done} steps done, {skipped} skipped{tests}, in {}",
             self.command,
             seconds(self.started.elapsed())
         );
@@ -139,9 +154,14 @@ mod tests {
         let mut journal = Journal::new("check");
         journal.step("one", "nothing", "", || Ok(())).expect("does nothing");
         journal.skip("two", "no tool");
+        journal.skip_test("a::test", "no root");
         let summary = journal.summary();
+        assert!(summary.contains("  skipped test a::test: no root\n"), "{summary}");
         assert!(summary.contains("  two                      skipped: no tool\n"), "{summary}");
-        assert!(summary.contains("cargo xtask check: 1 steps done, 1 skipped, in "), "{summary}");
+        assert!(
+            summary.contains("cargo xtask check: 1 steps done, 1 skipped, 1 test skipped, in "),
+            "{summary}"
+        );
     }
 
     #[test]

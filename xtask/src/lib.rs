@@ -8,4 +8,5 @@ pub mod debian;
 pub mod object;
 pub mod package;
 pub mod places;
+pub mod skip;
 pub mod toolchain;

@@ -6,7 +6,9 @@ mod apt;
 mod commands;
 mod journal;
 mod privilege;
+mod promises;
 mod readme;
+mod skipped;
 mod tools;
 mod vm;
 mod workspace;
@@ -52,6 +54,8 @@ enum Command {
     },
     /// Check format, lints, documentation, licences and the README; run nothing as root.
     Check,
+    /// List what the documents promise with the tests that hold it; exit code 1 where none does.
+    Promises,
     /// Set up, check and run every test; the kernel tests run as root.
     Test {
         /// Leave out the kernel tests, which need root.
@@ -134,6 +138,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Build { release } => build::run(&workspace, release)?,
         Command::Check => check::run(&workspace)?,
+        Command::Promises => promises::print(&workspace)?,
         Command::Test { without_kernel } => test::run(&workspace, without_kernel)?,
         Command::Soak => soak::run(&workspace)?,
         Command::Vm { kernel, tests } => commands::vm::run(&workspace, kernel.as_deref(), &tests)?,

@@ -48,6 +48,7 @@ title = "Edge relay"
 inherits = ["relay", "all-servers"]
 "#;
 
+/// Holds: policy 6.
 #[test]
 fn inherited_rows_come_once_and_in_document_order() {
     let mut catalog = Catalog::default();

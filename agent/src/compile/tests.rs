@@ -350,6 +350,7 @@ proptest! {
     }
 }
 
+/// Holds: policy 5.
 #[test]
 fn the_more_specific_rule_shadows_the_wider_one() {
     let tcp = |lo, hi| vec![Opening::Tcp(PortRange::new(lo, hi).unwrap())];

@@ -51,6 +51,7 @@ fn what_others_may_change_is_refused_with_what_mends_it() {
     }
 }
 
+/// Holds: security trusted-files.
 #[test]
 fn the_whole_way_of_a_link_is_looked_at() {
     let root = tempfile::tempdir().expect("temporary folder");

@@ -223,6 +223,7 @@ ports = {ports}
         rules.rules.iter().flat_map(|rule| &rule.openings).map(ToString::to_string).collect()
     }
 
+    /// Holds: policy 3.
     #[test]
     fn a_row_opens_its_ports_for_each_of_its_protocols() {
         let cases: [(&str, &str, &[&str]); 6] = [

@@ -10,6 +10,8 @@ use portcullis_fuzz::TARGETS;
 const DOCUMENTS: [&str; 4] = ["afresh", "documents", "languages", "shapes"];
 
 /// One test, since memory is measured for the whole process.
+///
+/// Holds: security untrusted-document.
 #[test]
 fn every_seed_and_every_input_that_once_broke_something() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -108,6 +108,7 @@ fn there_is_one_agent_and_it_takes_over_what_a_killed_one_left() -> Result<()> {
     Ok(())
 }
 
+/// Holds: security control-socket.
 #[test]
 fn what_is_no_request_is_answered_or_hung_up_on() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
@@ -131,6 +132,7 @@ fn what_is_no_request_is_answered_or_hung_up_on() -> Result<()> {
     Ok(())
 }
 
+/// Holds: security control-socket.
 #[test]
 fn other_users_are_not_answered() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };

@@ -109,6 +109,7 @@ fn work(edge: &Edge, port: u16) {
     }
 }
 
+/// Holds: security planted-links.
 #[test]
 fn links_that_the_agents_user_planted_are_not_followed() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
@@ -195,6 +196,7 @@ fn a_state_folder_that_a_link_of_root_leads_to_is_used() -> Result<()> {
     Ok(())
 }
 
+/// Holds: security planted-links.
 #[test]
 fn what_root_makes_in_the_agents_folders_is_the_agents() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
@@ -222,6 +224,7 @@ fn what_root_makes_in_the_agents_folders_is_the_agents() -> Result<()> {
     Ok(())
 }
 
+/// Holds: security planted-links.
 #[test]
 fn links_that_come_and_go_while_root_works_lead_nowhere() -> Result<()> {
     /// How often root works; the links come and go some ten thousand times meanwhile.

@@ -20,6 +20,7 @@ fn mode(path: &Path, mode: u32) -> Result<()> {
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(mode))?)
 }
 
+/// Holds: security trusted-files.
 #[test]
 fn a_policy_that_others_could_have_written_is_not_enforced() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
@@ -54,6 +55,7 @@ fn a_policy_that_others_could_have_written_is_not_enforced() -> Result<()> {
     Ok(())
 }
 
+/// Holds: security trusted-files.
 #[test]
 fn a_policy_that_others_could_have_replaced_is_not_enforced() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
@@ -99,6 +101,7 @@ fn a_policy_that_others_could_have_replaced_is_not_enforced() -> Result<()> {
     Ok(())
 }
 
+/// Holds: security regular-files.
 #[test]
 fn a_policy_that_never_ends_is_refused_at_once() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
@@ -125,6 +128,7 @@ fn a_policy_that_never_ends_is_refused_at_once() -> Result<()> {
     Ok(())
 }
 
+/// Holds: security regular-files.
 #[test]
 fn a_policy_that_a_command_prints_is_read_to_its_end() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
@@ -147,6 +151,7 @@ fn a_policy_that_a_command_prints_is_read_to_its_end() -> Result<()> {
     Ok(())
 }
 
+/// Holds: security trusted-files.
 #[test]
 fn a_catalog_file_that_others_could_have_written_is_not_enforced() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
@@ -168,6 +173,7 @@ fn a_catalog_file_that_others_could_have_written_is_not_enforced() -> Result<()>
     Ok(())
 }
 
+/// Holds: security trusted-files.
 #[test]
 fn state_that_others_could_have_written_is_not_believed() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
@@ -181,6 +187,7 @@ fn state_that_others_could_have_written_is_not_believed() -> Result<()> {
     Ok(())
 }
 
+/// Holds: security pinned-objects.
 #[test]
 fn a_pinned_map_of_another_shape_is_refused() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };

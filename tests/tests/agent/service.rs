@@ -94,6 +94,7 @@ fn an_agent_that_hangs_does_not_say_that_it_lives() -> Result<()> {
     Ok(())
 }
 
+/// Holds: security agent-confined.
 #[test]
 fn the_agent_works_as_a_user_of_its_own_beside_root() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };

@@ -35,6 +35,7 @@ fn a_second_apply_is_swapped_in_and_counters_go_on() -> Result<()> {
     Ok(())
 }
 
+/// Holds: security pinned-objects.
 #[test]
 fn without_root_nothing_changes_and_a_sentence_says_what_is_missing() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };

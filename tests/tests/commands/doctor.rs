@@ -8,6 +8,7 @@ use portcullis_tests::{
     operator::{Operator, lab},
 };
 use serde_json::Value;
+use xtask::skip::{Need, skip};
 
 use crate::Edge;
 
@@ -27,7 +28,7 @@ fn found(operator: &Operator, more: &[&str], code: i32) -> Vec<String> {
 fn ip(lab: &Lab, line: &str) -> Result<bool> {
     match lab.host().run("ip", &line.split(' ').collect::<Vec<_>>()) {
         Err(error) if error.to_string().contains("Unknown device type") => {
-            eprintln!("skipped: this kernel cannot `ip {line}`");
+            skip(Need::Kernel, &format!("this kernel cannot `ip {line}`"));
             Ok(false)
         }
         other => other.map(|_| true),

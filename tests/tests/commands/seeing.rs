@@ -26,6 +26,7 @@ fn busy_edge() -> Result<Option<Edge>> {
     Ok(Some(edge))
 }
 
+/// Holds: policy 1, readme counted-once.
 #[test]
 fn every_packet_is_in_exactly_one_row() -> Result<()> {
     let Some(edge) = busy_edge()? else { return Ok(()) };
@@ -53,6 +54,7 @@ fn every_packet_is_in_exactly_one_row() -> Result<()> {
     Ok(())
 }
 
+/// Holds: readme origin.
 #[test]
 fn a_rule_is_told_with_all_that_explains_it() -> Result<()> {
     let Some(edge) = busy_edge()? else { return Ok(()) };
@@ -140,6 +142,7 @@ fn a_reader_who_leaves_early_is_no_error() -> Result<()> {
     Ok(())
 }
 
+/// Holds: security status-shows.
 #[test]
 fn status_tells_what_is_enforced_where() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
@@ -176,6 +179,7 @@ fn status_tells_what_is_enforced_where() -> Result<()> {
     Ok(())
 }
 
+/// Holds: policy 5.
 #[test]
 fn check_tells_what_to_know_and_programs_by_its_exit_code() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };

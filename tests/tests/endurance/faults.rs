@@ -156,6 +156,7 @@ fn reason(error: i32) -> &'static str {
     }
 }
 
+/// Holds: readme atomic.
 #[test]
 fn a_kernel_that_refuses_a_command_changes_nothing() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };

@@ -95,6 +95,7 @@ fn totals(attachment: &Attachment) -> Result<Totals> {
     attachment.totals(END)?.context("the counters are pinned")
 }
 
+/// Holds: policy 1, readme atomic, readme counted-once.
 #[test]
 fn no_packet_is_lost_or_counted_twice_while_policies_are_applied() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };

@@ -34,6 +34,7 @@ fn policies() -> [String; 2] {
     [of(&[open.clone(), allow("web", "tcp", "443")]), of(&[allow("mail", "tcp", "25,465,587"), open])]
 }
 
+/// Holds: readme atomic.
 #[test]
 fn an_agent_that_is_killed_at_any_moment_leaves_enforcement_in_place() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };

@@ -21,6 +21,7 @@ fn out(name: &str, protocol: &str, ports: &str, to: &[&str]) -> String {
     format!("{}direction = \"out\"\nto = {to:?}\n", allow(name, protocol, ports))
 }
 
+/// Holds: policy 14.
 #[test]
 fn only_what_the_policy_lets_out_leaves() -> Result<()> {
     let Some(mut edge) = Edge::new()? else { return Ok(()) };
@@ -53,6 +54,7 @@ fn only_what_the_policy_lets_out_leaves() -> Result<()> {
     Ok(())
 }
 
+/// Holds: policy 18.
 #[test]
 fn check_warns_where_no_name_could_be_found_any_more() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };

@@ -19,6 +19,7 @@ use portcullis_tests::{
 
 use crate::{Edge, IMPATIENCE, PATIENCE, TRANSPORTS};
 
+/// Holds: policy 7.
 #[test]
 fn what_this_host_asks_is_answered() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
@@ -68,6 +69,7 @@ fn a_conversation_outlives_the_reload_that_comes_in_between() -> Result<()> {
     Ok(())
 }
 
+/// Holds: policy 7.
 #[test]
 fn a_reply_must_come_from_where_the_question_went() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
@@ -92,6 +94,7 @@ fn a_reply_must_come_from_where_the_question_went() -> Result<()> {
     Ok(())
 }
 
+/// Holds: policy 7.
 #[test]
 fn a_syn_is_never_a_reply() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };

@@ -19,6 +19,7 @@ use crate::{Edge, IMPATIENCE};
 const VLAN: u16 = 0x8100;
 const SERVICE: u16 = 0x88a8;
 
+/// Holds: policy 10.
 #[test]
 fn conversations_behind_vlan_tags_are_judged_by_their_ports() -> Result<()> {
     for tags in [&[(VLAN, 7)][..], &[(SERVICE, 100), (VLAN, 7)]] {

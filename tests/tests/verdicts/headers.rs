@@ -12,6 +12,7 @@ use portcullis_tests::{
 
 use crate::{Case, RULES, check, hops, icmp, protocol, reason, rule};
 
+/// Holds: policy 10.
 #[test]
 fn headers_in_the_way() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };

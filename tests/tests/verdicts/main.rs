@@ -161,6 +161,7 @@ fn ports_types_and_protocols() -> Result<()> {
     check(&rules::parse(RULES), &judge::options(), &cases)
 }
 
+/// Holds: policy 13, security closed.
 #[test]
 fn every_prefix_of_a_frame_has_the_verdict_that_the_model_gives() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
@@ -298,6 +299,7 @@ fn rules_limited_by_source_and_address() -> Result<()> {
     check(&limited, &judge::options(), &cases)
 }
 
+/// Holds: policy 13.
 #[test]
 fn what_cannot_be_read_has_the_verdict_that_the_policy_gives_it() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
@@ -397,6 +399,7 @@ fn observing_drops_nothing_and_counts_the_same() -> Result<()> {
     check(&rules::parse(RULES), &options, &cases)
 }
 
+/// Holds: policy 9, security always-safe.
 #[test]
 fn a_policy_without_rules_keeps_the_host_on_its_link() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };

@@ -8,6 +8,7 @@ use xtask::object::{self, Linter, Request};
 use xtask::toolchain::{self, Endian, Source};
 
 use crate::journal::Journal;
+use crate::promises;
 use crate::readme;
 use crate::workspace::Workspace;
 
@@ -57,6 +58,12 @@ pub(crate) fn steps(workspace: &Workspace, journal: &mut Journal) -> Result<()> 
         "every command in the documents exists",
         "correct the document, or give the command the name that is documented",
         || readme::check(workspace, &binary),
+    )?;
+    journal.step(
+        "promises",
+        "a test holds each sentence that the documents promise",
+        "name the promise in the documentation of the test that holds it, or write that test",
+        || promises::check(workspace),
     )?;
     journal.step("file lengths", "files that may be more than one thought", "", || long_files(workspace))
 }
@@ -117,7 +124,7 @@ fn long_files(workspace: &Workspace) -> Result<()> {
 }
 
 /// The Rust files below a folder.
-fn sources(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+pub(crate) fn sources(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
         if path.is_dir() && !path.ends_with("target") {

@@ -8,6 +8,7 @@ use xtask::places::TOOLS_VARIABLE;
 use crate::commands::{check, debian, setup, vm};
 use crate::journal::Journal;
 use crate::privilege::{Privilege, SUDO};
+use crate::skipped::Watch;
 use crate::workspace::{Workspace, host, in_variables};
 
 /// Sets up, checks, and runs every test.
@@ -17,10 +18,15 @@ pub(crate) fn run(workspace: &Workspace, without_kernel: bool) -> Result<()> {
         setup::ensure(workspace, false)
     })?;
     check::steps(workspace, &mut journal)?;
+    let watch = Watch::new(workspace)?;
 
     let mut tests = workspace.cargo(["test", "--locked", "--workspace"]);
     tests.args(["--exclude", "portcullis-ebpf", "--exclude", "portcullis-tests"]);
-    journal.run("unit and property tests", &mut tests, "run the failing test alone: `cargo test NAME`")?;
+    journal.run(
+        "unit and property tests",
+        watch.over(&mut tests),
+        "run the failing test alone: `cargo test NAME`",
+    )?;
 
     if without_kernel {
         journal.skip("kernel tests", "--without-kernel was given");
@@ -32,17 +38,18 @@ pub(crate) fn run(workspace: &Workspace, without_kernel: bool) -> Result<()> {
             "see the message above",
             || debian::ensure(workspace),
         )?;
-        kernel_tests(workspace, &mut journal)?;
+        kernel_tests(workspace, &mut journal, &watch)?;
         vm::step(workspace, &mut journal)?;
     }
+    watch.report(workspace, &mut journal, !without_kernel)?;
     journal.close();
     Ok(())
 }
 
-fn kernel_tests(workspace: &Workspace, journal: &mut Journal) -> Result<()> {
+fn kernel_tests(workspace: &Workspace, journal: &mut Journal, watch: &Watch) -> Result<()> {
     journal.run(
         "kernel tests",
-        &mut as_root(workspace)?,
+        watch.over(&mut as_root(workspace)?),
         "run the failing test alone, as root: `cargo test --package portcullis-tests NAME`; docs/testing.md tells what each proves",
     )
 }

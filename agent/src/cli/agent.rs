@@ -1,6 +1,6 @@
 //! `portcullis agent`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io::Write as _, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, ValueEnum};
@@ -10,6 +10,7 @@ use crate::{
     daemon::{self, Settings},
     datapath::{chain, ensure_permission},
     generation::Roots,
+    terminal::shown,
 };
 
 /// Arguments of `agent`.
@@ -57,6 +58,11 @@ impl Agent {
         if self.kernel_log == KernelLog::Debug {
             logger.filter_module(KERNEL_PROGRAM, log::LevelFilter::Debug);
         }
+        logger.format(|out, record| {
+            let (level, target) = (record.level(), record.target());
+            let message = record.args().to_string();
+            writeln!(out, "[{} {level:<5} {target}] {}", out.timestamp(), shown(&message))
+        });
         logger.parse_default_env().init();
         // A first policy that is not valid ends the command, as `apply` does.
         if policy::read(&self.policy, policy::Reading::Trusted).is_none() {

@@ -1,6 +1,7 @@
 //! `portcullis apply`.
 
 use std::{
+    io::Write as _,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -18,6 +19,7 @@ use crate::{
     datapath::{ensure_permission, interfaces},
     generation::{ApplyError, ApplyOptions, ApplyStage, Pending, Roots, Stage, Wanted},
     last_good::LastGood,
+    terminal,
 };
 
 /// Arguments of `apply`.
@@ -107,7 +109,10 @@ impl Apply {
         })?;
         if let (Outcome::Done, Some(time)) = (outcome, self.confirm) {
             let time = humane(time);
-            println!("the policy before comes back in {time}; `portcullis confirm` keeps this one");
+            writeln!(
+                terminal::out(),
+                "the policy before comes back in {time}; `portcullis confirm` keeps this one"
+            )?;
         }
         Ok(outcome)
     }

@@ -1,6 +1,6 @@
 //! `portcullis status`.
 
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 
 use anyhow::Result;
 use clap::Args;
@@ -16,6 +16,7 @@ use crate::{
     datapath::{FlowTotals, Mode, chain, flow_totals},
     generation::{Beside, Known, Manifest, Pending, Roots, Stage, known},
     policy::Enforcement,
+    terminal::{self, shown},
 };
 
 /// Arguments of `status`.
@@ -28,7 +29,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
-        let mut out = stdout().lock();
+        let mut out = terminal::out();
         let mut rows = Vec::new();
         let (mut lost, mut astray, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
         let mut flows = None;
@@ -84,7 +85,7 @@ impl Status {
                 "schema": 1, "interfaces": interfaces, "flows": flows,
                 "without_manifest": lost, "without_interface": astray, "agent": agent,
             });
-            serde_json::to_writer_pretty(&mut out, &status)?;
+            serde_json::to_writer_pretty(out.as_is(), &status)?;
             writeln!(out)?;
             return Ok(Outcome::Done);
         }
@@ -129,7 +130,7 @@ impl Status {
             }
         }
         for trouble in troubles {
-            writeln!(out, "{trouble}")?;
+            writeln!(out, "{}", shown(&trouble))?;
         }
         if let Some(FlowTotals { entries, begun, evicted, missed }) = flows
             && evicted + missed > 0
@@ -203,7 +204,7 @@ fn describe(out: &mut impl std::io::Write, agent: &daemon::Status) -> std::io::R
         3600..172_800 => format!("{} h", uptime / 3600),
         _ => format!("{} days", uptime / 86400),
     };
-    writeln!(out, "agent: process {pid} follows {policy}, running for {uptime}")?;
+    writeln!(out, "agent: process {pid} follows {}, running for {uptime}", shown(policy))?;
     if let Some(daemon::Busy { with, seconds }) = busy {
         writeln!(out, "agent: it has been {with} for {seconds:.1} s; what it tells is from before")?;
     }
@@ -214,11 +215,12 @@ fn describe(out: &mut impl std::io::Write, agent: &daemon::Status) -> std::io::R
             Standing::Awaited => writeln!(out, "{name}: not there yet; protected when it appears")?,
             Standing::Unprotected => {
                 let why = watched.error.as_deref().unwrap_or("it was detached by hand");
-                writeln!(out, "{name}: NOT PROTECTED: {why}")?;
+                writeln!(out, "{name}: NOT PROTECTED: {}", shown(why))?;
             }
         }
     }
     if let Some(error) = refused {
+        let error = shown(error);
         writeln!(out, "the policy file is refused as it is now, the one before it goes on: {error}")?;
     }
     Ok(())

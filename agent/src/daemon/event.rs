@@ -69,6 +69,7 @@ pub(super) fn emit(event: &Event<'_>) -> Result<()> {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
     let mut line = serde_json::to_vec(&Line { time, event })?;
     line.push(b'\n');
+    #[expect(clippy::disallowed_methods, reason = "JSON for programs")]
     let mut out = stdout().lock();
     out.write_all(&line).and_then(|()| out.flush()).context("cannot print an event")
 }

@@ -5,7 +5,7 @@ use std::{io::Write as _, path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, ValueEnum};
 
-use super::{Outcome, policy};
+use super::{Outcome, apply::trial, policy};
 use crate::{
     daemon::{self, Settings},
     datapath::{chain, ensure_permission},
@@ -33,6 +33,9 @@ pub(super) struct Agent {
     /// Read the counters every so many seconds, to know when each rule last counted
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     sample: u64,
+    /// Try changed files for so long, as 60s, where somebody is logged in who could be locked out
+    #[arg(long, value_name = "DURATION", value_parser = trial)]
+    trial: Option<Duration>,
     /// Log what the kernel program says of each packet; debug costs speed
     #[arg(long, value_enum, default_value_t = KernelLog::Off, value_name = "LEVEL")]
     kernel_log: KernelLog,
@@ -71,6 +74,7 @@ impl Agent {
         let settings = Settings {
             policy: self.policy,
             stream: self.stream.map(Duration::from_secs),
+            trial: self.trial,
             sample: Duration::from_secs(self.sample),
             kernel_log_level: match self.kernel_log {
                 KernelLog::Off => 0,

@@ -72,7 +72,7 @@ fn learning(text: &str) -> Result<Duration, String> {
 /// Shortest and longest trial.
 const TRIALS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(24 * 3600)];
 
-fn trial(text: &str) -> Result<Duration, String> {
+pub(super) fn trial(text: &str) -> Result<Duration, String> {
     let time = duration(text)?;
     let [shortest, longest] = TRIALS;
     if (shortest..=longest).contains(&time) {
@@ -119,7 +119,7 @@ impl Apply {
 }
 
 /// A time as a person says it.
-fn humane(time: Duration) -> String {
+pub(super) fn humane(time: Duration) -> String {
     match time.as_secs() {
         seconds if seconds < 120 => format!("{seconds} seconds"),
         seconds => format!("{} minutes", seconds / 60),

@@ -57,7 +57,7 @@ impl Status {
             rows.push((program, manifest, report));
         }
         // Enforcement needs no agent, and neither does this command.
-        let agent = match ask(&roots.state, Request::Status) {
+        let agent = match ask(&roots.state, &Request::Status) {
             Ok(Some(Answer::Status(agent))) => Some(agent),
             Ok(_) => None,
             Err(error) => {

@@ -36,6 +36,10 @@ pub(super) enum Event<'a> {
     Unprotected { interface: &'a str, error: &'a str },
     /// A policy was refused; the one before it goes on.
     Refused { error: String },
+    /// A policy is tried; one of these conversations must be heard, or somebody must confirm it.
+    Trying { seconds: f64, waits_for: &'a [String] },
+    /// A policy that was tried is enforced.
+    Kept,
     /// A trial has ended unconfirmed, and what was before it is in place.
     Reverted { interface: &'a str },
     /// What is counted.

@@ -10,14 +10,14 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     datapath::{DatapathError, Programs},
     generation::Candidate,
     host::{
-        Conversation, HostError, Lease, Paths, Side, Transport, conversations, operators_sockets, resolvers,
-        sockets,
+        Caller, Conversation, HostError, Lease, Paths, Side, Transport, conversations, operators_sockets,
+        resolvers, sockets,
     },
     policy::{Enforcement, Settings},
     probe::{self, Segment},
@@ -46,7 +46,7 @@ pub struct Seen {
 }
 
 /// Something that the candidate would cut.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
     /// On which interface.
     pub interface: String,
@@ -56,12 +56,25 @@ pub struct Cut {
     /// Whether the host or its operator would be locked out.
     pub vital: bool,
     /// Lines for the policy that would leave it alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
 
+/// A change is refused: what this host or its operator cannot do without would be cut.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it would lock somebody out: {}", vital(.0))]
+pub struct Refusal(
+    /// Everything that would be cut, what is vital first.
+    pub Vec<Cut>,
+);
+
+fn vital(cuts: &[Cut]) -> String {
+    let vital = cuts.iter().filter(|cut| cut.vital).map(ToString::to_string);
+    vital.collect::<Vec<_>>().join("; ")
+}
+
 /// What is cut.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Subject {
     /// A conversation that the operator may be working through.
@@ -119,9 +132,26 @@ impl Seen {
     /// Where the kernel does not tell.
     pub fn now() -> Result<Self, GuardError> {
         let conversations = conversations(&sockets()?);
+        let operators = operators_sockets(&conversations);
+        Self::around(conversations, operators)
+    }
+
+    /// Looks around for somebody who asks the agent: only that caller's session is vital, and none where the
+    /// caller is not known.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::now`].
+    pub fn of(caller: &Caller) -> Result<Self, GuardError> {
+        let conversations = conversations(&sockets()?);
+        let operators = caller.sockets(&conversations);
+        Self::around(conversations, operators)
+    }
+
+    fn around(conversations: Vec<Conversation>, operators: BTreeSet<usize>) -> Result<Self, GuardError> {
         let paths = Paths::new()?;
         Ok(Self {
-            operators: operators_sockets(&conversations),
+            operators,
             conversations,
             gateways: paths.gateways()?,
             leases: paths.leases()?,

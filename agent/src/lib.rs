@@ -4,6 +4,11 @@
 //! compile, tables, datapath, generation, counters, daemon, CLI. Each turns the type before it into
 //! the next and never reaches back. docs/architecture.md tells what each does not know.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod terminal;
+
 pub mod document;
 pub mod requirement;
 

@@ -56,11 +56,11 @@ impl System {
             mount(Some(kind), &system.root.join(folder), Some(kind), MsFlags::empty(), None::<&str>)
                 .with_context(|| format!("cannot mount {folder}"))?;
         }
-        // As systemd mounts it.
-        fs::set_permissions(
-            system.root.join("sys/fs/bpf"),
-            std::os::unix::fs::PermissionsExt::from_mode(0o700),
-        )?;
+        // As systemd mounts them.
+        for (folder, mode) in [("sys/fs/bpf", 0o700), ("run", 0o755)] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            fs::set_permissions(system.root.join(folder), mode)?;
+        }
         // Else every installation sorts all manual pages of the system anew.
         let _ = fs::remove_file(system.file("/var/lib/man-db/auto-update"));
         mount(Some("/dev"), &system.root.join("dev"), None::<&str>, MsFlags::MS_BIND, None::<&str>)?;

@@ -1,15 +1,16 @@
 //! `portcullis agent`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io::Write as _, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, ValueEnum};
 
-use super::{Outcome, policy};
+use super::{Outcome, apply::trial, policy};
 use crate::{
     daemon::{self, Settings},
     datapath::{chain, ensure_permission},
     generation::Roots,
+    terminal::shown,
 };
 
 /// Arguments of `agent`.
@@ -32,6 +33,9 @@ pub(super) struct Agent {
     /// Read the counters every so many seconds, to know when each rule last counted
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     sample: u64,
+    /// Try changed files for so long, as 60s, where somebody is logged in who could be locked out
+    #[arg(long, value_name = "DURATION", value_parser = trial)]
+    trial: Option<Duration>,
     /// Log what the kernel program says of each packet; debug costs speed
     #[arg(long, value_enum, default_value_t = KernelLog::Off, value_name = "LEVEL")]
     kernel_log: KernelLog,
@@ -57,6 +61,11 @@ impl Agent {
         if self.kernel_log == KernelLog::Debug {
             logger.filter_module(KERNEL_PROGRAM, log::LevelFilter::Debug);
         }
+        logger.format(|out, record| {
+            let (level, target) = (record.level(), record.target());
+            let message = record.args().to_string();
+            writeln!(out, "[{} {level:<5} {target}] {}", out.timestamp(), shown(&message))
+        });
         logger.parse_default_env().init();
         // A first policy that is not valid ends the command, as `apply` does.
         if policy::read(&self.policy, policy::Reading::Trusted).is_none() {
@@ -65,6 +74,7 @@ impl Agent {
         let settings = Settings {
             policy: self.policy,
             stream: self.stream.map(Duration::from_secs),
+            trial: self.trial,
             sample: Duration::from_secs(self.sample),
             kernel_log_level: match self.kernel_log {
                 KernelLog::Off => 0,

@@ -1,6 +1,7 @@
 //! `portcullis apply`.
 
 use std::{
+    io::Write as _,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -18,6 +19,7 @@ use crate::{
     datapath::{ensure_permission, interfaces},
     generation::{ApplyError, ApplyOptions, ApplyStage, Pending, Roots, Stage, Wanted},
     last_good::LastGood,
+    terminal,
 };
 
 /// Arguments of `apply`.
@@ -70,7 +72,7 @@ fn learning(text: &str) -> Result<Duration, String> {
 /// Shortest and longest trial.
 const TRIALS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(24 * 3600)];
 
-fn trial(text: &str) -> Result<Duration, String> {
+pub(super) fn trial(text: &str) -> Result<Duration, String> {
     let time = duration(text)?;
     let [shortest, longest] = TRIALS;
     if (shortest..=longest).contains(&time) {
@@ -107,14 +109,17 @@ impl Apply {
         })?;
         if let (Outcome::Done, Some(time)) = (outcome, self.confirm) {
             let time = humane(time);
-            println!("the policy before comes back in {time}; `portcullis confirm` keeps this one");
+            writeln!(
+                terminal::out(),
+                "the policy before comes back in {time}; `portcullis confirm` keeps this one"
+            )?;
         }
         Ok(outcome)
     }
 }
 
 /// A time as a person says it.
-fn humane(time: Duration) -> String {
+pub(super) fn humane(time: Duration) -> String {
     match time.as_secs() {
         seconds if seconds < 120 => format!("{seconds} seconds"),
         seconds => format!("{} minutes", seconds / 60),

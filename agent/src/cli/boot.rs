@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,6 +18,7 @@ use crate::{
     datapath::{chain, ensure_lasting_bpffs, ensure_permission, interfaces},
     generation::{ApplyOptions, Roots, prepare},
     last_good::LastGood,
+    terminal::{self, shown},
 };
 
 /// Arguments of `boot`.
@@ -75,13 +77,13 @@ impl Boot {
             FailMode::Closed => {
                 let source = closed()?;
                 enforce(roots, &source).context("cannot close the interfaces")?;
-                eprintln!(
+                complain!(
                     "portcullis: every interface is closed: correct what is told above and apply a policy"
                 );
                 Ok(Outcome::Found)
             }
             FailMode::LastGood | FailMode::Open => {
-                eprintln!("portcullis: nothing is enforced, every packet passes");
+                complain!("portcullis: nothing is enforced, every packet passes");
                 Ok(Outcome::Failed)
             }
         }
@@ -89,7 +91,7 @@ impl Boot {
 }
 
 fn tell(error: &anyhow::Error) {
-    eprintln!("portcullis: {}", chain(error.as_ref()));
+    complain!("portcullis: {}", chain(error.as_ref()));
 }
 
 fn last_good(lasting: &Path) -> Result<Source> {
@@ -116,7 +118,8 @@ fn enforce(roots: &Roots, source: &Source) -> Result<()> {
     let (applied, error) = prepared.commit();
     for generation in &applied {
         let manifest = &generation.manifest;
-        println!("{}: generation {} of {}", manifest.interface, manifest.generation, manifest.policy);
+        let (name, policy) = (&manifest.interface, shown(&manifest.policy));
+        writeln!(terminal::out(), "{name}: generation {} of {policy}", manifest.generation)?;
     }
     if let Some(error) = error {
         return Err(anyhow!(error));

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Outcome, table};
 use crate::catalog::{Catalog, DocumentInfo, Role, RowView, System};
 use crate::requirement::{Direction, IpsecException, Name, Requirement};
+use crate::terminal::{Escaped, shown};
 
 /// Shows the catalog.
 #[derive(Debug, Args)]
@@ -70,7 +71,7 @@ struct RowJson<'a> {
 /// # Errors
 ///
 /// Where a name does not exist, a file is wrong, or the output cannot be written.
-pub(super) fn run(args: &CatalogArgs, out: &mut impl Write) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &CatalogArgs, out: &mut Escaped<impl Write>) -> anyhow::Result<Outcome> {
     let mut catalog = Catalog::builtin();
     for path in &args.catalog {
         catalog.add(read(path)?);
@@ -107,8 +108,8 @@ pub(super) fn read(path: &std::path::Path) -> anyhow::Result<System> {
     Ok(Catalog::parse_system(&text, &path.to_string_lossy())?)
 }
 
-fn json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
+fn json(out: &mut Escaped<impl Write>, value: &impl Serialize) -> anyhow::Result<()> {
+    serde_json::to_writer_pretty(out.as_is(), value)?;
     writeln!(out)?;
     Ok(())
 }
@@ -162,16 +163,16 @@ fn list(catalog: &Catalog, out: &mut impl Write) -> anyhow::Result<()> {
 }
 
 fn show_system(system: &System, out: &mut impl Write) -> anyhow::Result<()> {
-    writeln!(out, "{} ({})", system.title, system.name)?;
+    writeln!(out, "{} ({})", shown(&system.title), shown(&system.name))?;
     for document in &system.documents {
         writeln!(
             out,
             "  document {}: {} [{}] {} sha256 {}",
-            document.info.id,
-            document.info.title,
-            document.info.language,
-            document.info.file,
-            document.info.sha256
+            shown(&document.info.id),
+            shown(&document.info.title),
+            shown(&document.info.language),
+            shown(&document.info.file),
+            shown(&document.info.sha256)
         )?;
     }
     for role in &system.roles {
@@ -225,12 +226,12 @@ fn show_system(system: &System, out: &mut impl Write) -> anyhow::Result<()> {
 }
 
 fn show_role(system: &System, role: &Role, out: &mut impl Write) -> anyhow::Result<()> {
-    writeln!(out, "{}/{}: {}", system.name, role.name, role.title)?;
+    writeln!(out, "{}/{}: {}", shown(&system.name), shown(&role.name), shown(&role.title))?;
     for name in &role.documented {
-        writeln!(out, "  documented as {name}")?;
+        writeln!(out, "  documented as {}", shown(name))?;
     }
     if !role.inherits.is_empty() {
-        writeln!(out, "  inherits {}", role.inherits.join(", "))?;
+        writeln!(out, "  inherits {}", shown(&role.inherits.join(", ")))?;
     }
     let lines: Vec<Vec<String>> = rows(system, role)
         .into_iter()

@@ -1,15 +1,15 @@
 //! `portcullis check`.
 
-use std::{
-    io::{Write as _, stdout},
-    path::PathBuf,
-};
+use std::{io::Write as _, path::PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 
 use super::{Outcome, policy, table::counted};
-use crate::findings::{Severity, findings};
+use crate::{
+    findings::{Severity, findings},
+    terminal::{self, shown},
+};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -30,9 +30,12 @@ impl Check {
             return Ok(Outcome::BadInput);
         };
         let found = findings(&source.policy, &source.catalog)?;
-        let mut out = stdout().lock();
+        let mut out = terminal::out();
         if self.json {
-            serde_json::to_writer_pretty(&mut out, &serde_json::json!({ "schema": 1, "findings": found }))?;
+            serde_json::to_writer_pretty(
+                out.as_is(),
+                &serde_json::json!({ "schema": 1, "findings": found }),
+            )?;
             writeln!(out)?;
         } else {
             for finding in &found {
@@ -40,12 +43,12 @@ impl Check {
                 writeln!(
                     out,
                     "{}:{}:{}: {}: {}: {}",
-                    source.policy.file,
+                    shown(&source.policy.file),
                     place.line,
                     place.column,
                     finding.severity,
                     finding.interface,
-                    finding.message
+                    shown(&finding.message)
                 )?;
             }
             let warnings = found.iter().filter(|finding| finding.severity == Severity::Warning).count();

@@ -4,7 +4,7 @@ mod archive;
 
 use std::{
     collections::BTreeMap,
-    io::{IsTerminal as _, Write, stdout},
+    io::{IsTerminal as _, Write},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,6 +21,7 @@ use crate::{
     hits::Window,
     policy::Enforcement,
     ruleset::Way,
+    terminal,
 };
 
 /// Arguments of `counters`.
@@ -84,12 +85,16 @@ impl Counters {
                     self.print(&mut text, report)?;
                 }
             }
-            let mut out = stdout().lock();
-            if self.watch.is_some() && !self.json && out.is_terminal() {
+            let mut out = terminal::out();
+            if self.watch.is_some() && !self.json && out.as_is().is_terminal() {
                 // Home, and clear what lies below.
-                out.write_all(b"\x1b[H\x1b[J")?;
+                out.as_is().write_all(b"\x1b[H\x1b[J")?;
             }
-            out.write_all(&text)?;
+            if self.json {
+                out.as_is().write_all(&text)?;
+            } else {
+                out.write_all(&text)?;
+            }
             out.flush()?;
             let Some(seconds) = self.watch else { return Ok(Outcome::Done) };
             std::thread::sleep(Duration::from_secs(seconds));
@@ -114,11 +119,11 @@ impl Counters {
         match (&self.interface, reports.is_empty()) {
             (_, false) => {
                 for trouble in troubles {
-                    eprintln!("portcullis: {trouble}");
+                    complain!("portcullis: {trouble}");
                 }
                 Ok(reports)
             }
-            _ if !troubles.is_empty() => bail!("{}", troubles.join("\n")),
+            _ if !troubles.is_empty() => bail!("{}", troubles.join("\n  ")),
             (Some(name), _) if !enforced.is_empty() => {
                 bail!("`{name}` is not enforced; enforced: {}", enforced.join(", "))
             }

@@ -1,6 +1,6 @@
 //! `portcullis detach`.
 
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 
 use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
@@ -9,6 +9,7 @@ use super::Outcome;
 use crate::{
     datapath::ensure_permission,
     generation::{Roots, detach},
+    terminal,
 };
 
 /// Arguments of `detach`.
@@ -37,7 +38,7 @@ impl Detach {
             detach(roots, &lock, interface)?;
         }
         // Said when everything is done: a reader who is gone must not stop it halfway.
-        let mut out = stdout().lock();
+        let mut out = terminal::out();
         for interface in &interfaces {
             writeln!(out, "{interface}: detached; every packet passes")?;
         }

@@ -10,6 +10,7 @@ use super::{Outcome, catalog, import, table};
 use crate::catalog::{Catalog, RoleView};
 use crate::requirement::Requirement;
 use crate::requirement::difference::{self, ChangeKind};
+use crate::terminal::Escaped;
 
 /// Compares two documents or catalogs: which ports opened, closed or moved.
 #[derive(Debug, Args)]
@@ -41,7 +42,7 @@ impl Side {
 /// # Errors
 ///
 /// Where a side cannot be read.
-pub(super) fn run(args: &DiffArgs, out: &mut impl Write) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &DiffArgs, out: &mut Escaped<impl Write>) -> anyhow::Result<Outcome> {
     let (mut old, mut new) = (load(&args.old)?, load(&args.new)?);
     if old.catalogued != new.catalogued {
         // A document has no catalog names: what both have is what the document calls its roles.
@@ -54,7 +55,7 @@ pub(super) fn run(args: &DiffArgs, out: &mut impl Write) -> anyhow::Result<Outco
     align(&old, &mut new);
     let changes = difference::changes(&old.named(), &new.named());
     if args.json {
-        serde_json::to_writer_pretty(&mut *out, &changes)?;
+        serde_json::to_writer_pretty(out.as_is(), &changes)?;
         writeln!(out)?;
     } else if !changes.is_empty() {
         let rows: Vec<Vec<String>> = changes

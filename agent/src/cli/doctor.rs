@@ -1,9 +1,6 @@
 //! `portcullis doctor`.
 
-use std::{
-    collections::BTreeMap,
-    io::{Write as _, stdout},
-};
+use std::{collections::BTreeMap, io::Write as _};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -13,6 +10,7 @@ use super::{Outcome, table::counted};
 use crate::{
     doctor::{Finding, Kind, Link, diagnose, host, links},
     generation::Roots,
+    terminal,
 };
 
 /// Arguments of `doctor`.
@@ -74,10 +72,10 @@ impl Doctor {
             .collect();
         let shown: Vec<&Link> = links.iter().filter(|link| asked(&link.interface)).collect();
 
-        let mut out = stdout().lock();
+        let mut out = terminal::out();
         if self.json {
             let all = serde_json::json!({ "schema": 1, "host": host, "interfaces": shown, "findings": told });
-            serde_json::to_writer_pretty(&mut out, &all)?;
+            serde_json::to_writer_pretty(out.as_is(), &all)?;
             writeln!(out)?;
         } else {
             let jit = match host.jit {

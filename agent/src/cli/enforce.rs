@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{self, Write, stdout},
+    io::{self, Write},
     path::Path,
     time::{Duration, Instant},
 };
@@ -23,6 +23,7 @@ use crate::{
     guard::{Cut, Seen, cuts},
     last_good::LastGood,
     policy::Enforcement,
+    terminal,
 };
 
 /// Something that is about to be enforced.
@@ -120,7 +121,7 @@ impl Enforcing<'_> {
         if matches!(outcome, Ok(Outcome::Done)) {
             writeln!(said, "done in {} ms: {phases}", self.begun.elapsed().as_millis())?;
         }
-        let printed = stdout().lock().write_all(&said);
+        let printed = terminal::out().write_all(&said);
         let outcome = outcome?;
         printed?;
         Ok(outcome)
@@ -214,18 +215,18 @@ impl Enforcing<'_> {
         let found = match found {
             Ok(found) => found,
             Err(error) if is_forced => {
-                eprintln!("portcullis: forced: {error}");
+                complain!("portcullis: forced: {error}");
                 return Ok(true);
             }
             Err(error) => {
-                eprintln!("portcullis: {error}; nothing has changed (--force applies it all the same)");
+                complain!("portcullis: {error}; nothing has changed (--force applies it all the same)");
                 return Ok(false);
             }
         };
         let may = is_forced || !found.iter().any(|cut| cut.vital);
         warn(&found, if is_forced { "forced" } else { "warning" });
         if !may {
-            eprintln!("portcullis: refused; nothing has changed (--force applies it all the same)");
+            complain!("portcullis: refused; nothing has changed (--force applies it all the same)");
         }
         Ok(may)
     }
@@ -235,9 +236,13 @@ impl Enforcing<'_> {
 pub(super) fn warn(cuts: &[Cut], vital: &str) {
     for cut in cuts {
         let word = if cut.vital { vital } else { "warning" };
-        eprintln!("portcullis: {word}: {cut}");
+        complain!("portcullis: {word}: {cut}");
         if let Some(remedy) = cut.remedy.as_ref().filter(|_| cut.vital) {
-            eprintln!("to leave it alone, add below `name = \"{}\"`:\n\n{remedy}", cut.interface);
+            complain!("to leave it alone, add below `name = \"{}\"`:\n", cut.interface);
+            for line in remedy.lines() {
+                complain!("{line}");
+            }
+            complain!("");
         }
     }
 }
@@ -268,7 +273,7 @@ fn describe(out: &mut impl Write, applied: &Applied, stage: ApplyStage) -> io::R
             let conversations = counted(*count, "conversation");
             writeln!(out, "{interface}: adopted {conversations} that this host had begun")?;
         }
-        Err(error) => eprintln!(
+        Err(error) => complain!(
             "portcullis: {interface}: {error}: conversations that this host began before are not recognised"
         ),
     }

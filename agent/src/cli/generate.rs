@@ -19,6 +19,7 @@ pub(super) struct Completions {
 
 impl Completions {
     pub(super) fn run(self) -> Outcome {
+        #[expect(clippy::disallowed_methods, reason = "a file, of this program's own words")]
         clap_complete::generate(self.shell, &mut Cli::command(), "portcullis", &mut stdout());
         Outcome::Done
     }

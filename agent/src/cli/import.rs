@@ -12,6 +12,7 @@ use crate::catalog::System;
 use crate::document::limits::MAX_BYTES;
 use crate::requirement::slug::slug;
 use crate::requirement::{Import, Outcome};
+use crate::terminal::{Escaped, shown};
 
 /// Reads vendors' documents and prints what they require.
 #[derive(Debug, Args)]
@@ -47,15 +48,15 @@ enum Format {
 /// # Errors
 ///
 /// Where a document cannot be read or the output not be written.
-pub(super) fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &ImportArgs, out: &mut Escaped<impl Write>) -> anyhow::Result<Exit> {
     let mut imports = vec![];
     for path in &args.documents {
         let import = import(path)?;
         for diagnostic in &import.diagnostics {
-            eprintln!("{}:{}: {}: {}", path.display(), diagnostic.line, diagnostic.message, diagnostic.text);
+            complain!("{}:{}: {}: {}", path.display(), diagnostic.line, diagnostic.message, diagnostic.text);
         }
         if args.explain.is_none() {
-            eprintln!("{}: {}", path.display(), summary(&import));
+            complain!("{}: {}", path.display(), summary(&import));
         }
         imports.push(import);
     }
@@ -70,7 +71,7 @@ pub(super) fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Exi
         Format::Json => {
             // One line a document, so that several can be read one by one.
             for import in &imports {
-                serde_json::to_writer(&mut *out, import)?;
+                serde_json::to_writer(out.as_is(), import)?;
                 writeln!(out)?;
             }
         }
@@ -80,7 +81,7 @@ pub(super) fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Exi
             let name = args.system.clone().or(title).unwrap_or_else(|| "system".to_owned());
             // The process ends behind this: to take a large system apart first would only take time.
             let system = ManuallyDrop::new(System::draft(&name, imports));
-            write!(out, "{}", system.file())?;
+            write!(out.as_is(), "{}", system.file())?;
         }
     }
     Ok(if found && args.strict { Exit::Failed } else { Exit::Done })
@@ -113,7 +114,7 @@ fn summary(import: &Import) -> String {
 
 /// Tells how a line was read: its table, its columns, and what came of it.
 fn explain(import: &Import, line: u32, out: &mut impl Write) -> std::io::Result<()> {
-    writeln!(out, "{}:{line}", import.document.file)?;
+    writeln!(out, "{}:{line}", shown(&import.document.file))?;
     let row = import.rows.iter().find(|row| row.line == line);
     let table = row.and_then(|_| import.tables.iter().rfind(|table| table.line <= line));
     if let (Some(row), Some(table)) = (row, table) {
@@ -121,12 +122,12 @@ fn explain(import: &Import, line: u32, out: &mut impl Write) -> std::io::Result<
             out,
             "  {} of table {} (line {}) {}",
             row.outcome.describe(),
-            table.name,
+            shown(&table.name),
             table.line,
-            table.title
+            shown(&table.title)
         )?;
         for column in table.columns.split("; ").filter(|column| !column.is_empty()) {
-            writeln!(out, "    column {column}")?;
+            writeln!(out, "    column {}", shown(column))?;
         }
     }
     let mut silent = row.is_none();
@@ -144,7 +145,7 @@ fn explain(import: &Import, line: u32, out: &mut impl Write) -> std::io::Result<
     }
     for diagnostic in import.diagnostics.iter().filter(|diagnostic| diagnostic.line == line) {
         silent = false;
-        writeln!(out, "  unread: {} ({})", diagnostic.message, diagnostic.text)?;
+        writeln!(out, "  unread: {} ({})", shown(&diagnostic.message), shown(&diagnostic.text))?;
     }
     if silent {
         let before = import.rows.iter().rev().find(|row| row.line < line);

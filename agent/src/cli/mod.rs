@@ -27,7 +27,7 @@ mod status;
 mod table;
 
 use std::{
-    io::{BufWriter, StdoutLock, Write as _, stdout},
+    io::{BufWriter, StdoutLock, Write as _},
     path::PathBuf,
     process::ExitCode,
 };
@@ -38,7 +38,11 @@ pub(crate) use policy::{Reading, Source, read_text as read_policy_text, resolve 
 
 pub(crate) use table::counted;
 
-use crate::{datapath::chain, generation::Roots};
+use crate::{
+    datapath::chain,
+    generation::Roots,
+    terminal::{self, Escaped, one_line},
+};
 
 /// Enforces vendors' documented network ports in the kernel.
 #[derive(Debug, Parser)]
@@ -135,7 +139,7 @@ enum Command {
 }
 
 /// Standard output of a command that prints once and ends.
-type Output = BufWriter<StdoutLock<'static>>;
+type Output = Escaped<BufWriter<StdoutLock<'static>>>;
 
 /// How a command ended, if it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +157,7 @@ enum Outcome {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Cli { places, command } = Cli::parse();
+    let Cli { places, command } = parsed();
     let roots = Roots::new(places.state, places.lasting, places.bpffs);
     let result = match command {
         Command::Import(args) => read_and_print(|out| import::run(&args, out)),
@@ -183,19 +187,27 @@ pub fn main() -> ExitCode {
         // Whoever reads our output has seen enough: `portcullis counters | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("portcullis: {}", chain(error.as_ref()));
+            complain!("portcullis: {}", chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
 }
 
+/// The command line. A mistake in it is told in the words that were typed, or that a pattern of file names found.
+fn parsed() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        let typed = std::env::args_os().map(|argument| one_line(&argument.to_string_lossy()));
+        Cli::try_parse_from(typed).err().unwrap_or(error).exit()
+    })
+}
+
 /// Runs a command that reads documents and prints once. What it cannot read is bad input, not a failure
 /// of the command.
 fn read_and_print(run: impl FnOnce(&mut Output) -> anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
-    let mut out = Output::new(stdout().lock());
+    let mut out = terminal::buffered();
     let outcome = match run(&mut out) {
         Err(error) if !is_broken_pipe(&error) => {
-            eprintln!("portcullis: {}", chain(error.as_ref()));
+            complain!("portcullis: {}", chain(error.as_ref()));
             Outcome::BadInput
         }
         other => other?,

@@ -1,10 +1,6 @@
 //! `portcullis plan`.
 
-use std::{
-    collections::BTreeSet,
-    io::{Write, stdout},
-    path::PathBuf,
-};
+use std::{collections::BTreeSet, io::Write, path::PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -23,6 +19,7 @@ use crate::{
     plan::{Change, ChangeKind, InterfacePlan, Terms, plan},
     policy::{Deployment, Enforcement},
     ruleset::Way,
+    terminal,
 };
 
 /// Arguments of `plan`.
@@ -59,12 +56,12 @@ impl Plan {
         let cuts = cuts(&candidates, &Seen::now()?)?;
 
         let is_different = plans.iter().any(InterfacePlan::is_different);
-        let mut out = stdout().lock();
+        let mut out = terminal::out();
         if self.json {
             let json = serde_json::json!({
                 "schema": 1, "different": is_different, "interfaces": plans, "cuts": cuts,
             });
-            serde_json::to_writer_pretty(&mut out, &json)?;
+            serde_json::to_writer_pretty(out.as_is(), &json)?;
             writeln!(out)?;
         } else {
             for plan in &plans {

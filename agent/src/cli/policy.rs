@@ -39,12 +39,14 @@ pub(super) fn read(path: &Path, reading: Reading) -> Option<Source> {
     match source {
         Ok(source) => Some(source),
         // The problems of a policy begin with its name, line and column.
-        Err(error) if error.is::<Problems>() => {
-            eprintln!("{error}");
-            None
-        }
         Err(error) => {
-            eprintln!("portcullis: {}", chain(error.as_ref()));
+            if let Some(Problems(problems)) = error.downcast_ref() {
+                for problem in problems {
+                    complain!("{problem}");
+                }
+                return None;
+            }
+            complain!("portcullis: {}", chain(error.as_ref()));
             None
         }
     }

@@ -1,9 +1,6 @@
 //! `portcullis rollback`.
 
-use std::{
-    io::{Write as _, stdout},
-    time::Instant,
-};
+use std::{io::Write as _, time::Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -17,6 +14,7 @@ use crate::{
     cli::table::lines,
     datapath::ensure_permission,
     generation::{ApplyOptions, Back, KEPT, Pending, Revision, Roots, Wanted},
+    terminal,
 };
 
 /// Arguments of `rollback`.
@@ -64,10 +62,10 @@ impl Rollback {
 
     fn list(&self, roots: &Roots) -> Result<Outcome> {
         let (revisions, active) = (roots.revisions()?, roots.active_revision()?);
-        let mut out = stdout().lock();
+        let mut out = terminal::out();
         if self.json {
             let list = serde_json::json!({ "schema": 1, "active": active, "revisions": revisions });
-            serde_json::to_writer_pretty(&mut out, &list)?;
+            serde_json::to_writer_pretty(out.as_is(), &list)?;
             writeln!(out)?;
             return Ok(Outcome::Done);
         }

@@ -1,6 +1,6 @@
 //! `portcullis shadow`.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     generation::{Pending, Roots},
     shadow::ShadowReport,
+    terminal,
 };
 
 /// Arguments of `shadow`.
@@ -39,10 +40,10 @@ impl Shadow {
         if reports.is_empty() {
             bail!("there is no shadow; `portcullis apply --shadow POLICY` begins one");
         }
-        let mut out = stdout().lock();
+        let mut out = terminal::out();
         if self.json {
             serde_json::to_writer_pretty(
-                &mut out,
+                out.as_is(),
                 &serde_json::json!({ "schema": 1, "interfaces": reports }),
             )?;
             writeln!(out)?;

@@ -1,6 +1,6 @@
 //! `portcullis status`.
 
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 
 use anyhow::Result;
 use clap::Args;
@@ -16,6 +16,7 @@ use crate::{
     datapath::{FlowTotals, Mode, OnInterfaces, Part, chain, flow_totals},
     generation::{Beside, Known, Manifest, Pending, Roots, Stage, known},
     policy::Enforcement,
+    terminal::{self, shown},
 };
 
 /// Arguments of `status`.
@@ -37,7 +38,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
-        let mut out = stdout().lock();
+        let mut out = terminal::out();
         let mut rows = Vec::new();
         let (mut lost, mut astray, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
         let mut flows = None;
@@ -77,7 +78,7 @@ impl Status {
             rows.push((program, manifest, report));
         }
         // Enforcement needs no agent, and neither does this command.
-        let agent = match ask(&roots.state, Request::Status) {
+        let agent = match ask(&roots.state, &Request::Status) {
             Ok(Some(Answer::Status(agent))) => Some(agent),
             Ok(_) => None,
             Err(error) => {
@@ -112,7 +113,7 @@ impl Status {
                 "without_manifest": lost, "without_interface": astray, "agent": agent,
                 "well": is_well, "troubles": troubles,
             });
-            serde_json::to_writer_pretty(&mut out, &status)?;
+            serde_json::to_writer_pretty(out.as_is(), &status)?;
             writeln!(out)?;
             return Ok(outcome);
         }
@@ -157,7 +158,7 @@ impl Status {
             }
         }
         for trouble in troubles {
-            writeln!(out, "{trouble}")?;
+            writeln!(out, "{}", shown(&trouble))?;
         }
         if let Some(FlowTotals { entries, begun, evicted, missed }) = flows
             && evicted + missed > 0
@@ -236,7 +237,7 @@ fn describe(out: &mut impl std::io::Write, agent: &daemon::Status) -> std::io::R
         3600..172_800 => format!("{} h", uptime / 3600),
         _ => format!("{} days", uptime / 86400),
     };
-    writeln!(out, "agent: process {pid} follows {policy}, running for {uptime}")?;
+    writeln!(out, "agent: process {pid} follows {}, running for {uptime}", shown(policy))?;
     if let Some(daemon::Busy { with, seconds }) = busy {
         writeln!(out, "agent: it has been {with} for {seconds:.1} s; what it tells is from before")?;
     }
@@ -247,11 +248,12 @@ fn describe(out: &mut impl std::io::Write, agent: &daemon::Status) -> std::io::R
             Standing::Awaited => writeln!(out, "{name}: not there yet; protected when it appears")?,
             Standing::Unprotected => {
                 let why = watched.error.as_deref().unwrap_or("it was detached by hand");
-                writeln!(out, "{name}: NOT PROTECTED: {why}")?;
+                writeln!(out, "{name}: NOT PROTECTED: {}", shown(why))?;
             }
         }
     }
     if let Some(error) = refused {
+        let error = shown(error);
         writeln!(out, "the policy file is refused as it is now, the one before it goes on: {error}")?;
     }
     Ok(())

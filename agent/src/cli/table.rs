@@ -4,8 +4,13 @@ use std::io::Write;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use crate::terminal::one_line;
+
+/// Rows of a table.
+pub(super) struct Rows(Table);
+
 /// A table without lines: columns are told apart by their alignment.
-pub(super) fn table(header: &[&str], right_aligned: &[usize]) -> Table {
+pub(super) fn table(header: &[&str], right_aligned: &[usize]) -> Rows {
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
@@ -19,7 +24,14 @@ pub(super) fn table(header: &[&str], right_aligned: &[usize]) -> Table {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table
+    Rows(table)
+}
+
+impl Rows {
+    /// Adds a row. Its cells stay one line each, whatever a document has in them.
+    pub(super) fn add_row(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.0.add_row(cells.into_iter().map(|cell| one_line(cell.as_ref())));
+    }
 }
 
 /// Writes `rows` below `header`, all columns aligned to the left.
@@ -29,12 +41,14 @@ pub(super) fn table(header: &[&str], right_aligned: &[usize]) -> Table {
 /// Where `out` cannot be written.
 pub(super) fn write(out: &mut impl Write, header: &[&str], rows: &[Vec<String>]) -> std::io::Result<()> {
     let mut table = table(header, &[]);
-    table.add_rows(rows);
+    for row in rows {
+        table.add_row(row);
+    }
     out.write_all(lines(&table).as_bytes())
 }
 
 /// The lines of a table, without the blanks at their ends.
-pub(super) fn lines(table: &Table) -> String {
+pub(super) fn lines(Rows(table): &Rows) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 

@@ -11,22 +11,24 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use tokio::sync::oneshot;
 
 use super::{
     Settings,
-    control::Answer,
     event::{Event, emit},
     follow::Unprotected,
     links::{LinkWatch, Present},
+    manner::{Asking, Manner},
     mend::Hold,
+    trying::Trying,
 };
 use crate::{
     cli::{Reading, Source, read_policy_text, resolve_policy},
     datapath::{DatapathError, Device, Kept, chain},
     generation::{
-        Applied, ApplyError, ApplyOptions, Carried, Lock, Roots, StoreError, Unwanted, detach_others, prepare,
+        Applied, ApplyError, ApplyOptions, ApplyStage, Carried, Lock, Prepared, Roots, StoreError, Unwanted,
+        Wanted, detach_others, prepare, prepare_wanted,
     },
+    guard::{Cut, Refusal, Seen, cuts},
     last_good::LastGood,
     policy::{Policy, Problems},
 };
@@ -44,11 +46,15 @@ pub(super) struct Agent {
     stopping: Arc<AtomicBool>,
     /// What was last read from the policy's file, whether it was applied or refused.
     pub(super) tried: Result<String, String>,
-    pub(super) enforced: Option<Source>,
+    pub(super) enforced: Option<Arc<Source>>,
     /// Why the file, as it is now, is refused.
     pub(super) refused: Option<String>,
     /// Whoever waits to be told what came of a reload.
-    pub(super) asking: Vec<oneshot::Sender<Answer>>,
+    pub(super) asking: Option<Asking>,
+    /// What the file cuts, or would, that was applied last.
+    pub(super) cuts: Vec<Cut>,
+    /// What is tried, and not decided yet.
+    pub(super) trying: Option<Trying>,
     /// When a reload that something passing stopped is tried again, and when it is given up.
     pub(super) again: Option<(Instant, Instant)>,
     /// The interfaces that this agent has protected, as they were then.
@@ -83,7 +89,9 @@ impl Agent {
             tried: Ok(String::new()),
             enforced: None,
             refused: None,
-            asking: Vec::new(),
+            asking: None,
+            cuts: Vec::new(),
+            trying: None,
             again: None,
             protected: Present::new(),
             unprotected: BTreeMap::new(),
@@ -100,7 +108,7 @@ impl Agent {
     pub(super) fn begin(&mut self) -> Result<()> {
         let text = read_policy_text(&self.settings.policy, Reading::Trusted)?;
         let deadline = Instant::now() + PATIENCE;
-        while let Err(error) = self.apply(&text) {
+        while let Err(error) = self.apply(&text, &Manner::first()) {
             if is_postponed(&error) {
                 // Somebody tries a policy: that goes on, and the file has its turn afterwards.
                 self.tried = Ok(text);
@@ -115,9 +123,9 @@ impl Agent {
         Ok(())
     }
 
-    /// Applies the file for those who asked for it.
-    pub(super) fn reload_for(&mut self, asking: Vec<oneshot::Sender<Answer>>) -> Result<()> {
-        self.asking.extend(asking);
+    /// Applies the file for somebody who asked for it.
+    pub(super) fn reload_for(&mut self, asking: Asking) -> Result<()> {
+        self.asking = Some(asking);
         self.reload(true)
     }
 
@@ -129,12 +137,15 @@ impl Agent {
             return Ok(());
         }
         let mut postponed = false;
+        let manner = self.asking.as_ref().map_or_else(Manner::default, |asking| asking.manner.clone());
         let outcome = match &read {
-            Ok(text) => match self.apply(text).inspect_err(|error| postponed = is_postponed(error)) {
-                Err(error) if passes(&error) && self.waits_for_reload() => return Ok(()),
-                Err(error) => Err((error.is::<Problems>(), chain(error.as_ref()))),
-                Ok(()) => Ok(()),
-            },
+            Ok(text) => {
+                match self.apply(text, &manner).inspect_err(|error| postponed = is_postponed(error)) {
+                    Err(error) if passes(&error) && self.waits_for_reload() => return Ok(()),
+                    Err(error) => Err((error.is::<Problems>(), chain(error.as_ref()))),
+                    Ok(()) => Ok(()),
+                }
+            }
             Err(error) => Err((true, error.clone())),
         };
         self.again = None;
@@ -150,7 +161,7 @@ impl Agent {
     }
 
     /// Notes and tells why the file is refused.
-    fn is_refused(&mut self, error: String, postponed: bool) -> Result<()> {
+    pub(super) fn is_refused(&mut self, error: String, postponed: bool) -> Result<()> {
         log::error!("the policy was refused, the one before it goes on: {error}");
         emit(&Event::Refused { error: error.clone() })?;
         (self.refused, self.postponed) = (Some(error), postponed);
@@ -165,9 +176,21 @@ impl Agent {
         now < deadline
     }
 
-    /// Puts a policy in place of the one before it, on every interface.
-    fn apply(&mut self, text: &str) -> Result<()> {
+    /// Puts a policy of this text in place of the one before it, on every interface, or tries it.
+    fn apply(&mut self, text: &str, manner: &Manner) -> Result<()> {
+        self.cuts.clear();
         let source = resolve_policy(text, &self.settings.policy, Reading::Trusted)?;
+        self.apply_source(&Arc::new(source), manner, None)
+    }
+
+    /// As [`Self::apply`]. With `not_after`, it is what is tried already, and is kept if it is not too late for
+    /// that.
+    pub(super) fn apply_source(
+        &mut self,
+        source: &Arc<Source>,
+        manner: &Manner,
+        not_after: Option<u64>,
+    ) -> Result<()> {
         let policy = &source.policy;
         let lock = self.roots.lock()?;
         self.roots.follow_renames(&lock, |name| policy.covering(name).is_some())?;
@@ -183,7 +206,24 @@ impl Agent {
             .collect();
         self.ensure_no_slip(policy, &present, &absent)?;
 
-        self.put(&lock, &here, &source, &present, ApplyOptions::default().learn)?;
+        let same =
+            |enforced: &Arc<Source>| (&enforced.text, &enforced.files) == (&source.text, &source.files);
+        let trying = match not_after {
+            None if manner.confirm.is_some() || !self.enforced.as_ref().is_some_and(same) => {
+                self.to_try(source, manner)?
+            }
+            _ => None,
+        };
+        let stage = trying.as_ref().map(|trying| ApplyStage::trial(trying.length)).transpose()?;
+        let options = ApplyOptions {
+            stage: stage.unwrap_or(ApplyStage::Enforce),
+            not_after,
+            ..ApplyOptions::default()
+        };
+        self.put(&lock, &here, source, &present, options, Some(manner))?;
+        if let Some(trying) = trying {
+            return self.begin_to_try(trying);
+        }
         let kept = |name: &str| {
             policy.covering(name).is_some_and(|entry| {
                 !entry.is_pattern() || present.contains_key(name) || self.gone.iter().any(|gone| gone == name)
@@ -206,12 +246,12 @@ impl Agent {
             log::warn!("{interface}: there is no such interface yet; it is protected when it appears");
             emit(&Event::Awaited { interface })?;
         }
-        let good = LastGood::now(&policy.file, text, &source.files);
+        let good = LastGood::now(&policy.file, &source.text, &source.files);
         if let Err(error) = good.keep(&self.roots.lasting) {
             let lasting = self.roots.lasting.display();
             log::warn!("the policy is in place, but is not kept for the next boot: {lasting}: {error}");
         }
-        self.enforced = Some(source);
+        self.enforced = Some(Arc::clone(source));
         Ok(())
     }
 
@@ -240,18 +280,50 @@ impl Agent {
         here: &Policy,
         source: &Source,
         present: &Present,
-        learn: Duration,
+        options: ApplyOptions,
+        manner: Option<&Manner>,
     ) -> Result<()> {
-        let log_level = self.settings.kernel_log_level;
-        let options = ApplyOptions { learn, log_level, ..ApplyOptions::default() };
+        let options = ApplyOptions { log_level: self.settings.kernel_log_level, ..options };
         // Prepared generations know where they belong; what becomes of them is noted here.
         let roots = self.roots.clone();
-        let prepared = prepare(&roots, lock, here, &source.text, &source.catalog, options)?;
+        let prepared = match options.not_after {
+            None => prepare(&roots, lock, here, &source.text, &source.catalog, options)?,
+            // What is in the way is the trial of this policy itself.
+            Some(_) => {
+                prepare_wanted(&roots, lock, Wanted::of(here, &source.text, &source.catalog), options)?
+            }
+        };
+        if let Some(manner) = manner.filter(|manner| !manner.is_first && options.not_after.is_none())
+            && let Err(error) = self.ask_the_guard(&prepared, manner)
+        {
+            prepared.abandon();
+            return Err(error);
+        }
         let (applied, error) = prepared.commit();
         for generation in applied {
             self.is_applied(generation, present)?;
         }
         error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Asks the guard; notes what is cut, and refuses where it is vital and whoever asked does not insist.
+    fn ask_the_guard(&mut self, prepared: &Prepared<'_>, manner: &Manner) -> Result<()> {
+        let found = match Seen::of(&manner.caller).and_then(|seen| cuts(prepared.candidates(), &seen)) {
+            Ok(found) => found,
+            Err(error) if manner.is_forced => {
+                log::warn!("forced: {}", chain(&error));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.cuts.clone_from(&found);
+        if !manner.is_forced && found.iter().any(|cut| cut.vital) {
+            return Err(Refusal(found).into());
+        }
+        for cut in found.iter().filter(|cut| cut.vital) {
+            log::warn!("forced: {cut}");
+        }
+        Ok(())
     }
 
     /// Notes and tells that a generation is in place.

@@ -8,15 +8,15 @@ use super::{
     agent::Agent,
     control::{Answer, Standing, Status, Watched},
     event::{Event, emit},
+    manner::Asking,
+    trying::Trying,
 };
 use crate::{cli::counted, counters::Report, datapath::chain, generation::active};
 
 impl Agent {
     /// Answers whoever asked for a reload.
     pub(super) fn answer(&mut self, outcome: &Result<(), (bool, String)>) {
-        if self.asking.is_empty() {
-            return;
-        }
+        let Some(Asking { answer: asking, .. }) = self.asking.take() else { return };
         let mut applied = Vec::new();
         for interface in self.protected.keys() {
             if let Ok(Some(manifest)) = active(&self.roots, interface) {
@@ -28,11 +28,11 @@ impl Agent {
             applied,
             error: refused.map(|(_, error)| error.clone()),
             invalid: refused.is_some_and(|(invalid, _)| *invalid),
+            cuts: self.cuts.clone(),
+            trial: self.trying.as_ref().filter(|_| refused.is_none()).map(Trying::told),
         };
-        for asking in self.asking.drain(..) {
-            // Whoever asked may have lost patience.
-            let _ = asking.send(answer.clone());
-        }
+        // Whoever asked may have lost patience.
+        let _ = asking.send(answer);
     }
 
     /// What is watched, and how it stands. Since when, and what is done meanwhile, is not known here.

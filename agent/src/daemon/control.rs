@@ -33,10 +33,12 @@ use super::work::Busy;
 use crate::{
     datapath::chain,
     files::{self, Held},
+    guard::Cut,
+    host::Session,
 };
 
-/// Longest request; the longest there is has twenty bytes.
-const MAX_REQUEST: u64 = 1024;
+/// Longest request: a hundred bytes for each session that the caller may be working in.
+const MAX_REQUEST: u64 = 16 << 10;
 /// Longest answer that a command reads: hundreds of bytes for each interface.
 const MAX_ANSWER: u64 = 16 << 20;
 /// How long whoever connects may take to ask, and to read the answer.
@@ -49,13 +51,38 @@ const QUEUE: i32 = 128;
 const CONNECTIONS: usize = 8;
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Request {
     /// Read the policy file again now.
-    Reload,
+    Reload(Reload),
     /// Tell what is watched.
     Status,
+}
+
+/// How the policy file is to be read again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reload {
+    /// The sessions that the caller may be working in. What the kernel says of its process counts more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<Session>,
+    /// Apply it even if it locks somebody out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+    /// Only try it for so many seconds, unless it is confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<f64>,
+}
+
+/// A trial that a reload has begun.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// How long it goes on, in seconds.
+    pub seconds: f64,
+    /// The conversations of which one must be heard for the policy to be kept; none where somebody must
+    /// confirm it.
+    pub waits_for: Vec<String>,
 }
 
 /// The answer.
@@ -68,8 +95,14 @@ pub enum Answer {
         applied: Vec<(String, u64)>,
         /// Why the policy was refused; the one before it goes on then.
         error: Option<String>,
-        /// Whether the policy is not valid, rather than refused by the kernel.
+        /// Whether the policy is not valid, rather than refused by the kernel or the guard.
         invalid: bool,
+        /// What the policy cuts, or would.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        cuts: Vec<Cut>,
+        /// The trial that it is in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trial: Option<Trial>,
     },
     /// What the agent watches.
     Status(Status),
@@ -127,13 +160,13 @@ pub enum Standing {
 /// # Errors
 ///
 /// Where there is one that does not answer, or may not be asked.
-pub fn ask(state: &Path, request: Request) -> Result<Option<Answer>> {
+pub fn ask(state: &Path, request: &Request) -> Result<Option<Answer>> {
     let path = path(state);
     let failed = || format!("the agent at {} cannot be asked", path.display());
     let Some(mut stream) = connect(&path).with_context(failed)? else { return Ok(None) };
     stream.set_write_timeout(Some(PATIENCE)).with_context(failed)?;
     stream.set_read_timeout(Some(ANSWER_PATIENCE)).with_context(failed)?;
-    let mut line = serde_json::to_vec(&request)?;
+    let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     let mut answer = String::new();
     let asked =
@@ -182,8 +215,12 @@ pub(super) struct Control {
     requests: mpsc::Receiver<Asked>,
 }
 
-/// A request, and where its answer goes.
-pub(super) type Asked = (Request, oneshot::Sender<Answer>);
+/// A request, the process that it comes from, and where its answer goes.
+pub(super) struct Asked {
+    pub(super) request: Request,
+    pub(super) process: Option<i32>,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
 
 impl Control {
     /// Begins to listen. The state folder is there.
@@ -244,7 +281,8 @@ async fn listen(listener: UnixListener, sender: mpsc::Sender<Asked>) {
 }
 
 async fn serve(stream: UnixStream, sender: &mpsc::Sender<Asked>) -> Result<()> {
-    let user = stream.peer_cred().context("cannot tell who asks")?.uid();
+    let peer = stream.peer_cred().context("cannot tell who asks")?;
+    let (user, process) = (peer.uid(), peer.pid().filter(|process| *process > 0));
     if user != 0 && user != Uid::effective().as_raw() {
         bail!("the user with number {user} may not ask");
     }
@@ -259,7 +297,7 @@ async fn serve(stream: UnixStream, sender: &mpsc::Sender<Asked>) -> Result<()> {
     let answer = match serde_json::from_str(&line) {
         Ok(request) => {
             let (answer, answered) = oneshot::channel();
-            sender.send((request, answer)).await.context("the agent is stopping")?;
+            sender.send(Asked { request, process, answer }).await.context("the agent is stopping")?;
             answered.await.context("the agent is stopping")?
         }
         Err(error) => Answer::Misunderstood { error: error.to_string() },

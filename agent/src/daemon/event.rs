@@ -45,6 +45,10 @@ pub(super) enum Event<'a> {
     Mended { interface: &'a str },
     /// A policy was refused; the one before it goes on.
     Refused { error: String },
+    /// A policy is tried; one of these conversations must be heard, or somebody must confirm it.
+    Trying { seconds: f64, waits_for: &'a [String] },
+    /// A policy that was tried is enforced.
+    Kept,
     /// A trial has ended unconfirmed, and what was before it is in place.
     Reverted { interface: &'a str },
     /// What is counted.
@@ -78,6 +82,7 @@ pub(super) fn emit(event: &Event<'_>) -> Result<()> {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
     let mut line = serde_json::to_vec(&Line { time, event })?;
     line.push(b'\n');
+    #[expect(clippy::disallowed_methods, reason = "JSON for programs")]
     let mut out = stdout().lock();
     out.write_all(&line).and_then(|()| out.flush()).context("cannot print an event")
 }

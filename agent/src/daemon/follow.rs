@@ -1,6 +1,9 @@
 //! Interfaces that appear, vanish, are made anew or get another name: only those concerned are touched.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 
@@ -13,7 +16,7 @@ use super::{
 use crate::{
     cli::Source,
     datapath::{Standing, chain, index_of},
-    generation::{ApplyError, StoreError, active, detach},
+    generation::{ApplyError, ApplyOptions, StoreError, active, detach},
 };
 
 /// How long an interface that could not be protected waits for the next try: twice as long each time.
@@ -85,7 +88,8 @@ impl Agent {
         self.protected.remove(interface);
         log::info!("{interface}: is gone");
         emit(&Event::Vanished { interface })?;
-        let full = |enforced: &Source| enforced.policy.interfaces.iter().any(|entry| entry.name == interface);
+        let full =
+            |enforced: &Arc<Source>| enforced.policy.interfaces.iter().any(|entry| entry.name == interface);
         if self.enforced.as_ref().is_some_and(full) {
             return Ok(());
         }
@@ -111,11 +115,12 @@ impl Agent {
         // Nothing that ran before ran over this interface: there is nobody to listen to, and no time for it.
         let mut here = enforced.policy.on(&[interface.to_owned()]);
         here.interfaces.retain(|entry| entry.name == interface);
+        let options = ApplyOptions { learn: Duration::ZERO, ..ApplyOptions::default() };
         let outcome = self
             .roots
             .lock()
             .map_err(Into::into)
-            .and_then(|lock| self.put(&lock, &here, &enforced, present, Duration::ZERO));
+            .and_then(|lock| self.put(&lock, &here, &enforced, present, options, None));
         self.enforced = Some(enforced);
         let Err(error) = outcome else { return Ok(()) };
         if index_of(interface).is_none() {

@@ -11,13 +11,16 @@ mod event;
 mod follow;
 mod kernel_log;
 mod links;
+mod manner;
 mod mend;
 mod service;
 mod trials;
+mod trying;
 mod watch;
 mod work;
 
 use std::{
+    collections::VecDeque,
     path::PathBuf,
     sync::{
         Arc,
@@ -35,10 +38,11 @@ use tokio::{
 
 use self::{
     agent::Agent,
-    control::Control,
+    control::{Asked, Control},
     event::{Event, emit},
     kernel_log::KernelLog,
     links::LinkWatch,
+    manner::Asking,
     trials::Due,
     watch::FileWatch,
     work::{SHORT, Worker},
@@ -49,7 +53,7 @@ use crate::{
 };
 
 pub use self::{
-    control::{Answer, Request, Standing, Status, Watched, ask},
+    control::{Answer, Reload, Request, Standing, Status, Trial, Watched, ask},
     work::Busy,
 };
 
@@ -60,6 +64,8 @@ pub struct Settings {
     pub policy: PathBuf,
     /// How often counters are streamed.
     pub stream: Option<Duration>,
+    /// How long changed files are tried that somebody must be heard for.
+    pub trial: Option<Duration>,
     /// How often they are read, so that it is known when rules counted.
     pub sample: Duration,
     /// Level of the kernel program's diagnostics; 0 is off.
@@ -107,7 +113,7 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
     let mut worker = Worker::Idle(Box::new(agent));
     // Those who asked for a reload while something else was done; those who asked how everything stands, and
     // until when that may wait for short work.
-    let mut asking = Vec::new();
+    let mut asking: VecDeque<Asking> = VecDeque::new();
     let mut looking: Vec<(oneshot::Sender<Answer>, Instant)> = Vec::new();
     let mut watchdog = service::watchdog().map(ticker);
     worker.begin("applying the policy for the first time", Agent::begin);
@@ -124,8 +130,9 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
                 let _ = answer.send(Answer::Status(told.status(worker.busy())));
             }
         }
-        if idle && !asking.is_empty() {
-            let asking = std::mem::take(&mut asking);
+        if worker.idle().is_some_and(|agent| !agent.is_waiting())
+            && let Some(asking) = asking.pop_front()
+        {
             worker.begin("reloading the policy", move |agent| agent.reload_for(asking));
             continue;
         }
@@ -151,8 +158,8 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
                 told.is_reloading();
                 worker.begin("reloading the policy", |agent| agent.reload(true));
             }
-            (request, answer) = control.asked() => match request {
-                Request::Reload => asking.push(answer),
+            Asked { request, process, answer } = control.asked() => match request {
+                Request::Reload(request) => asking.extend(Asking::of(request, process, answer)),
                 Request::Status => looking.push((answer, Instant::now() + SHORT)),
             },
             () = until(looking.first().map(|(_, latest)| *latest)), if !idle => {}
@@ -162,6 +169,8 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
             _ = trials.tick(), if idle => {
                 match worker.idle().map_or(Due::Nothing, Agent::due) {
                     Due::Nothing => {}
+                    Due::Keep => worker.begin("keeping what was tried", Agent::keep_trial),
+                    Due::Forget => worker.begin("noting what became of a trial", Agent::forget_trial),
                     Due::TidyUp => worker.begin("tidying up a trial", Agent::tidy_up),
                     Due::Reload => worker.begin("reloading the policy", |agent| agent.reload(true)),
                 }

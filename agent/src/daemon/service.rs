@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+use crate::terminal::shown;
+
 /// The first policy is in place.
 pub(super) fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    tell(&[NotifyState::Ready, NotifyState::Status(&shown(status))]);
 }
 
 /// The line that `systemctl status` shows.
 pub(super) fn status(status: &str) {
-    tell(&[NotifyState::Status(status)]);
+    tell(&[NotifyState::Status(&shown(status))]);
 }
 
 /// The policy file is read again; [`ready`] follows.

@@ -23,6 +23,10 @@ pub(super) enum Due {
     Nothing,
     /// One has ended, and is to be tidied up.
     TidyUp,
+    /// What this agent tries is to be kept.
+    Keep,
+    /// What this agent tried was decided by somebody else.
+    Forget,
     /// None is left, and the file waits for that.
     Reload,
 }
@@ -55,6 +59,8 @@ impl Agent {
         self.roots.forget_read();
         Ok(match (ended, pending) {
             (true, _) => Due::TidyUp,
+            (false, true) if self.is_heard() => Due::Keep,
+            (false, false) if self.trying.is_some() => Due::Forget,
             (false, false) if self.postponed => Due::Reload,
             (false, _) => Due::Nothing,
         })
@@ -77,6 +83,7 @@ impl Agent {
                 for generation in applied {
                     self.is_applied(generation, &present)?;
                 }
+                self.forget_trial()?;
             }
             Err(error) => log::warn!("the rest of a trial that has ended stays for now: {}", chain(&error)),
         }

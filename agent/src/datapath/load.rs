@@ -240,6 +240,7 @@ fn missing(name: &str) -> DatapathError {
 }
 
 fn refusal(program: &'static str, Refused { error, log }: &Refused) -> DatapathError {
-    let told = if log.is_empty() { String::new() } else { format!(": {}", log.trim_end()) };
+    let told =
+        if log.is_empty() { String::new() } else { format!(": {}", log.trim_end().replace('\n', "\n  ")) };
     DatapathError::Refused { program, reason: format!("{error}{told}") }
 }

@@ -165,9 +165,22 @@ pub fn read_trusted(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
 ///
 /// As [`read_trusted`].
 pub fn read_kept(path: &Path, limit: u64, root: &Path) -> Result<Vec<u8>, FileError> {
+    read_of(path, limit, &owners_of_kept(root)?)
+}
+
+/// Refuses a folder below which files are kept if what is kept there would not be read again.
+///
+/// # Errors
+///
+/// Where somebody else could write to it or replace it, or where it is missing.
+pub fn ensure_keeps(root: &Path) -> Result<(), FileError> {
+    find(root, Rule::Trusted, &owners_of_kept(root)?).map(drop)
+}
+
+fn owners_of_kept(root: &Path) -> Result<BTreeSet<u32>, FileError> {
     let mut owners = trusted_owners();
     owners.insert(find(root, Rule::Careful, &owners)?.stat.st_uid);
-    read_of(path, limit, &owners)
+    Ok(owners)
 }
 
 fn read_of(path: &Path, limit: u64, owners: &BTreeSet<u32>) -> Result<Vec<u8>, FileError> {

@@ -129,6 +129,8 @@ impl Roots {
     /// Where somebody still holds it, or the state folder cannot be written.
     pub fn lock(&self) -> Result<Lock, StoreError> {
         make_private(&self.state)?;
+        // What is written where others may write would not be read again.
+        files::ensure_keeps(&self.state)?;
         let path = self.state.join("lock");
         let file = files::open_lock(&path);
         let mut file =

@@ -10,11 +10,13 @@ mod netlink;
 mod operator;
 mod paths;
 mod resolvers;
+mod segments;
 mod sockets;
 
 pub use conversations::{Conversation, Side, conversations};
 pub use netlink::HostError;
-pub use operator::operators_sockets;
+pub use operator::{Caller, Session, logins, operators_sockets, own_sessions};
 pub use paths::{Lease, Paths};
 pub use resolvers::resolvers;
+pub use segments::{Ends, segments};
 pub use sockets::{Socket, Transport, sockets};

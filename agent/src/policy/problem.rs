@@ -105,7 +105,8 @@ impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, problem) in self.0.iter().enumerate() {
             if n > 0 {
-                f.write_str("\n")?;
+                // Set in, as what goes on below the line above.
+                f.write_str("\n  ")?;
             }
             problem.fmt(f)?;
         }

@@ -4,6 +4,7 @@
 mod boot;
 mod control;
 mod following;
+mod guarded;
 mod interfaces;
 mod planted;
 mod rights;

@@ -189,6 +189,21 @@ fn state_that_others_could_have_written_is_not_believed() -> Result<()> {
 
 /// Holds: security pinned-objects.
 #[test]
+fn nothing_is_changed_where_others_could_write_to_the_state_folder() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    fs::create_dir(Operator::state())?;
+    for (bits, mend) in [(0o777, "chmod go-w /mnt/state/run"), (0o1777, "/mnt/state/run has mode 1777")] {
+        mode(&Operator::state(), bits)?;
+        edge.operator.apply(&opening(443)).exits(1).complains(mend);
+        assert_eq!(fs::read_dir(Operator::state())?.count(), 0, "nothing was written there");
+    }
+    mode(&Operator::state(), 0o755)?;
+    edge.operator.apply(&opening(443)).exits(0);
+    edge.assert_open(443, 8080);
+    Ok(())
+}
+
+#[test]
 fn a_pinned_map_of_another_shape_is_refused() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
     edge.operator.apply(&opening(443)).exits(0);

@@ -4,6 +4,7 @@
 mod adoption;
 mod apply;
 mod doctor;
+mod escaping;
 mod guard;
 mod past;
 mod plan;

@@ -51,7 +51,7 @@ fn a_full_disk_is_told_and_changes_nothing() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
     let state = Operator::state();
     fs::create_dir(&state)?;
-    mount(Some("disk"), &state, Some("tmpfs"), MsFlags::empty(), Some("size=256k"))?;
+    mount(Some("disk"), &state, Some("tmpfs"), MsFlags::empty(), Some("mode=755,size=256k"))?;
     drop(edge.operator.apply(&narrow()).exits(0));
     let before = enforced(&edge.operator);
     fill(&state.join("ballast"))?;
@@ -67,7 +67,7 @@ fn a_disk_that_is_full_from_the_beginning_leaves_nothing_behind() -> Result<()> 
     let Some(edge) = Edge::new()? else { return Ok(()) };
     let state = Operator::state();
     fs::create_dir(&state)?;
-    mount(Some("disk"), &state, Some("tmpfs"), MsFlags::empty(), Some("size=16k"))?;
+    mount(Some("disk"), &state, Some("tmpfs"), MsFlags::empty(), Some("mode=755,size=16k"))?;
     fill(&state.join("ballast"))?;
     let ran = edge.operator.apply(&narrow());
     println!("{}", ran.stderr.trim_end());
@@ -82,7 +82,7 @@ fn a_state_folder_that_cannot_be_written_is_told_and_changes_nothing() -> Result
     let Some(edge) = Edge::new()? else { return Ok(()) };
     let state = Operator::state();
     fs::create_dir(&state)?;
-    mount(Some("run"), &state, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+    mount(Some("run"), &state, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
     drop(edge.operator.apply(&narrow()).exits(0));
     let before = enforced(&edge.operator);
     let none = None::<&str>;

@@ -1,6 +1,6 @@
 //! `portcullis counters --archived`: what rules had counted that the policy does not have any more.
 
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 
 use anyhow::{Result, bail};
 
@@ -8,6 +8,7 @@ use super::{Outcome, ago, bytes, lines, now, opens, role, table};
 use crate::{
     counters::{Report, RuleCount},
     generation::{Archived, Known, Roots, known},
+    terminal,
 };
 
 /// A rule that was removed; its counter was given away at that time, or still stands.
@@ -34,7 +35,7 @@ pub(super) fn run(roots: &Roots, only: Option<&str>, json: bool) -> Result<Outco
             all.push((interface, removed));
         }
     }
-    let mut out = stdout().lock();
+    let mut out = terminal::out();
     if json {
         let interfaces: Vec<_> = all
             .iter()
@@ -50,7 +51,7 @@ pub(super) fn run(roots: &Roots, only: Option<&str>, json: bool) -> Result<Outco
                 serde_json::json!({ "interface": interface, "rules": rules })
             })
             .collect();
-        serde_json::to_writer(&mut out, &serde_json::json!({ "schema": 1, "interfaces": interfaces }))?;
+        serde_json::to_writer(out.as_is(), &serde_json::json!({ "schema": 1, "interfaces": interfaces }))?;
         writeln!(out)?;
         return Ok(Outcome::Done);
     }

@@ -4,8 +4,13 @@
 //! compile, tables, datapath, generation, counters, daemon, CLI. Each turns the type before it into
 //! the next and never reaches back. docs/architecture.md tells what each does not know.
 
+// They panic where nobody reads: what commands write goes through `cli::output`.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod document;
 pub mod requirement;
+
+pub mod problem;
 
 pub mod catalog;
 pub mod policy;

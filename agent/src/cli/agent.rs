@@ -24,7 +24,7 @@ is told when the agent is ready, and that it lives (sd_notify).
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failed, 2 the first policy cannot be read or is not valid.")]
 pub(super) struct Agent {
     /// Policy file; it is applied again whenever it changes, and on SIGHUP
-    #[arg(long, value_name = "FILE", default_value = "/etc/portcullis/policy.toml")]
+    #[arg(long, value_name = "FILE", default_value = policy::DEFAULT)]
     policy: PathBuf,
     /// Print the counters as a JSON line every so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -59,9 +59,7 @@ impl Agent {
         }
         logger.parse_default_env().init();
         // A first policy that is not valid ends the command, as `apply` does.
-        if policy::read(&self.policy, policy::Reading::Trusted).is_none() {
-            return Ok(Outcome::BadInput);
-        }
+        policy::read(&self.policy, policy::Reading::Trusted)?;
         let settings = Settings {
             policy: self.policy,
             stream: self.stream.map(Duration::from_secs),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,10 +12,11 @@ use clap::{Args, ValueEnum};
 
 use super::{
     Outcome,
+    output::{Complaint, Out, complain, say},
     policy::{self, Reading, Source},
 };
 use crate::{
-    datapath::{chain, ensure_lasting_bpffs, ensure_permission, interfaces},
+    datapath::{ensure_lasting_bpffs, ensure_permission, interfaces},
     generation::{ApplyOptions, Roots, prepare},
     last_good::LastGood,
 };
@@ -30,7 +32,7 @@ Exit codes: 0 a policy is enforced, 1 nothing is, 3 not the last known good poli
 fail mode says.")]
 pub(super) struct Boot {
     /// Policy file, for a host on which no policy was ever in place
-    #[arg(long, value_name = "FILE", default_value = "/etc/portcullis/policy.toml")]
+    #[arg(long, value_name = "FILE", default_value = policy::DEFAULT)]
     policy: PathBuf,
     /// What holds where the last known good policy cannot be loaded
     #[arg(long, value_enum, value_name = "MODE", env = "PORTCULLIS_FAIL_MODE", default_value_t = FailMode::LastGood)]
@@ -75,13 +77,11 @@ impl Boot {
             FailMode::Closed => {
                 let source = closed()?;
                 enforce(roots, &source).context("cannot close the interfaces")?;
-                eprintln!(
-                    "portcullis: every interface is closed: correct what is told above and apply a policy"
-                );
+                complain("every interface is closed: correct what is told above and apply a policy");
                 Ok(Outcome::Found)
             }
             FailMode::LastGood | FailMode::Open => {
-                eprintln!("portcullis: nothing is enforced, every packet passes");
+                complain("nothing is enforced, every packet passes");
                 Ok(Outcome::Failed)
             }
         }
@@ -89,7 +89,7 @@ impl Boot {
 }
 
 fn tell(error: &anyhow::Error) {
-    eprintln!("portcullis: {}", chain(error.as_ref()));
+    Complaint::all(error).iter().for_each(say);
 }
 
 fn last_good(lasting: &Path) -> Result<Source> {
@@ -114,9 +114,10 @@ fn enforce(roots: &Roots, source: &Source) -> Result<()> {
     let options = ApplyOptions { learn: Duration::ZERO, ..ApplyOptions::default() };
     let prepared = prepare(roots, &lock, &here, &source.text, &source.catalog, options)?;
     let (applied, error) = prepared.commit();
+    let mut out = Out::new();
     for generation in &applied {
         let manifest = &generation.manifest;
-        println!("{}: generation {} of {}", manifest.interface, manifest.generation, manifest.policy);
+        writeln!(out, "{}: generation {} of {}", manifest.interface, manifest.generation, manifest.policy)?;
     }
     if let Some(error) = error {
         return Err(anyhow!(error));

@@ -1,11 +1,11 @@
 //! `portcullis detach`.
 
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 
 use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
 
-use super::Outcome;
+use super::{Outcome, output::Out};
 use crate::{
     datapath::ensure_permission,
     generation::{Roots, detach},
@@ -37,7 +37,7 @@ impl Detach {
             detach(roots, &lock, interface)?;
         }
         // Said when everything is done: a reader who is gone must not stop it halfway.
-        let mut out = stdout().lock();
+        let mut out = Out::new();
         for interface in &interfaces {
             writeln!(out, "{interface}: detached; every packet passes")?;
         }

@@ -1,17 +1,18 @@
 //! `portcullis doctor`.
 
-use std::{
-    collections::BTreeMap,
-    io::{Write as _, stdout},
-};
+use std::{collections::BTreeMap, io::Write as _};
 
 use anyhow::{Result, bail};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Outcome, table::counted};
+use super::{
+    Outcome,
+    output::{Out, json},
+    table::counted,
+};
 use crate::{
-    doctor::{Finding, Kind, Link, diagnose, host, links},
+    doctor::{Finding, Kind, Link, Ours, diagnose, host, links},
     generation::Roots,
 };
 
@@ -32,7 +33,7 @@ pub(super) struct Doctor {
     fix: bool,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// A finding, and whether it was mended.
@@ -60,13 +61,14 @@ impl Doctor {
         }
         let asked =
             |name: &str| self.interfaces.is_empty() || self.interfaces.iter().any(|asked| asked == name);
-        let ours: BTreeMap<String, u32> = links
+        let here: BTreeMap<String, u32> = links
             .iter()
             .filter_map(|link| {
                 let program = roots.attachment(&link.interface).ok()?.program().ok()??;
                 Some((link.interface.clone(), program))
             })
             .collect();
+        let ours = Ours::among(&links, here);
         let told: Vec<Told> = diagnose(&host, &links, &ours)
             .into_iter()
             .filter(|finding| finding.interface.as_deref().is_none_or(asked))
@@ -74,11 +76,10 @@ impl Doctor {
             .collect();
         let shown: Vec<&Link> = links.iter().filter(|link| asked(&link.interface)).collect();
 
-        let mut out = stdout().lock();
+        let mut out = Out::new();
         if self.json {
-            let all = serde_json::json!({ "schema": 1, "host": host, "interfaces": shown, "findings": told });
-            serde_json::to_writer_pretty(&mut out, &all)?;
-            writeln!(out)?;
+            let all = serde_json::json!({ "host": host, "interfaces": shown, "findings": told });
+            json(&mut out, &all)?;
         } else {
             let jit = match host.jit {
                 Some(true) => "compiled",
@@ -91,7 +92,7 @@ impl Doctor {
                 host.kernel
             )?;
             for link in shown {
-                writeln!(out, "{}", line(link, ours.contains_key(&link.interface)))?;
+                writeln!(out, "{}", line(link, ours.here.contains_key(&link.interface)))?;
             }
             for Told { finding, fixed, error } in &told {
                 let Finding { interface, severity, message, advice, .. } = finding;

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
-use super::Outcome as Exit;
+use super::{
+    Outcome as Exit,
+    output::{json_line, say},
+};
 use crate::catalog::System;
 use crate::document::limits::MAX_BYTES;
 use crate::requirement::slug::slug;
@@ -33,6 +36,12 @@ pub(super) struct ImportArgs {
     explain: Option<u32>,
 }
 
+impl ImportArgs {
+    pub(super) fn prints_json(&self) -> bool {
+        self.format == Format::Json
+    }
+}
+
 /// Forms of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -52,10 +61,11 @@ pub(super) fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Exi
     for path in &args.documents {
         let import = import(path)?;
         for diagnostic in &import.diagnostics {
-            eprintln!("{}:{}: {}: {}", path.display(), diagnostic.line, diagnostic.message, diagnostic.text);
+            let place = format!("{}:{}", path.display(), diagnostic.line);
+            say(format_args!("{place}: {}: {}", diagnostic.message, diagnostic.text));
         }
         if args.explain.is_none() {
-            eprintln!("{}: {}", path.display(), summary(&import));
+            say(format_args!("{}: {}", path.display(), summary(&import)));
         }
         imports.push(import);
     }
@@ -70,8 +80,7 @@ pub(super) fn run(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<Exi
         Format::Json => {
             // One line a document, so that several can be read one by one.
             for import in &imports {
-                serde_json::to_writer(&mut *out, import)?;
-                writeln!(out)?;
+                json_line(out, import)?;
             }
         }
         Format::Toml => {

@@ -1,11 +1,14 @@
 //! `portcullis reload`.
 
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::Outcome;
+use super::{
+    Outcome,
+    output::{Out, complain},
+};
 use crate::{
     daemon::{Answer, Request, ask},
     generation::Roots,
@@ -29,11 +32,11 @@ impl Reload {
                 "no agent is running with the state folder {state}: start it, or apply a policy with `portcullis apply`"
             ),
             Some(Answer::Reload { error: Some(error), invalid, .. }) => {
-                eprintln!("portcullis: the policy was refused, the one before it goes on: {error}");
+                complain(format_args!("the policy was refused, the one before it goes on: {error}"));
                 Ok(if invalid { Outcome::BadInput } else { Outcome::Failed })
             }
             Some(Answer::Reload { applied, error: None, .. }) => {
-                let mut out = stdout().lock();
+                let mut out = Out::new();
                 for (interface, generation) in &applied {
                     writeln!(out, "{interface}: generation {generation}")?;
                 }

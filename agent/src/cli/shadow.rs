@@ -1,12 +1,13 @@
 //! `portcullis shadow`.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 
 use anyhow::{Result, bail};
 use clap::Args;
 
 use super::{
     Outcome,
+    output::{Out, json},
     table::{bytes, lines, table},
 };
 use crate::{
@@ -25,7 +26,7 @@ Exit codes: 0 nothing would differ so far, 1 no shadow is there, 3 something wou
 pub(super) struct Shadow {
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl Shadow {
@@ -39,13 +40,9 @@ impl Shadow {
         if reports.is_empty() {
             bail!("there is no shadow; `portcullis apply --shadow POLICY` begins one");
         }
-        let mut out = stdout().lock();
+        let mut out = Out::new();
         if self.json {
-            serde_json::to_writer_pretty(
-                &mut out,
-                &serde_json::json!({ "schema": 1, "interfaces": reports }),
-            )?;
-            writeln!(out)?;
+            json(&mut out, &serde_json::json!({ "interfaces": reports }))?;
         } else {
             for report in &reports {
                 print(&mut out, report)?;

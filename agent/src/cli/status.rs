@@ -1,6 +1,6 @@
 //! `portcullis status`.
 
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 
 use anyhow::Result;
 use clap::Args;
@@ -8,6 +8,7 @@ use clap::Args;
 use super::{
     Outcome,
     counters::leaving,
+    output::{Out, json},
     table::{bytes, lines, table},
 };
 use crate::{
@@ -29,7 +30,7 @@ not protected, the policy file is refused, or something is missing or otherwise 
 pub(super) struct Status {
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// End with exit code 3 where something is not as it should be
     #[arg(long)]
     check: bool,
@@ -37,7 +38,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
-        let mut out = stdout().lock();
+        let mut out = Out::new();
         let mut rows = Vec::new();
         let (mut lost, mut astray, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
         let mut flows = None;
@@ -108,12 +109,11 @@ impl Status {
                 })
                 .collect();
             let status = serde_json::json!({
-                "schema": 1, "interfaces": interfaces, "flows": flows,
+                "interfaces": interfaces, "flows": flows,
                 "without_manifest": lost, "without_interface": astray, "agent": agent,
                 "well": is_well, "troubles": troubles,
             });
-            serde_json::to_writer_pretty(&mut out, &status)?;
-            writeln!(out)?;
+            json(&mut out, &status)?;
             return Ok(outcome);
         }
         if rows.is_empty() && troubles.is_empty() {

@@ -71,12 +71,13 @@ impl<'a> Event<'a> {
 pub(super) fn emit(event: &Event<'_>) -> Result<()> {
     #[derive(Serialize)]
     struct Line<'a> {
+        schema: u32,
         time: f64,
         #[serde(flatten)]
         event: &'a Event<'a>,
     }
     let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
-    let mut line = serde_json::to_vec(&Line { time, event })?;
+    let mut line = serde_json::to_vec(&Line { schema: 1, time, event })?;
     line.push(b'\n');
     let mut out = stdout().lock();
     out.write_all(&line).and_then(|()| out.flush()).context("cannot print an event")

@@ -106,6 +106,11 @@ impl Candidate {
         Programs::load(&self.tables, &LoadOptions { settings, second: None, ..self.load.clone() }, None)
     }
 
+    /// What tells its programs from all others.
+    pub(super) fn fingerprint(&self) -> Result<String, DatapathError> {
+        Programs::fingerprint(&self.tables, &self.load)
+    }
+
     /// The rules with their slots.
     pub(super) fn slotted(&self) -> Vec<Slotted> {
         let rules = self.wanted.rules.rules.iter().cloned();

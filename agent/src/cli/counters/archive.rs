@@ -1,10 +1,10 @@
 //! `portcullis counters --archived`: what rules had counted that the policy does not have any more.
 
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 
 use anyhow::{Result, bail};
 
-use super::{Outcome, ago, bytes, lines, now, opens, role, table};
+use super::{Out, Outcome, ago, bytes, json_line, lines, now, opens, role, table};
 use crate::{
     counters::{Report, RuleCount},
     generation::{Archived, Known, Roots, known},
@@ -34,7 +34,7 @@ pub(super) fn run(roots: &Roots, only: Option<&str>, json: bool) -> Result<Outco
             all.push((interface, removed));
         }
     }
-    let mut out = stdout().lock();
+    let mut out = Out::new();
     if json {
         let interfaces: Vec<_> = all
             .iter()
@@ -50,8 +50,7 @@ pub(super) fn run(roots: &Roots, only: Option<&str>, json: bool) -> Result<Outco
                 serde_json::json!({ "interface": interface, "rules": rules })
             })
             .collect();
-        serde_json::to_writer(&mut out, &serde_json::json!({ "schema": 1, "interfaces": interfaces }))?;
-        writeln!(out)?;
+        json_line(&mut out, &serde_json::json!({ "interfaces": interfaces }))?;
         return Ok(Outcome::Done);
     }
     if all.is_empty() {

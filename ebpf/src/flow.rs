@@ -280,22 +280,22 @@ fn silence(key: &Key, state: u8) -> u64 {
     config::timeout(key.ends, believed(state))
 }
 
-/// Notes that it is not known any more who began a conversation with these ends. Neither of its ports is learnt from
-/// until all that was begun by now is over: which of them is the local one depends on who looks, on a gateway.
+/// Notes that it is not known any more who began a conversation with these ends, whose state was `state`: nothing is
+/// learnt from the port of the end that answers before all that was begun by now is over. The port of the end that
+/// asks does not matter; anybody could choose it, and would keep this host from asking from its own.
 #[inline(always)]
-pub(crate) fn forget_beginner(ends: u64, now: u64) {
+pub(crate) fn forget_beginner(ends: u64, state: u8, now: u64) {
     #[expect(clippy::cast_possible_truncation, reason = "bits 32 to 39")]
     let protocol = (ends >> 32) as u8;
     if protocol != protocol::UDP && protocol != protocol::SCTP {
         return;
     }
+    // What the local end began is answered by the remote one, which on a gateway may be behind another interface.
     #[expect(clippy::cast_possible_truncation, reason = "the halves of the lower word")]
-    let (local, remote) = (ends as u16, (ends >> 16) as u16);
+    let port = if state & state::VISIT != 0 { ends as u16 } else { (ends >> 16) as u16 };
     // SAFETY: `forgotten_word` gives a word inside the map's value, valid while the program runs; every writer
     // writes the present, whole.
-    unsafe { forgotten_word(local, protocol).write_volatile(now) };
-    // SAFETY: as above.
-    unsafe { forgotten_word(remote, protocol).write_volatile(now) };
+    unsafe { forgotten_word(port, protocol).write_volatile(now) };
 }
 
 /// The word of `FLOW_FORGOTTEN` for a port of UDP or SCTP.

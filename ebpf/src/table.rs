@@ -121,7 +121,7 @@ pub(crate) fn begin(key: &Key, state: u8) {
     if best / WAYS as u64 >= OWN && !is_own(state) {
         // What strangers begin takes no place from what this host began.
         counter.missed += 1;
-        flow::forget_beginner(key.ends, now);
+        flow::forget_beginner(key.ends, state, now);
         return;
     }
     // SAFETY: a set has `WAYS` entries, and the remainder is below that.
@@ -129,7 +129,7 @@ pub(crate) fn begin(key: &Key, state: u8) {
     let life = read_life(entry);
     if life.is_busy() || !swap(entry, life, life.busy()) {
         counter.missed += 1;
-        flow::forget_beginner(key.ends, now);
+        flow::forget_beginner(key.ends, state, now);
         return;
     }
     // SAFETY: `entry` points into the map's value, and while its life is busy nobody else writes the key.
@@ -144,7 +144,7 @@ pub(crate) fn begin(key: &Key, state: u8) {
     counter.begun += 1;
     if best >= WAYS as u64 {
         counter.evicted += 1;
-        flow::forget_beginner(gone, now);
+        flow::forget_beginner(gone, life.state(), now);
     }
 }
 

@@ -398,7 +398,7 @@ fn previous_abi() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// target/<profile>: tests lie in target/<profile>/deps.
+/// `target/<profile>`: tests lie in `target/<profile>/deps`.
 fn profile() -> Result<PathBuf> {
     let test = env::current_exe().context("cannot tell where this test lies")?;
     Ok(test.ancestors().nth(2).context("this test lies in no target folder")?.to_owned())

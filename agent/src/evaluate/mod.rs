@@ -274,8 +274,13 @@ impl<'a> Evaluator<'a> {
     fn admit(&mut self, packet: &Packet, now: Duration, is_ruled: bool) {
         let is_gateway = self.is_gateway();
         let conversation = match (packet.message, is_gateway) {
-            (Message::Tcp { asks: true, .. } | Message::EchoRequest { .. }, true)
-            | (Message::Udp { .. } | Message::Sctp { .. }, true) => Conversation::leaving(packet),
+            (
+                Message::Tcp { asks: true, .. }
+                | Message::EchoRequest { .. }
+                | Message::Udp { .. }
+                | Message::Sctp { .. },
+                true,
+            ) => Conversation::leaving(packet),
             (Message::Udp { .. } | Message::Sctp { .. }, false) if packet.is_for_group => {
                 Conversation::arriving(packet).map(Conversation::of_group)
             }

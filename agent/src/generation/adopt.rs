@@ -98,9 +98,11 @@ impl Newcomer<'_> {
     }
 }
 
-/// Records what sockets show that this host has begun. Gives the sockets, and how many conversations that are, or
-/// why they cannot be seen.
-fn record(pins: &Pins) -> Result<(Result<Vec<Socket>, HostError>, Result<usize, HostError>), DatapathError> {
+/// What sockets show: they themselves, and how many conversations this host has begun; or why they cannot be seen.
+type Shown = (Result<Vec<Socket>, HostError>, Result<usize, HostError>);
+
+/// Records what sockets show that this host has begun.
+fn record(pins: &Pins) -> Result<Shown, DatapathError> {
     let seen = sockets();
     let begun = seen.as_ref().map(|sockets| {
         let mut begun = conversations(sockets);

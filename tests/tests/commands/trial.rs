@@ -15,7 +15,7 @@ use portcullis::{
     compile::compile,
     datapath::{LoadOptions, Programs, Role, SecondSet},
 };
-use portcullis_common::slot::Reason;
+use portcullis_common::slot::{FIRST_RULE, Reason};
 use portcullis_tests::{
     draft::{allow, interface, policy},
     judge,
@@ -274,7 +274,8 @@ fn verdicts_and_counters_are_exact_around_the_deadline() -> Result<()> {
     let (new, old) =
         (rules::parse("tcp/22 from 198.51.100.0/24\nudp/53"), rules::parse("tcp/22 from 203.0.113.2/32"));
     // Rules of different identity have different slots.
-    let (new_slots, old_slots) = (vec![64, 65], vec![66]);
+    let [never, dns, ssh] = [0, 1, 2].map(|number| FIRST_RULE + number);
+    let (new_slots, old_slots) = (vec![never, dns], vec![ssh]);
     let tables = |rules, slots: &[u16]| compile(rules, slots).expect("small rules").tables;
     let (first, second) = (tables(&new, &new_slots), tables(&old, &old_slots));
     // Loading may take a while on a busy machine.
@@ -303,7 +304,7 @@ fn verdicts_and_counters_are_exact_around_the_deadline() -> Result<()> {
     assert!(early > 100 && late > 100, "{early} before, {late} after");
     let packets = |slot| programs.total(slot).map(|counter| counter.packets);
     let [source, ssh, dns, closed, never] =
-        [Reason::Source.slot(), 66, 65, Reason::UndocumentedUdp.slot(), 64].map(packets);
+        [Reason::Source.slot(), ssh, dns, Reason::UndocumentedUdp.slot(), never].map(packets);
     assert_eq!([[source?, ssh?], [dns?, closed?]], decided, "each packet in the slot of its policy");
     assert_eq!(never?, 0);
     Ok(())

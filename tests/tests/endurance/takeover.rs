@@ -224,7 +224,7 @@ fn a_takeover_that_is_killed_at_any_moment_is_completed_and_counts_every_packet_
         let mut command = operator.command(&["apply", path.to_str().context("text")?]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         // The swap comes last: most of what can be interrupted is there.
-        thread::sleep(whole * 2 / 5 + whole * 3 / 5 * u32::try_from(round)? / u32::try_from(rounds)?);
+        thread::sleep(whole * 2 / 5 + whole * 3 / 5 * round / rounds);
         child.kill()?;
         child.wait()?;
         // Whichever enforces, both close and open the same, and all is counted.

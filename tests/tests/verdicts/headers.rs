@@ -151,7 +151,11 @@ fn no_open_port_lets_another_protocol_in() -> Result<()> {
     let mut cases: Vec<Case> = Vec::new();
     let headers = [135, 139, 140].map(|kind| Extension::padded(kind, 1)).into_iter();
     for header in headers.chain([Extension::authentication(3), Extension::authentication(4)]) {
-        cases.push(("a header of another protocol", splice::extend(&open, &[header.clone()]), closed));
+        cases.push((
+            "a header of another protocol",
+            splice::extend(&open, std::slice::from_ref(&header)),
+            closed,
+        ));
         let options = Extension::padded(60, 1);
         cases.push(("one after an extension", splice::extend(&open, &[options, header]), closed));
     }

@@ -310,3 +310,12 @@ fn usage_errors_name_what_was_typed_and_nothing_else() -> Result<()> {
     assert!(!said.stderr.contains("--fail-mode"), "{said}");
     Ok(())
 }
+
+#[test]
+fn an_option_of_the_agent_that_its_unit_has_is_replaced_by_a_later_one() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let operator = Operator::new(&lab)?;
+    let typed = ["agent", "--trial", "60s", "--trial", "5s", "--policy", "/mnt/none.toml"];
+    operator.run(&typed).exits(2).complains("/mnt/none.toml");
+    Ok(())
+}

@@ -3,6 +3,8 @@
 //! A manifest (what each slot stands for) and the kernel's totals go in, a report comes out, the same
 //! for the tables of the CLI and for JSON. Every packet that was judged is in exactly one row.
 
+use std::collections::BTreeMap;
+
 use portcullis_common::{
     counter::Counter,
     slot::{self, Slot},
@@ -52,6 +54,21 @@ pub struct Outbound {
     pub dropped: Count,
     /// Sum over both.
     pub total: Count,
+}
+
+/// What the rules of a role, or of a service of one, have accepted together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Sum {
+    /// `system/role`; `None` for the allows of the policy.
+    pub role: Option<String>,
+    /// The service; `None` where all of a role are summed up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// How many rules these are.
+    pub rules: usize,
+    /// What they have accepted.
+    #[serde(flatten)]
+    pub count: Count,
 }
 
 /// Packets and bytes.
@@ -121,6 +138,20 @@ pub struct ReasonCount {
 }
 
 impl Report {
+    /// What rules have accepted, summed up by the role and the service that `of` gives for each.
+    #[must_use]
+    pub fn sums(&self, of: impl Fn(&RuleCount) -> (Option<String>, Option<String>)) -> Vec<Sum> {
+        let mut sums: BTreeMap<(Option<String>, Option<String>), (usize, Count)> = BTreeMap::new();
+        for rule in &self.rules {
+            let (rules, sum) = sums.entry(of(rule)).or_default();
+            *rules += 1;
+            sum.packets += rule.count.packets;
+            sum.bytes += rule.count.bytes;
+        }
+        let sum = |((role, service), (rules, count))| Sum { role, service, rules, count };
+        sums.into_iter().map(sum).collect()
+    }
+
     /// Tells the totals in the words of the manifest; `hits` is when they were counted.
     #[must_use]
     pub fn new(manifest: &Manifest, totals: &Totals, hits: &Hits) -> Self {

@@ -3,12 +3,15 @@
 //! Policy and catalog go in, findings come out; nothing here looks at the machine. A finding never
 //! stops a policy from being applied.
 
+mod limits;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use portcullis_common::slot::{FIRST_RULE, Slot};
 use serde::Serialize;
 
+use self::limits::{Cancelled, End};
 use crate::{
     catalog::Catalog,
     compile::{CompileError, compile},
@@ -55,6 +58,8 @@ pub enum Severity {
 pub enum Kind {
     /// A rule opens a large part of all ports.
     Wide,
+    /// What a rule is limited to, another one opens to anybody.
+    Unlimited,
     /// Every packet that a rule accepts is counted under a narrower one.
     NeverMatches,
     /// Nothing opens the port that operators come in by.
@@ -80,6 +85,7 @@ pub fn findings(policy: &Policy, catalog: &Catalog) -> Result<Vec<Finding>, Comp
         let (rules, silent) = rule_set(&policy.file, interface, catalog);
         let mut finder = Finder { interface, found: Vec::new() };
         finder.wide(&rules);
+        finder.unlimited(&rules);
         finder.never_matching(&rules)?;
         finder.entrance(&rules);
         finder.any_source(catalog);
@@ -152,6 +158,41 @@ impl Finder<'_> {
                 );
                 self.add(Severity::Warning, self.place(rule), Kind::Wide, message);
             }
+        }
+    }
+
+    /// Limits that keep nobody out: all rules accept, and another one opens the same without the limit.
+    fn unlimited(&mut self, rules: &RuleSet) {
+        for Cancelled { rule, end, by } in limits::cancelled(rules) {
+            let what: BTreeSet<String> =
+                by.iter().flat_map(|(_, openings)| openings).map(Opening::to_string).collect();
+            let what = what.into_iter().collect::<Vec<_>>().join(", ");
+            let (is_so, key) = match end {
+                End::From => ("is open to anybody", "from"),
+                End::To => ("may go anywhere", "to"),
+            };
+            let at = match by.as_slice() {
+                [(other, _)] if rule.address.is_none() => other.address,
+                _ => None,
+            };
+            let at = at.map(|address| format!(" at {address}")).unwrap_or_default();
+            let whose = match &rule.origin {
+                Origin::Policy { name, .. } => format!("the `{key}` of `{name}`"),
+                origin @ Origin::Document(_) => format!("the limit of {origin}"),
+            };
+            let others: BTreeSet<String> = by
+                .iter()
+                .map(|(other, _)| match &other.origin {
+                    Origin::Policy { name, line, .. } => format!("`{name}` (line {line})"),
+                    origin @ Origin::Document(_) => origin.to_string(),
+                })
+                .collect();
+            let (verb, others) = (
+                if others.len() == 1 { "opens" } else { "open" },
+                others.into_iter().collect::<Vec<_>>().join(", "),
+            );
+            let message = format!("{what} {is_so}{at}, whatever {whose} says: {others} {verb} it too");
+            self.add(Severity::Warning, self.place(rule), Kind::Unlimited, message);
         }
     }
 

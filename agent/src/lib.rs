@@ -12,6 +12,8 @@ mod terminal;
 pub mod document;
 pub mod requirement;
 
+pub mod problem;
+
 pub mod catalog;
 pub mod policy;
 

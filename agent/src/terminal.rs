@@ -3,27 +3,35 @@
 //! Documents, policies, file names and names of interfaces may hold characters that move the cursor, change
 //! what stands there already, turn the direction of writing, or cannot be seen. [`Escaped`] writes them by
 //! their number; whatever people read goes through it. Files and JSON stay as they are.
+//!
+//! Nothing here fails because a reader has gone: a command goes on to its end, and its exit code says what it
+//! would have said otherwise.
 
 use std::{
     borrow::Cow,
     fmt,
-    io::{self, BufWriter, StderrLock, StdoutLock, Write},
+    io::{self, BufWriter, IsTerminal as _, StderrLock, StdoutLock, Write},
 };
 
 /// Writes for people: characters that a terminal acts on, or that nobody sees, are written by their number.
 /// Ends of lines are the writer's own; [`shown`] is for what must not bring any.
 pub(crate) struct Escaped<W>(W);
 
+/// Standard output as it is. What is written after its reader has gone goes nowhere, as in
+/// `portcullis counters | head`.
+pub(crate) struct Stdout {
+    out: StdoutLock<'static>,
+    gone: bool,
+}
+
 /// Standard output, for people.
-pub(crate) fn out() -> Escaped<StdoutLock<'static>> {
-    #[expect(clippy::disallowed_methods, reason = "this is where it is escaped")]
-    Escaped(io::stdout().lock())
+pub(crate) fn out() -> Escaped<Stdout> {
+    Escaped(Stdout::new())
 }
 
 /// As [`out`], for a command that prints much and once.
-pub(crate) fn buffered() -> Escaped<BufWriter<StdoutLock<'static>>> {
-    #[expect(clippy::disallowed_methods, reason = "this is where it is escaped")]
-    Escaped(BufWriter::new(io::stdout().lock()))
+pub(crate) fn buffered() -> Escaped<BufWriter<Stdout>> {
+    Escaped(BufWriter::new(Stdout::new()))
 }
 
 /// A message on standard error. What cannot be written there cannot be told anywhere.
@@ -67,6 +75,50 @@ impl<W: Write> Escaped<W> {
     /// The writer below, for what programs read: files and JSON.
     pub(crate) fn as_is(&mut self) -> &mut W {
         &mut self.0
+    }
+}
+
+impl Stdout {
+    fn new() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "whoever writes for people has it in `Escaped`")]
+        Self { out: io::stdout().lock(), gone: false }
+    }
+
+    /// Whether the reader has gone.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.gone
+    }
+
+    /// Whether the reader is a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.out.is_terminal()
+    }
+
+    fn unless_gone<T>(
+        &mut self,
+        done: T,
+        write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.gone {
+            return Ok(done);
+        }
+        match write(&mut self.out) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.gone = true;
+                Ok(done)
+            }
+            other => other,
+        }
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_gone(bytes.len(), |out| out.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_gone((), |out| out.flush())
     }
 }
 

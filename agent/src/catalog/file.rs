@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{CatalogError, CatalogRow, Document, Origin, Peer, Role, Sourced, System, TableName, resolve};
+use crate::problem::Collector;
 use crate::requirement::{
     Direction, DocumentInfo, IpsecException, Name, Parameter, Ports, Protocol, Requirement,
 };
@@ -126,8 +127,8 @@ struct SourcedFile<T> {
 /// Reads a catalog file; `name` is what errors call it.
 pub(super) fn parse(text: &str, name: &str) -> Result<System, CatalogError> {
     let checker = Checker { text, name };
-    let file: SystemFile = toml::from_str(text)
-        .map_err(|error| checker.error(error.span().unwrap_or(0..0), error.message().to_owned()))?;
+    let file: SystemFile =
+        toml::from_str(text).map_err(|error| checker.mistake(|problems| problems.add_toml(&error)))?;
     checker.system(file)
 }
 
@@ -350,9 +351,12 @@ impl Checker<'_> {
     }
 
     fn error(&self, span: Range<usize>, message: String) -> CatalogError {
-        let before = &self.text[..span.start.min(self.text.len())];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        CatalogError::File { file: self.name.to_owned(), line, column, message }
+        self.mistake(|problems| problems.add(&span, message, None))
+    }
+
+    fn mistake(&self, note: impl FnOnce(&mut Collector<'_>)) -> CatalogError {
+        let mut problems = Collector::new(self.text, self.name);
+        note(&mut problems);
+        CatalogError::File(Box::new(problems.last().expect("a mistake was just noted")))
     }
 }

@@ -215,14 +215,22 @@ impl Catalog {
                 .flat_map(|system| system.roles.iter().map(|role| format!("{}/{}", system.name, role.name)))
         };
         let Some((system, role)) = name.split_once('/') else {
-            return Err(CatalogError::UnknownRole {
+            return Err(CatalogError::WithoutSystem {
                 name: name.to_owned(),
-                nearest: resolve::nearest_role(name, full_names()),
+                candidates: resolve::roles_called(name, full_names()),
             });
         };
-        self.system(system).and_then(|system| system.role(role)).map_err(|_| CatalogError::UnknownRole {
-            name: name.to_owned(),
-            nearest: resolve::nearest_role(name, full_names()),
+        let nearest = || resolve::nearest_role(name, full_names());
+        let Ok(known) = self.system(system) else {
+            let (name, system) = (name.to_owned(), system.to_owned());
+            return Err(CatalogError::UnknownRolesSystem { nearest: nearest(), name, system });
+        };
+        known.role(role).map_err(|error| match error {
+            // It may be a role of another system.
+            CatalogError::UnknownRole { name, nearest: None, roles } => {
+                CatalogError::UnknownRole { nearest: nearest(), name, roles }
+            }
+            other => other,
         })
     }
 }
@@ -260,6 +268,7 @@ impl System {
                 name: format!("{}/{name}", self.name),
                 nearest: resolve::nearest(name, self.roles.iter().map(|role| role.name.as_str()))
                     .map(|role| format!("{}/{role}", self.name)),
+                roles: self.roles.iter().map(|role| role.name.clone()).collect(),
             })
     }
 

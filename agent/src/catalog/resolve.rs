@@ -50,13 +50,19 @@ pub(super) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> 
     (distance * TOLERANCE <= wrong.chars().count().max(name.chars().count())).then(|| name.to_owned())
 }
 
-/// The `system/role` nearest to `wrong`, which may lack the system.
+/// The `system/role` nearest to `wrong`.
 pub(super) fn nearest_role(wrong: &str, names: impl Iterator<Item = String>) -> Option<String> {
     let names: Vec<String> = names.collect();
-    if wrong.contains('/') {
-        return nearest(wrong, names.iter().map(String::as_str));
+    nearest(wrong, names.iter().map(String::as_str))
+}
+
+/// The roles of every system that are called `wrong`, which lacks the system; those of the nearest name where
+/// there is none.
+pub(super) fn roles_called(wrong: &str, names: impl Iterator<Item = String>) -> Vec<String> {
+    fn role(name: &str) -> &str {
+        name.split_once('/').map_or(name, |(_, role)| role)
     }
-    let role = |name: &str| name.split_once('/').map_or(String::new(), |(_, role)| role.to_owned());
-    let best = nearest(wrong, names.iter().filter_map(|name| name.split_once('/').map(|(_, role)| role)))?;
-    names.into_iter().find(|name| role(name) == best)
+    let names: Vec<String> = names.collect();
+    let Some(best) = nearest(wrong, names.iter().map(|name| role(name))) else { return Vec::new() };
+    names.iter().filter(|name| role(name) == best).cloned().collect()
 }

@@ -66,17 +66,45 @@ fn inherited_rows_come_once_and_in_document_order() {
 fn wrong_names_get_the_nearest_one() {
     let mut catalog = Catalog::default();
     catalog.add(Catalog::parse_system(SMALL, "small.toml").expect("valid"));
-    for (wrong, nearest) in [
-        ("mail-suite/relai", Some("mail-suite/relay")),
-        ("mail-siute/relay", Some("mail-suite/relay")),
-        ("relay", Some("mail-suite/relay")),
-        ("something/else", None),
+    let other = SMALL.replace("mail-suite", "other-suite").replace("edge-relay", "relay-proxy");
+    catalog.add(Catalog::parse_system(&other, "other.toml").expect("valid"));
+    for (wrong, what, help) in [
+        ("mail-suite/relai", "there is no role `mail-suite/relai`", "did you mean `mail-suite/relay`?"),
+        (
+            "mail-siute/relay",
+            "there is no role `mail-siute/relay`, because there is no system `mail-siute`",
+            "did you mean `mail-suite/relay`?",
+        ),
+        (
+            "relay",
+            "`relay` names no system, and a role is written as `system/role`",
+            "write `mail-suite/relay` or `other-suite/relay`",
+        ),
+        (
+            "edge-relai",
+            "`edge-relai` names no system, and a role is written as `system/role`",
+            "write `mail-suite/edge-relay`",
+        ),
+        (
+            "something",
+            "`something` names no system, and a role is written as `system/role`",
+            "`portcullis catalog list` shows every role that is built in",
+        ),
+        (
+            "core/mme",
+            "there is no role `core/mme`, because there is no system `core`",
+            "if a catalog file of yours has it, name that file at the top of the policy, as \
+             `catalog = [\"core.toml\"]`; `portcullis catalog list` shows what is built in",
+        ),
+        (
+            "mail-suite/quarantine",
+            "there is no role `mail-suite/quarantine`",
+            "its system has `all-servers`, `relay`, `edge-relay`",
+        ),
     ] {
         let error = catalog.role(wrong).expect_err("wrong");
-        assert_eq!(
-            error,
-            CatalogError::UnknownRole { name: wrong.to_owned(), nearest: nearest.map(str::to_owned) }
-        );
+        assert_eq!((error.what().as_str(), error.help().as_str()), (what, help));
+        assert_eq!(error.to_string(), format!("{what}: {help}"));
     }
 }
 

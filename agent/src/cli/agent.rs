@@ -25,7 +25,7 @@ is told when the agent is ready, and that it lives (sd_notify).
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failed, 2 the first policy cannot be read or is not valid.")]
 pub(super) struct Agent {
     /// Policy file; it is applied again whenever it changes, and on SIGHUP
-    #[arg(long, value_name = "FILE", default_value = "/etc/portcullis/policy.toml")]
+    #[arg(long, value_name = "FILE", default_value = policy::DEFAULT)]
     policy: PathBuf,
     /// Print the counters as a JSON line every so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -34,7 +34,8 @@ pub(super) struct Agent {
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     sample: u64,
     /// Try changed files for so long, as 60s, where somebody is logged in who could be locked out
-    #[arg(long, value_name = "DURATION", value_parser = trial)]
+    // The packaged unit has one already; that of /etc/default/portcullis comes after it.
+    #[arg(long, value_name = "DURATION", value_parser = trial, overrides_with = "trial")]
     trial: Option<Duration>,
     /// Log what the kernel program says of each packet; debug costs speed
     #[arg(long, value_enum, default_value_t = KernelLog::Off, value_name = "LEVEL")]
@@ -68,9 +69,7 @@ impl Agent {
         });
         logger.parse_default_env().init();
         // A first policy that is not valid ends the command, as `apply` does.
-        if policy::read(&self.policy, policy::Reading::Trusted).is_none() {
-            return Ok(Outcome::BadInput);
-        }
+        policy::read(&self.policy, policy::Reading::Trusted)?;
         let settings = Settings {
             policy: self.policy,
             stream: self.stream.map(Duration::from_secs),
@@ -85,8 +84,8 @@ impl Agent {
             .enable_all()
             .build()
             .context("cannot start the asynchronous runtime")?;
-        // An agent must not end as if all were well because nobody reads its events any more: the error is
-        // passed on without its cause, by which other commands know that their reader has seen enough.
+        // An agent must not end as if all were well because nobody reads its events any more: whatever ends it
+        // is a failure.
         let ran = runtime.block_on(daemon::run(roots, &settings));
         // Work that did not end in time is not waited for.
         runtime.shutdown_background();

@@ -1,7 +1,6 @@
 //! `portcullis apply`.
 
 use std::{
-    io::Write as _,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -12,14 +11,13 @@ use clap::Args;
 use super::{
     Outcome,
     duration::duration,
-    enforce::{Detach, Enforcing, Guard, Step},
+    enforce::{Detach, Enforcing, Guard, Saying, Step},
     policy,
 };
 use crate::{
     datapath::{ensure_permission, interfaces},
     generation::{ApplyError, ApplyOptions, ApplyStage, Pending, Roots, Stage, Wanted},
     last_good::LastGood,
-    terminal,
 };
 
 /// Arguments of `apply`.
@@ -28,6 +26,9 @@ use crate::{
 Nothing changes unless everything was compiled, loaded and verified first; then each interface is \
 swapped by one atomic step, all of them or none. An interface that an earlier policy protected and \
 this one does not name is detached.
+
+A policy that is in place already, by this very program, is left alone: `unchanged`. Whatever is missing or is \
+otherwise than it should be is put in place anew.
 
 Before that, the new programs are asked about what this host is doing. A policy that would cut your \
 own session, name servers, gateways or DHCP is refused, with the lines that are missing in it. What \
@@ -38,10 +39,11 @@ over, whatever became of this command, of the agent and of your session; `portcu
 policy, `portcullis rollback` ends the trial at once. With --shadow nothing changes but that the policy is \
 evaluated beside the active one, and counted where it would decide otherwise (`portcullis shadow`).
 
-Exit codes: 0 enforced, 1 refused by the kernel or because it would lock you out (what was enforced \
+Exit codes: 0 enforced, or unchanged, 1 refused by the kernel or because it would lock you out (what was enforced \
 before still is), 2 the policy cannot be read or is not valid.")]
 pub(super) struct Apply {
-    /// Policy file
+    /// Policy file; `-` is standard input
+    #[arg(default_value = policy::DEFAULT)]
     policy: PathBuf,
     /// Count what would be dropped and drop nothing, whatever the policy says
     #[arg(long)]
@@ -55,6 +57,12 @@ pub(super) struct Apply {
     /// Apply it even if it locks you out
     #[arg(long)]
     force: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print nothing where all is well; warnings and errors are still told
+    #[arg(long, short, conflicts_with = "json")]
+    quiet: bool,
     /// How long to listen on an interface that was not enforced before, where a socket may be waiting
     /// for datagrams from somebody whom the kernel does not know; at most a minute
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = learning)]
@@ -86,9 +94,7 @@ impl Apply {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
         let begun = Instant::now();
         ensure_permission("applying a policy")?;
-        let Some(source) = policy::read(&self.policy, policy::Reading::Trusted) else {
-            return Ok(Outcome::BadInput);
-        };
+        let source = policy::read(&self.policy, policy::Reading::Trusted)?;
         let stage = match self.confirm {
             Some(time) => ApplyStage::trial(time)?,
             None if self.shadow => ApplyStage::Shadow,
@@ -99,29 +105,19 @@ impl Apply {
         let wanted = Wanted::of(&source.policy.on(&interfaces()), &source.text, &source.catalog);
         let good = (stage == ApplyStage::Enforce && !self.observe)
             .then(|| LastGood::now(&source.policy.file, &source.text, &source.files));
-        let outcome = Enforcing { roots, options, guard: Guard::forced(self.force), begun }.run(|_| {
+        let saying = match (self.json, self.quiet) {
+            (true, _) => Saying::Json,
+            (false, true) => Saying::Quiet,
+            (false, false) => Saying::All,
+        };
+        let (guard, may_stay) = (Guard::forced(self.force), stage == ApplyStage::Enforce);
+        Enforcing { roots, options, guard, may_stay, trial: self.confirm, saying, begun }.run(|_| {
             match Pending::now(roots)?.stage()? {
                 Some(Stage::Shadow) => return Err(ApplyError::Pending("a shadow").into()),
                 Some(_) => return Err(ApplyError::Pending("a trial").into()),
                 None => {}
             }
             Ok(Some(Step { wanted, not_after: None, detach: Detach::Others, good }))
-        })?;
-        if let (Outcome::Done, Some(time)) = (outcome, self.confirm) {
-            let time = humane(time);
-            writeln!(
-                terminal::out(),
-                "the policy before comes back in {time}; `portcullis confirm` keeps this one"
-            )?;
-        }
-        Ok(outcome)
-    }
-}
-
-/// A time as a person says it.
-pub(super) fn humane(time: Duration) -> String {
-    match time.as_secs() {
-        seconds if seconds < 120 => format!("{seconds} seconds"),
-        seconds => format!("{} minutes", seconds / 60),
+        })
     }
 }

@@ -12,10 +12,11 @@ use clap::{Args, ValueEnum};
 
 use super::{
     Outcome,
+    output::Complaint,
     policy::{self, Reading, Source},
 };
 use crate::{
-    datapath::{chain, ensure_lasting_bpffs, ensure_permission, interfaces},
+    datapath::{ensure_lasting_bpffs, ensure_permission, interfaces},
     generation::{ApplyOptions, Roots, prepare},
     last_good::LastGood,
     terminal::{self, shown},
@@ -32,7 +33,7 @@ Exit codes: 0 a policy is enforced, 1 nothing is, 3 not the last known good poli
 fail mode says.")]
 pub(super) struct Boot {
     /// Policy file, for a host on which no policy was ever in place
-    #[arg(long, value_name = "FILE", default_value = "/etc/portcullis/policy.toml")]
+    #[arg(long, value_name = "FILE", default_value = policy::DEFAULT)]
     policy: PathBuf,
     /// What holds where the last known good policy cannot be loaded
     #[arg(long, value_enum, value_name = "MODE", env = "PORTCULLIS_FAIL_MODE", default_value_t = FailMode::LastGood)]
@@ -91,7 +92,9 @@ impl Boot {
 }
 
 fn tell(error: &anyhow::Error) {
-    complain!("portcullis: {}", chain(error.as_ref()));
+    for complaint in Complaint::all(error) {
+        complain!("{complaint}");
+    }
 }
 
 fn last_good(lasting: &Path) -> Result<Source> {
@@ -116,10 +119,11 @@ fn enforce(roots: &Roots, source: &Source) -> Result<()> {
     let options = ApplyOptions { learn: Duration::ZERO, ..ApplyOptions::default() };
     let prepared = prepare(roots, &lock, &here, &source.text, &source.catalog, options)?;
     let (applied, error) = prepared.commit();
+    let mut out = terminal::out();
     for generation in &applied {
         let manifest = &generation.manifest;
         let (name, policy) = (&manifest.interface, shown(&manifest.policy));
-        writeln!(terminal::out(), "{name}: generation {} of {policy}", manifest.generation)?;
+        writeln!(out, "{name}: generation {} of {policy}", manifest.generation)?;
     }
     if let Some(error) = error {
         return Err(anyhow!(error));

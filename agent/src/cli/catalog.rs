@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Outcome, table};
+use super::{Outcome, output::json, table};
 use crate::catalog::{Catalog, DocumentInfo, Role, RowView, System};
 use crate::requirement::{Direction, IpsecException, Name, Requirement};
 use crate::terminal::{Escaped, shown};
@@ -17,7 +17,7 @@ pub(super) struct CatalogArgs {
     action: Action,
     /// Print JSON.
     #[arg(long, global = true)]
-    json: bool,
+    pub(super) json: bool,
     /// Further catalog files.
     #[arg(long, global = true, value_name = "FILE")]
     catalog: Vec<std::path::PathBuf>,
@@ -78,7 +78,8 @@ pub(super) fn run(args: &CatalogArgs, out: &mut Escaped<impl Write>) -> anyhow::
     }
     match &args.action {
         Action::List if args.json => {
-            json(out, &catalog.systems().iter().map(system_json).collect::<Vec<_>>())?;
+            let systems: Vec<SystemJson<'_>> = catalog.systems().iter().map(system_json).collect();
+            json(out, &serde_json::json!({ "systems": systems }))?;
         }
         Action::List => list(&catalog, out)?,
         Action::Show { name } if name.contains('/') => {
@@ -106,12 +107,6 @@ pub(super) fn read(path: &std::path::Path) -> anyhow::Result<System> {
     use anyhow::Context as _;
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     Ok(Catalog::parse_system(&text, &path.to_string_lossy())?)
-}
-
-fn json(out: &mut Escaped<impl Write>, value: &impl Serialize) -> anyhow::Result<()> {
-    serde_json::to_writer_pretty(out.as_is(), value)?;
-    writeln!(out)?;
-    Ok(())
 }
 
 fn rows<'a>(system: &'a System, role: &'a Role) -> Vec<RowView<'a>> {

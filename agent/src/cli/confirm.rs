@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     datapath::ensure_permission,
-    generation::{ApplyOptions, Pending, Roots, Stage},
+    generation::{Pending, Roots, Stage},
 };
 
 /// Arguments of `confirm`.
@@ -34,7 +34,7 @@ impl Confirm {
         let stage = Pending::now(roots)?.stage()?;
         // Whoever confirms a trial has seen what it cuts; a shadow has not cut anything yet.
         let guard = if stage == Some(Stage::Shadow) { Guard::forced(self.force) } else { Guard::Sleeps };
-        Enforcing { roots, options: ApplyOptions::default(), guard, begun }.run(|settled| {
+        Enforcing::known(roots, guard, begun).run(|settled| {
             let pending = Pending::now(roots)?;
             let not_after = match pending.stage()? {
                 Some(Stage::Trial { deadline, .. }) => Some(deadline),

@@ -4,7 +4,7 @@ mod archive;
 
 use std::{
     collections::BTreeMap,
-    io::{IsTerminal as _, Write},
+    io::Write,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     Outcome,
+    output::json_line,
     table::{bytes, counted, lines, table},
 };
 use crate::{
@@ -50,7 +51,7 @@ pub(super) struct Counters {
     archived: bool,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Show again every so many seconds, until interrupted
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = clap::value_parser!(u64).range(1..))]
     watch: Option<u64>,
@@ -74,29 +75,26 @@ impl Counters {
         if self.archived {
             return archive::run(roots, self.interface.as_deref(), self.json);
         }
+        let mut out = terminal::out();
+        let to_terminal = out.as_is().is_terminal();
         loop {
             let reports = self.reports(roots)?;
-            let mut text = Vec::new();
             if self.json {
-                serde_json::to_writer(&mut text, &serde_json::json!({ "schema": 1, "interfaces": reports }))?;
-                text.push(b'\n');
+                json_line(&mut out, &self.json_of(&reports))?;
             } else {
+                let mut text = Vec::new();
                 for report in &reports {
                     self.print(&mut text, report)?;
                 }
-            }
-            let mut out = terminal::out();
-            if self.watch.is_some() && !self.json && out.as_is().is_terminal() {
-                // Home, and clear what lies below.
-                out.as_is().write_all(b"\x1b[H\x1b[J")?;
-            }
-            if self.json {
-                out.as_is().write_all(&text)?;
-            } else {
+                if self.watch.is_some() && to_terminal {
+                    // Home, and clear what lies below.
+                    out.as_is().write_all(b"\x1b[H\x1b[J")?;
+                }
                 out.write_all(&text)?;
             }
             out.flush()?;
-            let Some(seconds) = self.watch else { return Ok(Outcome::Done) };
+            let abandoned = out.as_is().is_abandoned();
+            let Some(seconds) = self.watch.filter(|_| !abandoned) else { return Ok(Outcome::Done) };
             std::thread::sleep(Duration::from_secs(seconds));
         }
     }
@@ -129,6 +127,33 @@ impl Counters {
             }
             _ => bail!("no interface is enforced; `portcullis apply POLICY` begins"),
         }
+    }
+
+    /// The reports for programs, with what `--by` sums up.
+    fn json_of(&self, reports: &[Report]) -> serde_json::Value {
+        let sums = |report: &Report| {
+            let mut json = serde_json::json!(report);
+            let (key, groups) = match self.by {
+                By::Rule => return json,
+                By::Role => ("roles", Some(report.sums(|rule| (rule.role.clone(), None)))),
+                By::Service => {
+                    ("services", Some(report.sums(|rule| (rule.role.clone(), Some(rule.service.clone())))))
+                }
+                By::Reason => ("", None),
+            };
+            if let Some(object) = json.as_object_mut() {
+                object.remove("rules");
+                object.extend(groups.map(|groups| (key.to_owned(), serde_json::json!(groups))));
+            }
+            json
+        };
+        let by = match self.by {
+            By::Rule => "rule",
+            By::Role => "role",
+            By::Service => "service",
+            By::Reason => "reason",
+        };
+        serde_json::json!({ "by": by, "interfaces": reports.iter().map(sums).collect::<Vec<_>>() })
     }
 
     fn print(&self, out: &mut Vec<u8>, report: &Report) -> Result<()> {

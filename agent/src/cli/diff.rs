@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::bail;
 use clap::Args;
 
-use super::{Outcome, catalog, import, table};
+use super::{Outcome, catalog, import, output::json, table};
 use crate::catalog::{Catalog, RoleView};
 use crate::requirement::Requirement;
 use crate::requirement::difference::{self, ChangeKind};
@@ -21,7 +21,7 @@ pub(super) struct DiffArgs {
     new: String,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// One side of a comparison: requirements under the names of their roles.
@@ -55,8 +55,7 @@ pub(super) fn run(args: &DiffArgs, out: &mut Escaped<impl Write>) -> anyhow::Res
     align(&old, &mut new);
     let changes = difference::changes(&old.named(), &new.named());
     if args.json {
-        serde_json::to_writer_pretty(out.as_is(), &changes)?;
-        writeln!(out)?;
+        json(out, &serde_json::json!({ "changes": changes }))?;
     } else if !changes.is_empty() {
         let rows: Vec<Vec<String>> = changes
             .iter()

@@ -6,9 +6,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Outcome, table::counted};
+use super::{Outcome, output::json, table::counted};
 use crate::{
-    doctor::{Finding, Kind, Link, diagnose, host, links},
+    doctor::{Finding, Kind, Link, Ours, diagnose, host, links},
     generation::Roots,
     terminal,
 };
@@ -30,7 +30,7 @@ pub(super) struct Doctor {
     fix: bool,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// A finding, and whether it was mended.
@@ -58,13 +58,14 @@ impl Doctor {
         }
         let asked =
             |name: &str| self.interfaces.is_empty() || self.interfaces.iter().any(|asked| asked == name);
-        let ours: BTreeMap<String, u32> = links
+        let here: BTreeMap<String, u32> = links
             .iter()
             .filter_map(|link| {
                 let program = roots.attachment(&link.interface).ok()?.program().ok()??;
                 Some((link.interface.clone(), program))
             })
             .collect();
+        let ours = Ours::among(&links, here);
         let told: Vec<Told> = diagnose(&host, &links, &ours)
             .into_iter()
             .filter(|finding| finding.interface.as_deref().is_none_or(asked))
@@ -74,9 +75,8 @@ impl Doctor {
 
         let mut out = terminal::out();
         if self.json {
-            let all = serde_json::json!({ "schema": 1, "host": host, "interfaces": shown, "findings": told });
-            serde_json::to_writer_pretty(out.as_is(), &all)?;
-            writeln!(out)?;
+            let all = serde_json::json!({ "host": host, "interfaces": shown, "findings": told });
+            json(&mut out, &all)?;
         } else {
             let jit = match host.jit {
                 Some(true) => "compiled",
@@ -89,7 +89,7 @@ impl Doctor {
                 host.kernel
             )?;
             for link in shown {
-                writeln!(out, "{}", line(link, ours.contains_key(&link.interface)))?;
+                writeln!(out, "{}", line(link, ours.here.contains_key(&link.interface)))?;
             }
             for Told { finding, fixed, error } in &told {
                 let Finding { interface, severity, message, advice, .. } = finding;

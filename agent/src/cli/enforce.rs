@@ -1,8 +1,6 @@
 //! What `apply` and `rollback` have in common: the guard, the swap, and what is said of it.
 
 use std::{
-    fmt,
-    io::{self, Write},
     path::Path,
     time::{Duration, Instant},
 };
@@ -11,18 +9,18 @@ use anyhow::Result;
 
 use super::{
     Outcome,
+    output::{Complaint, json},
     policy::{self, Reading},
-    table::counted,
+    report::Report,
 };
 use crate::{
-    datapath::{Mode, ensure_lasting_bpffs},
+    datapath::ensure_lasting_bpffs,
     generation::{
-        Applied, ApplyOptions, ApplyStage, Beside, Prepared, Roots, Spent, Unwanted, Wanted, detach,
-        detach_others, prepare_wanted, settle,
+        ApplyOptions, ApplyStage, Lock, Prepared, Roots, Spent, Unwanted, Wanted, detach, detach_others,
+        in_place, prepare_wanted, settle,
     },
     guard::{Cut, Seen, cuts},
     last_good::LastGood,
-    policy::Enforcement,
     terminal,
 };
 
@@ -31,8 +29,33 @@ pub(super) struct Enforcing<'a> {
     pub(super) roots: &'a Roots,
     pub(super) options: ApplyOptions,
     pub(super) guard: Guard,
+    /// Whether nothing is touched where all of it is in place already.
+    pub(super) may_stay: bool,
+    /// For how long it is tried.
+    pub(super) trial: Option<Duration>,
+    /// What is said, and how.
+    pub(super) saying: Saying,
     /// When the command began.
     pub(super) begun: Instant,
+}
+
+/// What a command says of what it has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Saying {
+    /// Everything, to people.
+    All,
+    /// Only what should not be overlooked.
+    Quiet,
+    /// Everything, to programs.
+    Json,
+}
+
+impl<'a> Enforcing<'a> {
+    /// One that puts back or confirms what is known, and says so.
+    pub(super) fn known(roots: &'a Roots, guard: Guard, begun: Instant) -> Self {
+        let options = ApplyOptions::default();
+        Self { roots, options, guard, may_stay: false, trial: None, saying: Saying::All, begun }
+    }
 }
 
 /// How long each part of a command took.
@@ -53,16 +76,6 @@ impl Phases {
     fn part(&mut self, what: &'static str, time: Duration) {
         self.all.push((what, time));
         self.last += time;
-    }
-}
-
-impl fmt::Display for Phases {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, (what, time)) in self.all.iter().enumerate() {
-            let comma = if n > 0 { ", " } else { "" };
-            write!(f, "{comma}{} {what}", time.as_millis())?;
-        }
-        Ok(())
     }
 }
 
@@ -116,66 +129,63 @@ impl Enforcing<'_> {
         let mut phases = Phases { last: self.begun, all: Vec::new() };
         phases.end("reading");
         // Said when everything is done: a reader who is gone must not stop it halfway.
-        let mut said = Vec::new();
-        let outcome = self.enforce(step, &mut said, &mut phases);
+        let mut report = Report::default();
+        let outcome = self.enforce(step, &mut report, &mut phases);
         if matches!(outcome, Ok(Outcome::Done)) {
-            writeln!(said, "done in {} ms: {phases}", self.begun.elapsed().as_millis())?;
+            if !report.unchanged {
+                report.took(self.begun.elapsed(), &phases.all);
+            }
+            if let Some(time) = self.trial {
+                report.is_trial(time);
+            }
         }
-        let printed = terminal::out().write_all(&said);
-        let outcome = outcome?;
-        printed?;
-        Ok(outcome)
+        let mut out = terminal::out();
+        if self.saying != Saying::Json {
+            report.warnings.iter().for_each(|warning| complain!("portcullis: {warning}"));
+        }
+        match self.saying {
+            Saying::Json if outcome.is_ok() => json(&mut out, &report)?,
+            Saying::Json => {}
+            Saying::Quiet => report.remarks.iter().for_each(|remark| complain!("portcullis: {remark}")),
+            Saying::All => report.print(&mut out)?,
+        }
+        outcome
     }
 
     fn enforce(
         &self,
         step: impl FnOnce(bool) -> Result<Option<Step>>,
-        out: &mut Vec<u8>,
+        report: &mut Report,
         phases: &mut Phases,
     ) -> Result<Outcome> {
         let Self { roots, mut options, .. } = *self;
         let lock = roots.lock()?;
-        let settled = settle(roots, &lock)?.interfaces;
-        for interface in &settled {
-            writeln!(out, "{interface}: a trial had ended unconfirmed; what was before it is in place")?;
+        report.reverted = settle(roots, &lock)?.interfaces;
+        for interface in report.reverted.clone() {
+            report
+                .line(format!("{interface}: a trial had ended unconfirmed; what was before it is in place"));
         }
-        let Some(Step { wanted, not_after, detach: gone, good }) = step(!settled.is_empty())? else {
+        let Some(Step { wanted, not_after, detach: gone, good }) = step(!report.reverted.is_empty())? else {
             return Ok(Outcome::Done);
         };
         // Without one nothing is enforced: whoever has nothing to do leaves the host as it is.
         if ensure_lasting_bpffs(&roots.bpffs)? {
-            writeln!(out, "mounted a BPF file system at {}", roots.bpffs.display())?;
+            report.remark(format!("mounted a BPF file system at {}", roots.bpffs.display()));
         }
         options.not_after = not_after;
         roots.follow_renames(&lock, |name| wanted.names(name))?;
-        let prepared = prepare_wanted(roots, &lock, wanted.clone(), options)?;
-        let Spent { compiling, loading } = prepared.spent;
-        phases.part("compiling", compiling);
-        phases.part("loading", loading);
-        phases.end("looking at what was before");
-        if !self.may(&prepared)? {
-            prepared.abandon();
+        let standing = if self.may_stay { in_place(roots, &lock, &wanted, options)? } else { None };
+        if let Some(manifests) = standing {
+            manifests.iter().for_each(|manifest| report.is_in_place(manifest));
+            report.unchanged = true;
+        } else if !self.swap(&lock, wanted.clone(), options, report, phases)? {
             return Ok(Outcome::Failed);
-        }
-        phases.end("asking the guard");
-        let (applied, error) = prepared.commit();
-        phases.end("swapping");
-        for generation in &applied {
-            describe(out, generation, options.stage)?;
-        }
-        if let Some(error) = error {
-            return Err(error.into());
-        }
-        roots.ensure_whole(&applied)?;
-        if applied.is_empty() {
-            writeln!(
-                out,
-                "no interface here fits a name of the policy yet; the agent protects one that appears"
-            )?;
         }
         if let Some(Err(error)) = good.map(|good| good.keep(&roots.lasting)) {
             let lasting = roots.lasting.display();
-            writeln!(out, "the policy is in place, but is not kept for the next boot: {lasting}: {error}")?;
+            report.remark(format!(
+                "the policy is in place, but is not kept for the next boot: {lasting}: {error}"
+            ));
         }
         match gone {
             // What a trial or a shadow does not name is decided when it is confirmed.
@@ -184,49 +194,103 @@ impl Enforcing<'_> {
                 for unwanted in detach_others(roots, &lock, |name| wanted.names(name))? {
                     match unwanted {
                         Unwanted::Detached(name) => {
-                            writeln!(out, "{name}: detached, as the policy does not name it any more")?;
+                            report.line(format!("{name}: detached, as the policy does not name it any more"));
+                            report.detached.push(name);
                         }
-                        Unwanted::Renamed { name, before } => writeln!(
-                            out,
+                        Unwanted::Renamed { name, before } => report.remark(format!(
                             "{name}: stays enforced as it was as `{before}`; the policy does not name it: name \
                              it, or end that with `portcullis detach {name}`"
-                        )?,
+                        )),
                     }
                 }
             }
             Detach::Only(interfaces) => {
                 for interface in interfaces {
                     detach(roots, &lock, &interface)?;
-                    writeln!(out, "{interface}: detached, as nothing was enforced there before")?;
+                    report.line(format!("{interface}: detached, as nothing was enforced there before"));
+                    report.detached.push(interface);
                 }
             }
         }
+        report.unchanged &= report.detached.is_empty() && report.reverted.is_empty();
         Ok(Outcome::Done)
     }
 
+    /// Loads what is wanted, asks the guard, and swaps it in. Gives false where the guard refuses.
+    fn swap(
+        &self,
+        lock: &Lock,
+        wanted: Wanted,
+        options: ApplyOptions,
+        report: &mut Report,
+        phases: &mut Phases,
+    ) -> Result<bool> {
+        let prepared = prepare_wanted(self.roots, lock, wanted, options)?;
+        let Spent { compiling, loading } = prepared.spent;
+        phases.part("compiling", compiling);
+        phases.part("loading", loading);
+        phases.end("looking at what was before");
+        if !self.may(&prepared, report)? {
+            prepared.abandon();
+            return Ok(false);
+        }
+        phases.end("asking the guard");
+        let (applied, error) = prepared.commit();
+        phases.end("swapping");
+        for generation in &applied {
+            report.is_applied(generation, options.stage);
+        }
+        if let Some(error) = error {
+            return Err(error.into());
+        }
+        self.roots.ensure_whole(&applied)?;
+        if applied.is_empty() {
+            report.remark(
+                "no interface here fits a name of the policy yet; the agent protects one that appears"
+                    .to_owned(),
+            );
+        }
+        Ok(true)
+    }
+
     /// Asks the guard; tells what would be cut.
-    fn may(&self, prepared: &Prepared<'_>) -> Result<bool> {
+    fn may(&self, prepared: &Prepared<'_>, report: &mut Report) -> Result<bool> {
+        /// What an operator can do where the guard refuses.
+        const FORCE: &str = "`--force --confirm 60s` tries the policy all the same, and the kernel goes back by \
+                             itself; `--force` alone enforces it";
         // A shadow decides nothing.
         if self.guard == Guard::Sleeps || self.options.stage == ApplyStage::Shadow {
             return Ok(true);
         }
         let is_forced = self.guard == Guard::Warns;
+        let to_program = self.saying == Saying::Json;
+        let refused = |message: String, report: &Report| {
+            let complaint = Complaint::new(message, Some(FORCE.to_owned()));
+            if to_program {
+                json(&mut terminal::out(), &serde_json::json!({ "errors": [complaint], "cuts": report.cuts }))
+            } else {
+                complain!("{complaint}");
+                Ok(())
+            }
+        };
         let found = Seen::now().and_then(|seen| cuts(prepared.candidates(), &seen));
-        let found = match found {
+        report.cuts = match found {
             Ok(found) => found,
             Err(error) if is_forced => {
-                complain!("portcullis: forced: {error}");
+                report.warnings.push(format!("forced: {error}"));
                 return Ok(true);
             }
             Err(error) => {
-                complain!("portcullis: {error}; nothing has changed (--force applies it all the same)");
+                refused(format!("{error}; nothing has changed"), report)?;
                 return Ok(false);
             }
         };
-        let may = is_forced || !found.iter().any(|cut| cut.vital);
-        warn(&found, if is_forced { "forced" } else { "warning" });
+        let may = is_forced || !report.cuts.iter().any(|cut| cut.vital);
+        if !to_program {
+            warn(&report.cuts, if is_forced { "forced" } else { "warning" });
+        }
         if !may {
-            complain!("portcullis: refused; nothing has changed (--force applies it all the same)");
+            refused("refused; nothing has changed".to_owned(), report)?;
         }
         Ok(may)
     }
@@ -245,40 +309,4 @@ pub(super) fn warn(cuts: &[Cut], vital: &str) {
             complain!("");
         }
     }
-}
-
-fn describe(out: &mut impl Write, applied: &Applied, stage: ApplyStage) -> io::Result<()> {
-    let Applied { manifest, replaced, adopted, .. } = applied;
-    let interface = &manifest.interface;
-    let verb = match (stage, manifest.settings.mode) {
-        (ApplyStage::Trial { .. }, _) => "trying",
-        (ApplyStage::Shadow, _) => "going on with",
-        (ApplyStage::Enforce, Enforcement::Enforce) => "enforcing",
-        (ApplyStage::Enforce, Enforcement::Observe) => "observing (nothing is dropped)",
-    };
-    let how = match manifest.xdp {
-        Mode::Native => "native XDP",
-        Mode::Generic => "generic XDP",
-    };
-    let swapped = if *replaced { ", swapped in" } else { "" };
-    let rules = counted(manifest.rules.len(), "rule");
-    writeln!(out, "{interface}: {verb} {rules}, generation {}, {how}{swapped}", manifest.generation)?;
-    if let Some(Beside::Shadow { candidate }) = &manifest.beside {
-        let rules = counted(candidate.rules.len(), "rule");
-        writeln!(out, "{interface}: {rules} evaluated beside; `portcullis shadow` tells what would differ")?;
-    }
-    match adopted {
-        Ok(0) => {}
-        Ok(count) => {
-            let conversations = counted(*count, "conversation");
-            writeln!(out, "{interface}: adopted {conversations} that this host had begun")?;
-        }
-        Err(error) => complain!(
-            "portcullis: {interface}: {error}: conversations that this host began before are not recognised"
-        ),
-    }
-    if let Some(reason) = manifest.fallback.as_ref().filter(|_| !replaced) {
-        writeln!(out, "{interface}: native XDP is not possible here ({reason}); generic XDP is slower")?;
-    }
-    Ok(())
 }

@@ -1,13 +1,14 @@
 //! `portcullis completions` and `portcullis man`: both come from the same table of commands as
 //! parsing and help.
 
-use std::{fs, io::stdout, path::PathBuf};
+use std::{fs, io::Write as _, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
 use super::{Cli, Outcome};
+use crate::terminal;
 
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
@@ -18,10 +19,14 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self) -> Outcome {
-        #[expect(clippy::disallowed_methods, reason = "a file, of this program's own words")]
-        clap_complete::generate(self.shell, &mut Cli::command(), "portcullis", &mut stdout());
-        Outcome::Done
+    pub(super) fn run(self) -> Result<Outcome> {
+        // The generator panics where it cannot write.
+        let mut text = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "portcullis", &mut text);
+        let mut out = terminal::out();
+        out.as_is().write_all(&text)?;
+        out.flush()?;
+        Ok(Outcome::Done)
     }
 }
 

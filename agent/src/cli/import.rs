@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
-use super::Outcome as Exit;
+use super::{Outcome as Exit, output::json_line};
 use crate::catalog::System;
 use crate::document::limits::MAX_BYTES;
 use crate::requirement::slug::slug;
@@ -32,6 +32,12 @@ pub(super) struct ImportArgs {
     /// Tell how this line of the document was read, instead of printing requirements.
     #[arg(long, value_name = "LINE")]
     explain: Option<u32>,
+}
+
+impl ImportArgs {
+    pub(super) fn prints_json(&self) -> bool {
+        self.format == Format::Json
+    }
 }
 
 /// Forms of the output.
@@ -71,8 +77,7 @@ pub(super) fn run(args: &ImportArgs, out: &mut Escaped<impl Write>) -> anyhow::R
         Format::Json => {
             // One line a document, so that several can be read one by one.
             for import in &imports {
-                serde_json::to_writer(out.as_is(), import)?;
-                writeln!(out)?;
+                json_line(out, import)?;
             }
         }
         Format::Toml => {

@@ -18,16 +18,19 @@ mod duration;
 mod enforce;
 mod generate;
 mod import;
+mod output;
 mod plan;
 mod policy;
 mod reload;
+mod report;
 mod rollback;
 mod shadow;
 mod status;
 mod table;
+mod usage;
 
 use std::{
-    io::{BufWriter, StdoutLock, Write as _},
+    io::{BufWriter, Write as _},
     path::PathBuf,
     process::ExitCode,
 };
@@ -38,10 +41,10 @@ pub(crate) use policy::{Reading, Source, read_text as read_policy_text, resolve 
 
 pub(crate) use table::counted;
 
+use self::output::{BadInput, Complaint, tell};
 use crate::{
-    datapath::chain,
     generation::Roots,
-    terminal::{self, Escaped, one_line},
+    terminal::{self, Escaped, Stdout},
 };
 
 /// Enforces vendors' documented network ports in the kernel.
@@ -139,7 +142,7 @@ enum Command {
 }
 
 /// Standard output of a command that prints once and ends.
-type Output = Escaped<BufWriter<StdoutLock<'static>>>;
+type Output = Escaped<BufWriter<Stdout>>;
 
 /// How a command ended, if it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,8 +160,12 @@ enum Outcome {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Cli { places, command } = parsed();
+    let Cli { places, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::told(error),
+    };
     let roots = Roots::new(places.state, places.lasting, places.bpffs);
+    let to_program = command.prints_json();
     let result = match command {
         Command::Import(args) => read_and_print(|out| import::run(&args, out)),
         Command::Catalog(args) => read_and_print(|out| catalog::run(&args, out)),
@@ -176,7 +183,7 @@ pub fn main() -> ExitCode {
         Command::Counters(counters) => counters.run(&roots),
         Command::Detach(detach) => detach.run(&roots),
         Command::Agent(agent) => agent.run(&roots),
-        Command::Completions(completions) => Ok(completions.run()),
+        Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     };
     match result {
@@ -184,43 +191,45 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Failed) => ExitCode::FAILURE,
         Ok(Outcome::BadInput) => ExitCode::from(2),
         Ok(Outcome::Found) => ExitCode::from(3),
-        // Whoever reads our output has seen enough: `portcullis counters | head`.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            complain!("portcullis: {}", chain(error.as_ref()));
-            ExitCode::FAILURE
+            tell(&Complaint::all(&error), to_program);
+            if error.is::<BadInput>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
 
-/// The command line. A mistake in it is told in the words that were typed, or that a pattern of file names found.
-fn parsed() -> Cli {
-    Cli::try_parse().unwrap_or_else(|error| {
-        let typed = std::env::args_os().map(|argument| one_line(&argument.to_string_lossy()));
-        Cli::try_parse_from(typed).err().unwrap_or(error).exit()
-    })
+impl Command {
+    /// Whether its result is JSON, and so what is wrong is, too.
+    fn prints_json(&self) -> bool {
+        match self {
+            Self::Import(args) => args.prints_json(),
+            Self::Catalog(args) => args.json,
+            Self::Diff(args) => args.json,
+            Self::Check(check) => check.json,
+            Self::Plan(plan) => plan.json,
+            Self::Apply(apply) => apply.json,
+            Self::Rollback(rollback) => rollback.json,
+            Self::Doctor(doctor) => doctor.json,
+            Self::Shadow(shadow) => shadow.json,
+            Self::Status(status) => status.json,
+            Self::Counters(counters) => counters.json,
+            Self::Boot(_)
+            | Self::Confirm(_)
+            | Self::Reload(_)
+            | Self::Detach(_)
+            | Self::Agent(_)
+            | Self::Completions(_)
+            | Self::Man(_) => false,
+        }
+    }
 }
 
 /// Runs a command that reads documents and prints once. What it cannot read is bad input, not a failure
 /// of the command.
 fn read_and_print(run: impl FnOnce(&mut Output) -> anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
     let mut out = terminal::buffered();
-    let outcome = match run(&mut out) {
-        Err(error) if !is_broken_pipe(&error) => {
-            complain!("portcullis: {}", chain(error.as_ref()));
-            Outcome::BadInput
-        }
-        other => other?,
-    };
+    let outcome = run(&mut out).map_err(BadInput)?;
     // Dropping it would hide that the disk is full.
     out.flush()?;
     Ok(outcome)
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        let json = || cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
-        io.or_else(json) == Some(std::io::ErrorKind::BrokenPipe)
-    })
 }

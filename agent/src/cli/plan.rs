@@ -9,14 +9,14 @@ use ipnet::IpNet;
 use super::{
     Outcome,
     enforce::warn,
-    policy,
+    output, policy,
     table::{counted, lines, table},
 };
 use crate::{
     datapath::{ensure_permission, interfaces},
     generation::{ApplyOptions, Candidate, Known, Manifest, Roots, Wanted, known, last},
     guard::{Cut, Seen, cuts},
-    plan::{Change, ChangeKind, InterfacePlan, Terms, plan},
+    plan::{Change, ChangeKind, InterfacePlan, Terms, Whole, plan},
     policy::{Deployment, Enforcement},
     ruleset::Way,
     terminal,
@@ -31,20 +31,20 @@ be loaded what they would cut of this host's conversations. Nothing is changed.
 Exit codes: 0 nothing would change, 1 the kernel or the state cannot be read, 2 the policy cannot be \
 read or is not valid, 3 something would change.")]
 pub(super) struct Plan {
-    /// Policy file
+    /// Policy file; `-` is standard input
+    #[arg(default_value = policy::DEFAULT)]
     policy: PathBuf,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl Plan {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
         ensure_permission("comparing a policy with what is enforced")?;
-        let Some(source) = policy::read(&self.policy, policy::Reading::Anything) else {
-            return Ok(Outcome::BadInput);
-        };
-        let here = source.policy.on(&interfaces());
+        let source = policy::read(&self.policy, policy::Reading::Anything)?;
+        let present = interfaces();
+        let here = source.policy.on(&present);
         let wanted = Wanted::of(&here, &source.text, &source.catalog);
         let active = active(roots, &wanted)?;
         let plans = plan(&active, &wanted);
@@ -56,16 +56,25 @@ impl Plan {
         let cuts = cuts(&candidates, &Seen::now()?)?;
 
         let is_different = plans.iter().any(InterfacePlan::is_different);
+        let is_here = |name: &str| name == "lo" || present.iter().any(|known| known == name);
+        let missing: Vec<&str> =
+            wanted.interfaces.iter().map(|entry| entry.name.as_str()).filter(|name| !is_here(name)).collect();
         let mut out = terminal::out();
         if self.json {
             let json = serde_json::json!({
-                "schema": 1, "different": is_different, "interfaces": plans, "cuts": cuts,
+                "different": is_different, "interfaces": plans, "missing": missing, "cuts": cuts,
             });
-            serde_json::to_writer_pretty(out.as_is(), &json)?;
-            writeln!(out)?;
+            output::json(&mut out, &json)?;
         } else {
             for plan in &plans {
-                print(&mut out, plan)?;
+                print(&mut out, plan, !missing.contains(&plan.interface.as_str()))?;
+            }
+            if !missing.is_empty() {
+                let known = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
+                writeln!(
+                    out,
+                    "`apply` would refuse the policy as long as an interface is missing; there are: {known}"
+                )?;
             }
             drop(out);
             warn(&cuts, "apply would refuse");
@@ -99,10 +108,16 @@ fn active(roots: &Roots, wanted: &Wanted) -> Result<Vec<Manifest>> {
     Ok(active)
 }
 
-fn print(out: &mut impl Write, plan: &InterfacePlan) -> Result<()> {
+fn print(out: &mut impl Write, plan: &InterfacePlan, is_here: bool) -> Result<()> {
     let InterfacePlan { interface, before, after, changes, rules_added, rules_removed } = plan;
     match (before, after) {
         (None, None) => {}
+        (None, Some(_)) if !is_here => {
+            writeln!(
+                out,
+                "{interface}: there is no such interface here; this would stay open where it appears:"
+            )?;
+        }
         (None, Some(after)) => {
             let verb = if after.settings.mode == Enforcement::Observe { "observed" } else { "enforced" };
             writeln!(out, "{interface}: would be {verb} for the first time; everything but this closes:")?;
@@ -118,7 +133,14 @@ fn print(out: &mut impl Write, plan: &InterfacePlan) -> Result<()> {
             let count = |kind| changes.iter().filter(|change| change.change == kind).count();
             let (opens, closes) = (count(ChangeKind::Opens), count(ChangeKind::Closes));
             if opens + closes > 0 {
-                said.push(format!("{} open, {} close", counted(opens, "range"), counted(closes, "range")));
+                let ranges = |count, one, many| {
+                    format!("{} {}", counted(count, "range"), if count == 1 { one } else { many })
+                };
+                said.push(format!(
+                    "{}, {}",
+                    ranges(opens, "opens", "open"),
+                    ranges(closes, "closes", "close")
+                ));
             } else if !(rules_added.is_empty() && rules_removed.is_empty()) {
                 said.push(format!(
                     "{} and {} without opening or closing anything",
@@ -192,7 +214,12 @@ fn row(change: &Change) -> [String; 7] {
         None if except.is_empty() => "any".to_owned(),
         None => format!("any but {}", except.join(",")),
     };
-    let (sources, destinations) = (networks(change.sources.as_ref()), networks(change.destinations.as_ref()));
+    // What is compared are destinations where there are any.
+    let (sources, destinations) = match &change.destinations {
+        None => (changed(change.sources.as_ref(), change.whole.as_ref()), String::new()),
+        some => (networks(change.sources.as_ref()), changed(some.as_ref(), change.whole.as_ref())),
+    };
+    let destinations = if destinations.is_empty() { "any".to_owned() } else { destinations };
     let (from, to) = match (change.direction, &change.destinations) {
         (Way::Leaving, _) => (local, destinations),
         // What passes a gateway.
@@ -211,11 +238,26 @@ fn row(change: &Change) -> [String; 7] {
     ]
 }
 
+/// As many networks as a cell of a table has room for.
+const SHOWN: usize = 3;
+
+/// The networks for which something changes. Those that are left of every address without some are many, and
+/// say less than what it was and will be.
+fn changed(list: Option<&Vec<IpNet>>, whole: Option<&Whole>) -> String {
+    match (list, whole) {
+        (Some(list), Some(Whole { before, after })) if list.len() > SHOWN => {
+            format!("{} -> {}", networks(Some(before)), networks(Some(after)))
+        }
+        _ => networks(list),
+    }
+}
+
 /// Networks in a cell of a table.
 fn networks(networks: Option<&Vec<IpNet>>) -> String {
-    /// As many as a line has room for.
-    const SHOWN: usize = 3;
-    let Some(networks) = networks else { return "any".to_owned() };
+    let whole = |net: &IpNet| net.prefix_len() == 0;
+    let Some(networks) = networks.filter(|list| !(list.len() == 2 && list.iter().all(whole))) else {
+        return "any".to_owned();
+    };
     let shown = networks.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(",");
     let more = networks.len().saturating_sub(SHOWN);
     if more > 0 { format!("{shown}+{more}") } else { shown }

@@ -4,12 +4,18 @@ use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, Result};
 
+use super::output::BadInput;
 use crate::{
     catalog::Catalog,
-    datapath::chain,
     files,
-    policy::{Policy, Problems, Written},
+    policy::{Policy, Written},
 };
+
+/// The policy file that every command takes where none is named.
+pub(super) const DEFAULT: &str = "/etc/portcullis/policy.toml";
+/// What stands for standard input where a policy file is named, and what a policy from there is called.
+const INPUT: &str = "-";
+const INPUT_NAME: &str = "<stdin>";
 
 /// Largest policy or catalog file that is read: far above any real one.
 const MAX_BYTES: u64 = 16 << 20;
@@ -32,38 +38,48 @@ pub(crate) struct Source {
     pub(crate) files: BTreeMap<String, String>,
 }
 
-/// Reads a policy. `None` means that it cannot be read or is not valid; every problem was then told on
-/// standard error.
-pub(super) fn read(path: &Path, reading: Reading) -> Option<Source> {
-    let source = read_text(path, reading).and_then(|text| resolve(&text, path, reading));
-    match source {
-        Ok(source) => Some(source),
-        // The problems of a policy begin with its name, line and column.
-        Err(error) => {
-            if let Some(Problems(problems)) = error.downcast_ref() {
-                for problem in problems {
-                    complain!("{problem}");
-                }
-                return None;
-            }
-            complain!("portcullis: {}", chain(error.as_ref()));
-            None
-        }
-    }
+/// What a policy is called that was read from `path`.
+pub(super) fn name(path: &Path) -> String {
+    if path == Path::new(INPUT) { INPUT_NAME.to_owned() } else { path.display().to_string() }
+}
+
+/// Reads the policy that an operator names, which may be `-` for standard input.
+///
+/// # Errors
+///
+/// [`BadInput`], where it cannot be read or is not valid.
+pub(super) fn read(path: &Path, reading: Reading) -> Result<Source> {
+    let source = if path == Path::new(INPUT) {
+        let text = read_text(Path::new("/dev/stdin"), reading);
+        text.and_then(|text| resolve_as(&text, INPUT_NAME, Path::new(""), reading))
+    } else {
+        read_text(path, reading).and_then(|text| resolve(&text, path, reading))
+    };
+    source.map_err(|error| BadInput(error).into())
 }
 
 /// Resolves the text of the policy file at `path` against the built-in catalog and the catalog files that
 /// it names, which are looked for beside it.
 pub(crate) fn resolve(text: &str, path: &Path, reading: Reading) -> Result<Source> {
-    let name = path.display().to_string();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut source = resolve_as(text, &path.display().to_string(), folder, reading)?;
+    // Whoever reads the name later may be in another folder.
+    if let Ok(path) = std::path::absolute(path) {
+        source.policy.file = path.display().to_string();
+    }
+    Ok(source)
+}
+
+/// As [`resolve`]; `name` is what the policy is called in errors.
+fn resolve_as(text: &str, name: &str, folder: &Path, reading: Reading) -> Result<Source> {
     let mut files = BTreeMap::new();
-    let written = Written::read(text, &name)?;
+    let written = Written::read(text, name)?;
     for file in written.catalog_files() {
-        let beside = path.parent().unwrap_or(Path::new("")).join(file);
+        let beside = folder.join(file);
         let failed = || format!("cannot read the catalog file {} that {name} names", beside.display());
         files.insert(file.clone(), read_bounded(&beside, reading).with_context(failed)?);
     }
-    look_up(written, text, &name, files)
+    look_up(written, text, name, files)
 }
 
 /// As [`resolve`], with the texts of the catalog files at hand.

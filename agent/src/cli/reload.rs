@@ -5,11 +5,7 @@ use std::{io::Write as _, time::Duration};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::{
-    Outcome,
-    apply::{humane, trial},
-    enforce::warn,
-};
+use super::{Outcome, apply::trial, duration::humane, enforce::warn};
 use crate::{
     daemon::{self, Answer, Request, ask},
     generation::Roots,

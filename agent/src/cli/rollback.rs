@@ -8,12 +8,13 @@ use clap::Args;
 use super::{
     Outcome,
     enforce::{Detach, Enforcing, Guard, Step, good},
-    table::table,
+    output::json,
+    table::{date, table},
 };
 use crate::{
     cli::table::lines,
     datapath::ensure_permission,
-    generation::{ApplyOptions, Back, KEPT, Pending, Revision, Roots, Wanted},
+    generation::{Back, KEPT, Pending, Revision, Roots, Wanted},
     terminal,
 };
 
@@ -31,7 +32,7 @@ pub(super) struct Rollback {
     list: bool,
     /// Print JSON, with --list
     #[arg(long, requires = "list")]
-    json: bool,
+    pub(super) json: bool,
     /// Put it back even if it locks you out
     #[arg(long)]
     force: bool,
@@ -44,9 +45,7 @@ impl Rollback {
             return self.list(roots);
         }
         ensure_permission("putting back a policy")?;
-        let enforcing =
-            Enforcing { roots, options: ApplyOptions::default(), guard: Guard::forced(self.force), begun };
-        enforcing.run(|settled| {
+        Enforcing::known(roots, Guard::forced(self.force), begun).run(|settled| {
             // The trial that was to be ended had ended by itself.
             if settled {
                 return Ok(None);
@@ -64,17 +63,17 @@ impl Rollback {
         let (revisions, active) = (roots.revisions()?, roots.active_revision()?);
         let mut out = terminal::out();
         if self.json {
-            let list = serde_json::json!({ "schema": 1, "active": active, "revisions": revisions });
-            serde_json::to_writer_pretty(out.as_is(), &list)?;
-            writeln!(out)?;
+            json(&mut out, &serde_json::json!({ "active": active, "revisions": revisions }))?;
             return Ok(Outcome::Done);
         }
-        let mut table = table(&["", "REVISION", "AFTER", "INTERFACES", "POLICY", "SHA-256"], &[1, 2]);
+        let mut table =
+            table(&["", "REVISION", "AFTER", "APPLIED", "INTERFACES", "POLICY", "SHA-256"], &[1, 2]);
         for revision in &revisions {
             table.add_row([
                 if Some(revision.revision) == active { "active" } else { "" }.to_owned(),
                 revision.revision.to_string(),
                 revision.previous.map(|previous| previous.to_string()).unwrap_or_default(),
+                date(revision.applied),
                 revision.interfaces.join(","),
                 revision.policy.clone(),
                 revision.policy_sha256.chars().take(12).collect(),

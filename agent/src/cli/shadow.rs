@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{
     Outcome,
+    output::json,
     table::{bytes, lines, table},
 };
 use crate::{
@@ -26,7 +27,7 @@ Exit codes: 0 nothing would differ so far, 1 no shadow is there, 3 something wou
 pub(super) struct Shadow {
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl Shadow {
@@ -42,11 +43,7 @@ impl Shadow {
         }
         let mut out = terminal::out();
         if self.json {
-            serde_json::to_writer_pretty(
-                out.as_is(),
-                &serde_json::json!({ "schema": 1, "interfaces": reports }),
-            )?;
-            writeln!(out)?;
+            json(&mut out, &serde_json::json!({ "interfaces": reports }))?;
         } else {
             for report in &reports {
                 print(&mut out, report)?;

@@ -8,6 +8,7 @@ use clap::Args;
 use super::{
     Outcome,
     counters::leaving,
+    output::json,
     table::{bytes, lines, table},
 };
 use crate::{
@@ -30,7 +31,7 @@ not protected, the policy file is refused, or something is missing or otherwise 
 pub(super) struct Status {
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// End with exit code 3 where something is not as it should be
     #[arg(long)]
     check: bool,
@@ -109,12 +110,11 @@ impl Status {
                 })
                 .collect();
             let status = serde_json::json!({
-                "schema": 1, "interfaces": interfaces, "flows": flows,
+                "interfaces": interfaces, "flows": flows,
                 "without_manifest": lost, "without_interface": astray, "agent": agent,
                 "well": is_well, "troubles": troubles,
             });
-            serde_json::to_writer_pretty(out.as_is(), &status)?;
-            writeln!(out)?;
+            json(&mut out, &status)?;
             return Ok(outcome);
         }
         if rows.is_empty() && troubles.is_empty() {

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use jiff::{Timestamp, tz::TimeZone};
+
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::terminal::one_line;
@@ -56,6 +58,15 @@ pub(super) fn lines(Rows(table): &Rows) -> String {
 pub(crate) fn counted(count: usize, thing: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {thing}{s}")
+}
+
+/// A moment, given in seconds since 1970 UTC, as a clock on this host would show it: `2026-11-28 09:47`.
+pub(super) fn date(seconds: u64) -> String {
+    let moment = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    moment.map_or_else(
+        || "?".to_owned(),
+        |moment| moment.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
+    )
 }
 
 /// A number of bytes as a person reads it: `1.5 MiB`.

@@ -507,6 +507,12 @@ pub(super) fn link_at(pin: &Path) -> Result<Option<Link>, DatapathError> {
     })
 }
 
+/// Kernel identifier of the program of the link that is pinned at a path; `None` where none can be read.
+#[must_use]
+pub fn pinned_program(pin: &Path) -> Option<u32> {
+    link_at(pin).ok().flatten().map(|link| link.program)
+}
+
 /// The names of the interfaces in this network namespace, loopback left out.
 #[must_use]
 pub fn interfaces() -> Vec<String> {

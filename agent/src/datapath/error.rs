@@ -23,8 +23,8 @@ pub enum DatapathError {
     },
     /// Another XDP program sits on the interface.
     #[error(
-        "another XDP program is attached to `{interface}`: detach it first \
-         (`ip link set dev {interface} xdp off`, or the tool that attached it)"
+        "another XDP program is attached to `{interface}`: detach it first; `portcullis doctor {interface}` tells \
+         more of it"
     )]
     Occupied {
         /// The interface.

@@ -121,6 +121,18 @@ impl Attachment {
         Ok(true)
     }
 
+    /// Whether these two programs, by their kernel identifiers, are what is attached to the interface.
+    ///
+    /// # Errors
+    ///
+    /// Where the pins cannot be read.
+    pub fn has(&self, ingress: u32, egress: u32) -> Result<bool, DatapathError> {
+        let hangs = |which, program| {
+            Ok::<_, DatapathError>(self.hook(which)?.is_some_and(|hook| hook.program() == program))
+        };
+        Ok(hangs(Which::Ingress, ingress)? && hangs(Which::Egress, egress)?)
+    }
+
     /// What a program of this interface hangs on now; `None` where it hangs on nothing, or elsewhere.
     fn hook(&self, which: Which) -> Result<Option<Hook>, DatapathError> {
         let link = match which {

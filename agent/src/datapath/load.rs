@@ -6,7 +6,7 @@
 //! after the other, where the verifier can look at both at once.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     ffi::CString,
     fmt, io,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
@@ -19,6 +19,8 @@ use aya::{
     Pod,
     maps::{Map, MapData},
 };
+use sha2::{Digest as _, Sha256};
+
 use aya_obj::{EbpfSectionKind, Function, Object, ParseError, ProgramSection};
 
 use super::{
@@ -31,6 +33,9 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 
 /// The object as it stands in the file.
 static PARSED: LazyLock<Result<Object, ParseError>> = LazyLock::new(|| Object::parse(OBJECT));
+
+/// SHA-256 of that file.
+static DIGEST: LazyLock<[u8; 32]> = LazyLock::new(|| Sha256::digest(OBJECT).into());
 
 /// `BPF_PROG_TYPE_SCHED_CLS` and `BPF_PROG_TYPE_XDP`, `BPF_XDP` and `BPF_F_XDP_HAS_FRAGS` of
 /// include/uapi/linux/bpf.h.
@@ -45,7 +50,7 @@ pub(super) fn object() -> Result<&'static Object, DatapathError> {
 }
 
 /// The bytes of a constant.
-pub(super) struct Constant<'a>(&'a [u8]);
+pub(super) struct Constant<'a>(pub(super) &'a [u8]);
 
 impl<'a, T: Pod> From<&'a [T]> for Constant<'a> {
     fn from(values: &'a [T]) -> Self {
@@ -90,6 +95,21 @@ impl<'a> Loader<'a> {
     pub(super) fn map_pin_path(&mut self, name: &'a str, path: PathBuf) -> &mut Self {
         self.pins.insert(name, path);
         self
+    }
+
+    /// What tells these programs apart from all others: the object, and what it is loaded with.
+    pub(super) fn digest(&self) -> Sha256 {
+        let mut digest = Sha256::new();
+        digest.update(*DIGEST);
+        let constants: BTreeMap<_, _> = self.constants.iter().collect();
+        for (name, (bytes, _)) in constants {
+            part(&mut digest, name, bytes);
+        }
+        let entries: BTreeMap<_, _> = self.entries.iter().collect();
+        for (name, entries) in entries {
+            part(&mut digest, name, &entries.to_ne_bytes());
+        }
+        digest
     }
 
     /// Makes the maps; the programs are ready to be verified then.
@@ -155,6 +175,14 @@ impl<'a> Loader<'a> {
         let map = make()?;
         pins::pin(path, |name| map.pin(name))?;
         Ok(map)
+    }
+}
+
+/// Adds something to a digest so that no two lists of parts look alike.
+pub(super) fn part(digest: &mut Sha256, name: &str, bytes: &[u8]) {
+    for part in [name.as_bytes(), bytes] {
+        digest.update(part.len().to_ne_bytes());
+        digest.update(part);
     }
 }
 

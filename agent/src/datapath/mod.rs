@@ -28,7 +28,9 @@ mod predecessor;
 mod second;
 mod sys;
 
-pub use attach::{Attached, Attachment, Begun, Listener, Mode, Pinned, Place, Standing, interfaces};
+pub use attach::{
+    Attached, Attachment, Begun, Listener, Mode, Pinned, Place, Standing, interfaces, pinned_program,
+};
 pub use clock::ticks;
 pub use counters::Totals;
 pub use device::{Device, index_of, name_of, namespace};

@@ -2,6 +2,8 @@
 
 use std::{fs, io, os::fd::OwnedFd, time::Duration};
 
+use sha2::Digest as _;
+
 use portcullis_common::{
     abi::{self, constant, map},
     class::PAGES,
@@ -16,12 +18,15 @@ use super::{
     counters::{Counters, Totals},
     fill::{self, entries, packed},
     flows::{self, FlowTotals},
-    load::{self, Loaded, Loader},
+    load::{self, Constant, Loaded, Loader},
     pins::Pins,
     second::{Classes, Constants, Second, SecondSet},
     sys::{self, ProgramInfo},
 };
-use crate::{policy::Settings, tables::Tables};
+use crate::{
+    policy::Settings,
+    tables::{More, Tables},
+};
 
 /// How long a datagram's first fragment is remembered: as long as a host waits for the rest of it
 /// (RFC 8200 section 4.5; RFC 1122 section 3.3.2 recommends 60 to 120 seconds for IPv4).
@@ -74,49 +79,37 @@ impl Programs {
     ///
     /// Where the kernel refuses a program or a map, or a pinned map is of another build.
     pub fn load(tables: &Tables, options: &LoadOptions, pins: Option<&Pins>) -> Result<Self, DatapathError> {
-        let settings = &options.settings;
-        let (more, second) = Second::new(&tables.more, options.second.as_ref())?;
-        let first = Constants::new(tables, &tables.more, settings);
-        let classes = Classes::new(tables, settings);
-        let tick = Tick::of_this_kernel()?;
-        let (timeouts, refresh) = (flows::timeouts(&settings.flows, tick), tick.in_duration(REFRESH));
-        let sets = flows::sets(settings.flows.entries);
-        let ephemeral = if options.listening { ephemeral_ports()? } else { 0 };
-        let fragment_timeout = tick.in_duration(FRAGMENT_TIMEOUT);
+        assembled(tables, options, |loader, parts| Self::assembled(loader, &parts, options, pins))
+    }
 
-        let mut loader = Loader::default();
-        loader
-            .override_global(constant::CLASSES, classes.arriving.as_ref(), true)
-            .override_global(constant::FEATURES, &first.features, true)
-            .override_global(constant::DROP_ACTION, &first.drop_action, true)
-            .override_global(constant::UNREADABLE, &first.unreadable, true)
-            .override_global(constant::SOURCE_CLASSES, &first.source_classes, true)
-            .override_global(constant::SOURCES4, &first.sources.v4, true)
-            .override_global(constant::SOURCES6, &first.sources.v6, true)
-            .override_global(constant::ADDRESSES4, &first.addresses.v4, true)
-            .override_global(constant::ADDRESSES6, &first.addresses.v6, true)
-            .override_global(constant::SECOND, &second.what, true)
-            .override_global(constant::SECOND_FEATURES, &second.constants.features, true)
-            .override_global(constant::SECOND_DROP_ACTION, &second.constants.drop_action, true)
-            .override_global(constant::SECOND_UNREADABLE, &second.constants.unreadable, true)
-            .override_global(constant::SECOND_SOURCE_CLASSES, &second.constants.source_classes, true)
-            .override_global(constant::SECOND_SOURCES4, &second.constants.sources.v4, true)
-            .override_global(constant::SECOND_SOURCES6, &second.constants.sources.v6, true)
-            .override_global(constant::SECOND_ADDRESSES4, &second.constants.addresses.v4, true)
-            .override_global(constant::SECOND_ADDRESSES6, &second.constants.addresses.v6, true)
-            .override_global(constant::FRAGMENT_TIMEOUT, &fragment_timeout, true)
-            .override_global(constant::TIMEOUTS, timeouts.as_slice(), true)
-            .override_global(constant::REFRESH, &refresh, true)
-            .override_global(constant::EPHEMERAL, &ephemeral, true)
-            .override_global(aya_log::LEVEL, &options.log_level, false)
-            .map_max_entries(map::SECOND_CLASSES, second.chunks)
-            .map_max_entries(map::DIFFERENCES, second.differences)
-            .map_max_entries(map::MORE_ROWS, entries(more.rows.len()))
-            .map_max_entries(map::MORE_CELLS, packed(more.cells.len()))
-            .map_max_entries(map::TRIE_ENTRIES, packed(more.tries.entries.len()))
-            .map_max_entries(map::TRIE_NODES, entries(more.tries.nodes.len()))
-            .map_max_entries(map::OUTBOUND, pages(&classes, &second.classes))
-            .map_max_entries(map::FLOWS, sets);
+    /// What tells programs that are loaded so from all others, in hexadecimal digits: equal where the kernel
+    /// programs, their constants and tables are. Nothing is loaded.
+    ///
+    /// # Errors
+    ///
+    /// Where the tables do not fit.
+    pub fn fingerprint(tables: &Tables, options: &LoadOptions) -> Result<String, DatapathError> {
+        assembled(tables, options, |loader, Parts { more, second, classes, .. }| {
+            let mut digest = loader.digest();
+            load::part(&mut digest, map::MORE_ROWS, Constant::from(more.rows.as_slice()).0);
+            load::part(&mut digest, map::MORE_CELLS, Constant::from(more.cells.as_slice()).0);
+            load::part(&mut digest, map::TRIE_ENTRIES, Constant::from(more.tries.entries.as_slice()).0);
+            load::part(&mut digest, map::TRIE_NODES, Constant::from(more.tries.nodes.as_slice()).0);
+            for leaving in [classes, &second.classes] {
+                load::part(&mut digest, map::OUTBOUND, Constant::from(&*leaving.leaving).0);
+            }
+            load::part(&mut digest, map::SECOND_CLASSES, Constant::from(&*second.classes.arriving).0);
+            Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        })
+    }
+
+    /// Loads what was put together.
+    fn assembled(
+        loader: &mut Loader<'_>,
+        Parts { more, second, classes, sets }: &Parts<'_>,
+        options: &LoadOptions,
+        pins: Option<&Pins>,
+    ) -> Result<Self, DatapathError> {
         if let Some(pins) = pins {
             let shared =
                 Pins::SHARED_MAPS.iter().filter(|name| !options.uncounted || **name != map::COUNTERS);
@@ -134,12 +127,12 @@ impl Programs {
         if let Some(pins) = pins {
             pins.own_maps()?;
         }
-        fill::more(&mut loaded, &more)?;
+        fill::more(&mut loaded, more)?;
         fill::second(&mut loaded, &second.classes.arriving)?;
         fill::outbound(&mut loaded, 0, &classes.leaving)?;
         fill::outbound(&mut loaded, PAGES, &second.classes.leaving)?;
         fill::deadline(&mut loaded, second.deadline)?;
-        flows::prepare(&mut loaded, sets, pins)?;
+        flows::prepare(&mut loaded, *sets, pins)?;
         loaded.verify(&[abi::INGRESS_PROGRAM, abi::EGRESS_PROGRAM])?;
         let counters = Counters::of(&mut loaded)?;
         Ok(Self { loaded, counters })
@@ -233,6 +226,16 @@ impl Programs {
         info.map(|info| info.id).map_err(|error| DatapathError::bpf("read the program's identifier", &error))
     }
 
+    /// Kernel identifier of the egress program.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::id`].
+    pub fn egress_id(&self) -> Result<u32, DatapathError> {
+        let info = sys::info::<ProgramInfo>(self.egress()?);
+        info.map(|info| info.id).map_err(|error| DatapathError::bpf("read the program's identifier", &error))
+    }
+
     /// How many instructions the verifier followed in each program, of the million that it is willing to
     /// (`BPF_COMPLEXITY_LIMIT_INSNS` of include/linux/bpf.h); 0 where the kernel does not tell (before
     /// Linux 5.16).
@@ -277,6 +280,68 @@ fn ephemeral_ports() -> Result<u32, DatapathError> {
         (Some(Ok(first)), Some(Ok(last))) => Ok(u32::from(last) << 16 | u32::from(first)),
         _ => Err(failed(io::Error::other("it does not hold two ports"))),
     }
+}
+
+/// What a loader is not given as constants.
+struct Parts<'a> {
+    more: &'a More,
+    second: &'a Second,
+    classes: &'a Classes<'a>,
+    /// Sets of the flow table.
+    sets: u32,
+}
+
+/// Puts together what is loaded for `tables`, and does `then` with it.
+fn assembled<T>(
+    tables: &Tables,
+    options: &LoadOptions,
+    then: impl FnOnce(&mut Loader<'_>, Parts<'_>) -> Result<T, DatapathError>,
+) -> Result<T, DatapathError> {
+    let settings = &options.settings;
+    let (more, second) = Second::new(&tables.more, options.second.as_ref())?;
+    let first = Constants::new(tables, &tables.more, settings);
+    let classes = Classes::new(tables, settings);
+    let tick = Tick::of_this_kernel()?;
+    let (timeouts, refresh) = (flows::timeouts(&settings.flows, tick), tick.in_duration(REFRESH));
+    let sets = flows::sets(settings.flows.entries);
+    let ephemeral = if options.listening { ephemeral_ports()? } else { 0 };
+    let fragment_timeout = tick.in_duration(FRAGMENT_TIMEOUT);
+
+    let mut loader = Loader::default();
+    loader
+        .override_global(constant::CLASSES, classes.arriving.as_ref(), true)
+        .override_global(constant::FEATURES, &first.features, true)
+        .override_global(constant::DROP_ACTION, &first.drop_action, true)
+        .override_global(constant::UNREADABLE, &first.unreadable, true)
+        .override_global(constant::SOURCE_CLASSES, &first.source_classes, true)
+        .override_global(constant::SOURCES4, &first.sources.v4, true)
+        .override_global(constant::SOURCES6, &first.sources.v6, true)
+        .override_global(constant::ADDRESSES4, &first.addresses.v4, true)
+        .override_global(constant::ADDRESSES6, &first.addresses.v6, true)
+        .override_global(constant::SECOND, &second.what, true)
+        .override_global(constant::SECOND_FEATURES, &second.constants.features, true)
+        .override_global(constant::SECOND_DROP_ACTION, &second.constants.drop_action, true)
+        .override_global(constant::SECOND_UNREADABLE, &second.constants.unreadable, true)
+        .override_global(constant::SECOND_SOURCE_CLASSES, &second.constants.source_classes, true)
+        .override_global(constant::SECOND_SOURCES4, &second.constants.sources.v4, true)
+        .override_global(constant::SECOND_SOURCES6, &second.constants.sources.v6, true)
+        .override_global(constant::SECOND_ADDRESSES4, &second.constants.addresses.v4, true)
+        .override_global(constant::SECOND_ADDRESSES6, &second.constants.addresses.v6, true)
+        .override_global(constant::FRAGMENT_TIMEOUT, &fragment_timeout, true)
+        .override_global(constant::TIMEOUTS, timeouts.as_slice(), true)
+        .override_global(constant::REFRESH, &refresh, true)
+        .override_global(constant::EPHEMERAL, &ephemeral, true)
+        .override_global(aya_log::LEVEL, &options.log_level, false)
+        .map_max_entries(map::SECOND_CLASSES, second.chunks)
+        .map_max_entries(map::DIFFERENCES, second.differences)
+        .map_max_entries(map::MORE_ROWS, entries(more.rows.len()))
+        .map_max_entries(map::MORE_CELLS, packed(more.cells.len()))
+        .map_max_entries(map::TRIE_ENTRIES, packed(more.tries.entries.len()))
+        .map_max_entries(map::TRIE_NODES, entries(more.tries.nodes.len()))
+        .map_max_entries(map::OUTBOUND, pages(&classes, &second.classes))
+        .map_max_entries(map::FLOWS, sets);
+    let parts = Parts { more: &more, second: &second, classes: &classes, sets };
+    then(&mut loader, parts)
 }
 
 /// A map of the object by its name.

@@ -3,11 +3,12 @@
 //! Facts ([`host()`], [`links`]) go in, findings come out; `diagnose` is pure. [`Remedy`]s change the host only
 //! where the operator asks.
 
+mod elsewhere;
 mod ethtool;
 mod host;
 mod link;
 
-use std::{collections::BTreeMap, fmt, fs, io};
+use std::{collections::BTreeMap, fmt, fs, io, path::PathBuf};
 
 use serde::Serialize;
 
@@ -62,13 +63,36 @@ pub enum Remedy {
     Mount,
 }
 
-/// What is found; `ours` tells the program by which this build's pins enforce an interface.
+/// Where this tool's own programs stand.
+#[derive(Clone, Debug, Default)]
+pub struct Ours {
+    /// The program by which the pins that are looked at enforce an interface.
+    pub here: BTreeMap<String, u32>,
+    /// The folder, as `--bpffs` names it, below which the program of an interface is pinned otherwise.
+    pub elsewhere: BTreeMap<String, PathBuf>,
+}
+
+impl Ours {
+    /// With `here`, where else the programs of interfaces are pinned.
+    #[must_use]
+    pub fn among(links: &[Link], here: BTreeMap<String, u32>) -> Self {
+        let foreign =
+            |link: &Link| link.xdp_program.filter(|program| here.get(&link.interface) != Some(program));
+        let elsewhere = links
+            .iter()
+            .filter_map(|link| Some((link.interface.clone(), elsewhere::pinned_below(foreign(link)?)?)))
+            .collect();
+        Self { here, elsewhere }
+    }
+}
+
+/// What is found.
 #[must_use]
-pub fn diagnose(host: &Host, links: &[Link], ours: &BTreeMap<String, u32>) -> Vec<Finding> {
+pub fn diagnose(host: &Host, links: &[Link], ours: &Ours) -> Vec<Finding> {
     let mut found = Vec::new();
     of_host(host, &mut found);
     for link in links {
-        Examination { link, links, found: &mut found }.all(ours.get(&link.interface).copied());
+        Examination { link, links, found: &mut found }.all(ours);
     }
     found.sort_by_key(|finding| finding.severity);
     found
@@ -115,7 +139,7 @@ struct Examination<'a> {
 }
 
 impl Examination<'_> {
-    fn all(&mut self, ours: Option<u32>) {
+    fn all(&mut self, ours: &Ours) {
         self.place();
         self.program(ours);
         self.native();
@@ -178,15 +202,27 @@ impl Examination<'_> {
         }
     }
 
-    /// Whether somebody else's program is there.
-    fn program(&mut self, ours: Option<u32>) {
-        let Some(program) = self.link.xdp_program.filter(|program| Some(*program) != ours) else { return };
+    /// Whether another program is there than that of the pins that are looked at.
+    fn program(&mut self, ours: &Ours) {
+        let name = &self.link.interface;
+        let here = ours.here.get(name).copied();
+        let Some(program) = self.link.xdp_program.filter(|program| Some(*program) != here) else { return };
+        if let Some(bpffs) = ours.elsewhere.get(name) {
+            let bpffs = bpffs.display();
+            let advice = format!(
+                "name that folder with `--bpffs {bpffs}`, and with `--state` the state that belongs to it; \
+                 `portcullis detach {name} --bpffs {bpffs}` ends it"
+            );
+            let message = format!("portcullis itself enforces it, with pins below {bpffs}");
+            return self.add(Severity::Problem, "enforced-elsewhere", message, advice, None);
+        }
         self.add(
             Severity::Problem,
             "occupied",
             format!("another XDP program (number {program}) is attached to it"),
             format!(
-                "`ip link set dev {} xdp off`, or the tool that attached it; `bpftool prog show id {program}` tells more",
+                "end or detach the tool that attached it; `ip link set dev {} xdp off` does so where no link holds \
+                 the program (`bpftool link show`); `bpftool prog show id {program}` tells more",
                 self.link.interface
             ),
             None,
@@ -322,7 +358,10 @@ mod tests {
     }
 
     fn kinds(host: &Host, links: &[Link]) -> Vec<String> {
-        let ours = BTreeMap::from([("ours0".to_owned(), 7)]);
+        let ours = Ours {
+            here: BTreeMap::from([("ours0".to_owned(), 7)]),
+            elsewhere: BTreeMap::from([("ours1".to_owned(), PathBuf::from("/mnt/bpf"))]),
+        };
         let label = |finding: Finding| match finding.interface {
             Some(interface) => format!("{interface} {}", finding.kind),
             None => finding.kind.to_owned(),
@@ -372,6 +411,12 @@ mod tests {
     fn our_own_program_and_packets_of_several_buffers_are_fine() {
         let ours = Link { xdp_program: Some(7), mtu: 9000, multi_buffer: Some(true), ..device("ours0") };
         assert_eq!(kinds(&healthy(), &[ours]), [""; 0]);
+    }
+
+    #[test]
+    fn our_own_program_with_other_pins_is_not_taken_for_another_tools() {
+        let link = Link { xdp_program: Some(8), ..device("ours1") };
+        assert_eq!(kinds(&healthy(), &[link]), ["ours1 enforced-elsewhere"]);
     }
 
     #[test]

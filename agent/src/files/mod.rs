@@ -122,6 +122,21 @@ pub enum FileError {
 }
 
 impl FileError {
+    /// The file, or the folder or link on the way to it, that is not as it should be.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Io { path, .. }
+            | Self::Owner { path, .. }
+            | Self::Mode { path, .. }
+            | Self::Shared { path, .. }
+            | Self::Link { path, .. }
+            | Self::Planted { path }
+            | Self::Kind { path, .. }
+            | Self::TooLarge { path, .. } => path,
+        }
+    }
+
     /// Whether there is no such file.
     #[must_use]
     pub fn is_missing(&self) -> bool {

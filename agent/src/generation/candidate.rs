@@ -106,6 +106,11 @@ impl Candidate {
         Programs::load(&self.tables, &LoadOptions { settings, second: None, ..self.load.clone() }, None)
     }
 
+    /// What tells its programs from all others.
+    pub(super) fn fingerprint(&self) -> Result<String, DatapathError> {
+        Programs::fingerprint(&self.tables, &self.load)
+    }
+
     /// Attaches a program that learns what this host begins, and neither judges nor counts. It does not see what
     /// arrives, and learns from no datagram that may be an answer.
     pub(super) fn learn_beside(&self, attachment: &Attachment) -> Result<Begun, DatapathError> {

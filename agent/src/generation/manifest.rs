@@ -48,6 +48,13 @@ pub struct Manifest {
     pub policy_sha256: String,
     /// When it was applied, seconds since 1970 UTC.
     pub applied: u64,
+    /// What tells its programs from all others ([`crate::datapath::Programs::fingerprint`]); empty where an
+    /// earlier build has written this.
+    #[serde(default)]
+    pub fingerprint: String,
+    /// Kernel identifier of its egress program.
+    #[serde(default)]
+    pub egress: u32,
     /// The rules and their slots, in the order of the policy.
     pub rules: Vec<Slotted>,
     /// Rules of earlier generations whose counters still stand.

@@ -208,6 +208,8 @@ fn generation(
         policy: wanted.policy.clone(),
         policy_sha256: wanted.policy_sha256.clone(),
         applied: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+        fingerprint: candidate.fingerprint().map_err(|source| ApplyError::at(name, source))?,
+        egress: programs.egress_id().map_err(|source| ApplyError::at(name, source))?,
         rules: candidate.slotted(),
         retired: candidate.retired.clone(),
         reasons: reasons(),

@@ -117,6 +117,8 @@ mod tests {
             policy: String::new(),
             policy_sha256: String::new(),
             applied: 0,
+            fingerprint: String::new(),
+            egress: 0,
             rules: slotted(rules),
             retired: slotted(retired),
             reasons: BTreeMap::default(),

@@ -12,7 +12,7 @@ use crate::{
 /// Everything that is to be enforced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// The policy file.
+    /// What the policy is called: mostly its file, by a path that names it from every folder.
     pub policy: String,
     /// Its text.
     pub text: String,
@@ -45,7 +45,7 @@ impl Wanted {
             rules: rule_set(&policy.file, interface, catalog).0,
         };
         Self {
-            policy: absolute(&policy.file),
+            policy: policy.file.clone(),
             text: text.to_owned(),
             policy_sha256: Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect(),
             revision: None,
@@ -74,9 +74,4 @@ impl From<&Manifest> for WantedInterface {
         let rules = manifest.rules.iter().map(|slotted| slotted.rule.clone()).collect();
         Self { name: manifest.interface.clone(), settings: manifest.settings, rules: RuleSet { rules } }
     }
-}
-
-/// A path that still names the file when it is read from another folder.
-fn absolute(file: &str) -> String {
-    std::path::absolute(file).map_or_else(|_| file.to_owned(), |path| path.display().to_string())
 }

@@ -10,7 +10,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{Change, ChangeKind, networks::Networks};
+use super::{Change, ChangeKind, Whole, networks::Networks};
 use crate::ruleset::{Opening, Rule};
 
 /// What kind of destination a number stands for.
@@ -34,6 +34,8 @@ struct Part {
     change: ChangeKind,
     rule: usize,
     networks: Option<Vec<IpNet>>,
+    /// All networks before and after, where something was open before and something is afterwards.
+    whole: Option<(Vec<IpNet>, Vec<IpNet>)>,
     address: Option<IpAddr>,
     except: Vec<IpAddr>,
 }
@@ -132,6 +134,7 @@ fn change(end: End, rule: &Rule, part: &Part, kind: Kind, (lo, hi): (u16, u16)) 
         what: if lo == hi { format!("{prefix}{lo}") } else { format!("{prefix}{lo}-{hi}") },
         sources,
         destinations,
+        whole: part.whole.clone().map(|(before, after)| Whole { before, after }),
         address: part.address,
         except: part.except.clone(),
         rule: rule.identity.to_string(),
@@ -204,6 +207,9 @@ fn range(opening: Opening) -> (Kind, u16, u16) {
     }
 }
 
+/// What changes at a local address, by rule; and for whom it is open there before and after.
+type At = (Vec<(usize, Networks)>, [Networks; 2]);
+
 /// What opens and closes at a segment that these rules hold.
 fn parts(end: End, old: &[&Rule], new: &[&Rule], before: &[Holder], after: &[Holder]) -> Vec<Part> {
     let named: BTreeSet<IpAddr> = (before.iter().filter_map(|(_, rule)| old[*rule].address))
@@ -214,14 +220,17 @@ fn parts(end: End, old: &[&Rule], new: &[&Rule], before: &[Holder], after: &[Hol
         [(ChangeKind::Opens, new, after, old, before), (ChangeKind::Closes, old, before, new, after)]
     {
         // What changes at a local address, by rule; `None` stands for those that no rule names.
-        let at = |address: Option<IpAddr>| -> Vec<(usize, Networks)> {
+        let at = |address: Option<IpAddr>| -> At {
             let mut rest = Networks::default();
+            let mut other = Networks::default();
             for rule in applying(rules, holders, address) {
                 rest = rest.union(&Networks::of_rule(end.of(rules[rule])));
             }
+            let own = rest.clone();
             for rule in applying(others, other_holders, address) {
-                rest = rest.without(&Networks::of_rule(end.of(others[rule])));
+                other = other.union(&Networks::of_rule(end.of(others[rule])));
             }
+            rest = rest.without(&other);
             let mut changed = Vec::new();
             for rule in applying(rules, holders, address) {
                 let own = Networks::of_rule(end.of(rules[rule])).common(&rest);
@@ -230,25 +239,30 @@ fn parts(end: End, old: &[&Rule], new: &[&Rule], before: &[Holder], after: &[Hol
                     changed.push((rule, own));
                 }
             }
-            changed
+            (changed, if change == ChangeKind::Opens { [other, own] } else { [own, other] })
         };
         let elsewhere = at(None);
-        let special: Vec<(IpAddr, Vec<(usize, Networks)>)> = named
+        let special: Vec<(IpAddr, At)> = named
             .iter()
             .map(|address| (*address, at(Some(*address))))
-            .filter(|(_, changed)| *changed != elsewhere)
+            .filter(|(_, (changed, _))| *changed != elsewhere.0)
             .collect();
         let except: Vec<IpAddr> = special.iter().map(|(address, _)| *address).collect();
-        let part = |(rule, networks): (usize, Networks), address, except: &[IpAddr]| Part {
-            change,
-            rule,
-            networks: networks.list(),
-            address,
-            except: except.to_vec(),
+        let mut add = |(changed, [before, after]): At, address, except: &[IpAddr]| {
+            let is_both = !before.is_empty() && !after.is_empty();
+            let whole = is_both.then(|| (before.all(), after.all()));
+            parts.extend(changed.into_iter().map(|(rule, networks)| Part {
+                change,
+                rule,
+                networks: networks.list(),
+                whole: whole.clone(),
+                address,
+                except: except.to_vec(),
+            }));
         };
-        parts.extend(elsewhere.into_iter().map(|changed| part(changed, None, &except)));
+        add(elsewhere, None, &except);
         for (address, changed) in special {
-            parts.extend(changed.into_iter().map(|changed| part(changed, Some(address), &[])));
+            add(changed, Some(address), &[]);
         }
     }
     parts

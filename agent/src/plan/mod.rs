@@ -62,6 +62,10 @@ pub struct Change {
     /// The destinations for which it changes, of what leaves or passes a gateway; `None` for every one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destinations: Option<Vec<IpNet>>,
+    /// For whom it is open before and after as a whole, where that is neither nobody: of the ends that the
+    /// change is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Whole>,
     /// The local address for which it changes; `None` for every one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
@@ -79,6 +83,15 @@ pub struct Change {
     pub document: String,
     /// The line there.
     pub line: u32,
+}
+
+/// For whom something is open: every address is `0.0.0.0/0` and `::/0`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Whole {
+    /// Until now.
+    pub before: Vec<IpNet>,
+    /// Then.
+    pub after: Vec<IpNet>,
 }
 
 /// What becomes of something.

@@ -47,15 +47,17 @@ impl Networks {
 
     /// The fewest networks that make up the set; `None` where it is every address.
     pub(super) fn list(&self) -> Option<Vec<IpNet>> {
+        let all = [IpNet::from(Ipv4Net::default()), IpNet::from(Ipv6Net::default())];
+        Some(self.all()).filter(|list| *list != all)
+    }
+
+    /// The fewest networks that make up the set, in ascending order.
+    pub(super) fn all(&self) -> Vec<IpNet> {
         let (mut v4, mut v6) = (self.v4.clone(), self.v6.clone());
         v4.simplify();
         v6.simplify();
-        let list: Vec<IpNet> = v4.iter().map(IpNet::from).chain(v6.iter().map(IpNet::from)).collect();
-        let all = [IpNet::from(Ipv4Net::default()), IpNet::from(Ipv6Net::default())];
-        (list != all).then(|| {
-            let mut list = list;
-            list.sort_unstable();
-            list
-        })
+        let mut list: Vec<IpNet> = v4.iter().map(IpNet::from).chain(v6.iter().map(IpNet::from)).collect();
+        list.sort_unstable();
+        list
     }
 }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::problem::{Collector, Problems};
-use crate::policy::{Deployment, Enforcement, Unreadable};
+use crate::{
+    policy::{Deployment, Enforcement, Unreadable},
+    problem::{Collector, Problems},
+};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -143,25 +145,7 @@ fn yes() -> bool {
 pub(super) fn parse(text: &str, file: &str) -> Result<PolicyFile, Problems> {
     toml::from_str(text).map_err(|error| {
         let mut problems = Collector::new(text, file);
-        let (message, help) = explain(error.message());
-        problems.add(&error.span().unwrap_or(0..0), message, help);
+        problems.add_toml(&error);
         problems.finish(()).expect_err("a problem was just added")
     })
-}
-
-/// serde's words in an operator's: what is wrong, and what would be right.
-fn explain(message: &str) -> (String, Option<String>) {
-    if let Some((what, known)) = message.split_once(", expected one of ") {
-        return (what.to_owned(), Some(format!("it may be one of {known}")));
-    }
-    if message.starts_with("unknown ")
-        && let Some((what, known)) = message.split_once(", expected ")
-    {
-        return (what.to_owned(), Some(format!("it may be {known}")));
-    }
-    if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
-        let value = if field == "version" { "1" } else { "…" };
-        return (format!("`{field}` is missing here"), Some(format!("write `{field} = {value}`")));
-    }
-    (message.to_owned(), None)
 }

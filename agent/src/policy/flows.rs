@@ -6,7 +6,8 @@ use portcullis_common::flow::{FEWEST, MOST, USUAL};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::{file::FlowsTable, problem::Collector};
+use super::file::FlowsTable;
+use crate::problem::Collector;
 
 /// Limits of the flow table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,15 +6,14 @@
 
 mod file;
 mod flows;
-mod problem;
 mod protocol;
 mod resolve;
 mod selection;
 mod settings;
 mod unreadable;
 
+pub use crate::problem::{Place, Problem, Problems};
 pub use flows::Flows;
-pub use problem::{Place, Problem, Problems};
 pub use selection::is_interface_name;
 pub use settings::{Deployment, Enforcement, Settings};
 pub use unreadable::{Unreadable, Wish};

@@ -10,12 +10,12 @@ use toml::Spanned;
 use super::{
     Allow, Binding, Deployment, Enforcement, Flows, InterfacePolicy, Policy, Settings,
     file::{AddressTable, AllowDirection, AllowTable, InterfaceTable, PolicyFile, PortsValue, TypeValue},
-    problem::{Collector, Problems},
     protocol::{self, Named},
     selection::is_interface_name,
 };
 use crate::{
     catalog::Catalog,
+    problem::{Collector, Problems},
     requirement::{PortRange, ValueError},
     ruleset::{Opening, Way},
 };
@@ -140,8 +140,7 @@ impl Resolver<'_> {
         match self.catalog.role(role.get_ref()) {
             Ok(_) => true,
             Err(error) => {
-                let help = "`portcullis catalog list` shows every role".to_owned();
-                self.problems.add(&role.span(), error.to_string(), Some(help));
+                self.problems.add(&role.span(), error.what(), Some(error.help()));
                 false
             }
         }

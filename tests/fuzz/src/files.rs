@@ -22,9 +22,9 @@ pub fn catalog(bytes: &[u8]) {
                 assert!(view.requirements().len() >= role.rows.len().min(1));
             }
         }
-        Err(CatalogError::File { line, column, message, .. }) => {
-            within(text, line, column);
-            sentence(&message);
+        Err(CatalogError::File(problem)) => {
+            in_text(text, problem.place);
+            sentence(&problem.message);
         }
         Err(other) => sentence(&other.to_string()),
     }

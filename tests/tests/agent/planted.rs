@@ -17,7 +17,7 @@ use nix::{
 };
 use portcullis_tests::{
     lab::Lab,
-    operator::{Operator, Ran, pins},
+    operator::{Operator, Ran, device, pins},
 };
 
 use crate::{Edge, Noise, opening};
@@ -191,7 +191,7 @@ fn a_state_folder_that_a_link_of_root_leads_to_is_used() -> Result<()> {
     let elsewhere = edge.lab.folder("elsewhere")?;
     symlink(&elsewhere, Operator::state())?;
     edge.operator.apply(&opening(443)).exits(0);
-    assert!(elsewhere.join("interfaces/edge0").is_dir());
+    assert!(elsewhere.join("interfaces").join(device("edge0").to_string()).is_dir());
     edge.assert_open(443, 8080);
     Ok(())
 }

@@ -114,7 +114,8 @@ fn the_agent_works_as_a_user_of_its_own_beside_root() -> Result<()> {
     edge.operator.policy(&opening(8080))?;
     assert_eq!(agent.event("applied")["generation"], 3);
     // Root while it runs, and the agent after root.
-    edge.operator.run(&["apply", path]).exits(0).prints("generation 4");
+    edge.operator.run(&["apply", path]).exits(0).prints("unchanged").prints("generation 3");
+    edge.operator.run(&["apply", "--observe", path]).exits(0).prints("generation 4");
     edge.operator.run(&["reload"]).exits(0).prints("generation 5");
     edge.assert_open(8080, 443);
     // An interface that root's command enforced at first is the agent's, too.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use portcullis_common::slot::{FIRST_RULE, Reason, Slot};
 use portcullis_tests::{
     draft::{interface, policy},
     operator::rows,
@@ -54,16 +55,16 @@ fn the_kernel_program_logs_each_packet_if_asked() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
     let mut agent = edge.agent(&opening(443), &["--kernel-log", "debug"]);
     assert!(exchange(&edge.neighbour, Protocol::Tcp, server(443), PATIENCE)?);
-    // 64 is the first rule's slot.
-    agent.complaint(|line| line.contains("slot 64 bytes "));
+    let counted = |slot: Slot| move |line: &str| line.contains(&format!("slot {slot} bytes "));
+    agent.complaint(counted(FIRST_RULE));
     assert!(!exchange(&edge.neighbour, Protocol::Tcp, server(8080), IMPATIENCE)?);
-    agent.complaint(|line| line.contains("slot 0 bytes "));
+    agent.complaint(counted(Reason::UndocumentedTcp.slot()));
 
     // The next generation's program is followed as well.
     edge.operator.policy(&opening(8080))?;
     agent.event("applied");
     assert!(exchange(&edge.neighbour, Protocol::Tcp, server(8080), PATIENCE)?);
-    agent.complaint(|line| line.contains("slot 64 bytes "));
+    agent.complaint(counted(FIRST_RULE));
     Ok(())
 }
 
@@ -75,7 +76,8 @@ fn a_change_is_noticed_under_a_constant_stream_of_lines() -> Result<()> {
     let noise = Noise::start(move || {
         let _ = exchange(&neighbour, Protocol::Udp, server(9), Duration::from_millis(5));
     });
-    agent.complaint(|line| line.contains("slot 1 bytes "));
+    let closed = format!("slot {} bytes ", Reason::UndocumentedUdp.slot());
+    agent.complaint(|line| line.contains(&closed));
     edge.operator.policy(&opening(8080))?;
     assert_eq!(agent.event("applied")["generation"], 2);
     drop(noise);

@@ -120,7 +120,17 @@ fn another_tools_program_and_missing_rights_are_told() -> Result<()> {
     std::fs::create_dir(other[0])?;
     let path = path.to_str().expect("text");
     edge.operator.run(&["apply", path, "--bpffs", other[0], "--state", other[1]]).exits(0);
-    assert_eq!(found(&edge.operator, &[], 3), ["edge0 occupied"]);
+    // It is our own, and not to be taken off by a tool that cannot.
+    assert_eq!(found(&edge.operator, &[], 3), ["edge0 enforced-elsewhere"]);
+    let said = edge
+        .operator
+        .run(&["doctor"])
+        .exits(3)
+        .prints("portcullis itself enforces it, with pins below /mnt/bpf/other");
+    let said = said.prints("`portcullis detach edge0 --bpffs /mnt/bpf/other` ends it");
+    said.keeps_quiet_about("xdp off");
+    edge.operator.run(&["detach", "edge0", "--bpffs", other[0], "--state", other[1]]).exits(0);
+    assert_eq!(found(&edge.operator, &[], 0), [""; 0]);
 
     // Somebody without rights may ask, too.
     let said = portcullis_tests::operator::Ran::of(edge.operator.command_as(65534, "", &["doctor"]));

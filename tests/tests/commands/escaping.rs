@@ -141,7 +141,9 @@ fn no_command_passes_on_what_moves_a_terminal() -> Result<()> {
     );
     assert_harmless(&run(&["check", raw.to_str().expect("text")]).exits(2), true);
     let catalog = write("broken.toml", &catalog(443).replace("inbound", &EVIL.escape_default().to_string()));
-    assert_harmless(&run(&["catalog", "list", "--catalog", catalog.to_str().expect("text")]).exits(2), false);
+    assert_harmless(&run(&["catalog", "list", "--catalog", catalog.to_str().expect("text")]).exits(2), true);
+    let raw = write("raw-catalog.toml", "schema = 1\nsystem = \"evil\u{1b}[2J\u{202e}\u{9b}\"\n");
+    assert_harmless(&run(&["catalog", "list", "--catalog", raw.to_str().expect("text")]).exits(2), true);
     for arguments in
         [&["apply", EVIL_FILE][..], &["check", EVIL_FILE], &["diff", EVIL_FILE, old], &["import", EVIL_FILE]]
     {

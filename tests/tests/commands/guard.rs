@@ -89,6 +89,7 @@ fn a_policy_that_would_cut_the_operators_session_is_refused_and_says_what_is_mis
 
         let refused =
             apply(&edge, &web(), &[], None).exits(1).complains(&sentence).complains("nothing has changed");
+        let refused = refused.complains("= help: `--force --confirm 60s` tries the policy all the same");
         assert_eq!(left_behind(), Vec::<String>::new());
         assert!(session.lives()?);
         let mended = web() + "\n" + &remedy(&refused);

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod apply;
+mod automation;
 mod doctor;
 mod escaping;
 mod guard;

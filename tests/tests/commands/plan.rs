@@ -81,6 +81,46 @@ fn what_opens_and_closes_is_told_with_its_rule_and_changes_nothing() -> Result<(
 }
 
 #[test]
+fn an_interface_that_is_not_there_is_not_said_to_be_enforced() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let edge = Edge::new(lab)?;
+    let missing = policy(&[interface("edge7", &[allow("web", "tcp", "443")])]);
+    plan(&edge.operator, &missing)
+        .exits(3)
+        .prints("edge7: there is no such interface here; this would stay open where it appears:")
+        .prints("tcp/443")
+        .prints("`apply` would refuse the policy as long as an interface is missing; there are: edge0")
+        .keeps_quiet_about("would be enforced");
+    assert_eq!(plan_json(&edge.operator, &missing)["missing"], serde_json::json!(["edge7"]));
+    assert_eq!(plan_json(&edge.operator, &web())["missing"], serde_json::json!([]));
+    Ok(())
+}
+
+#[test]
+fn a_source_that_is_narrowed_is_told_as_what_it_was_and_will_be() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let edge = Edge::new(lab)?;
+    applied(&edge.operator, &web());
+    let narrow = policy(&[interface("edge0", &[allow_from("web", "tcp", "443", &["10.0.0.0/24"])])]);
+    plan(&edge.operator, &narrow)
+        .exits(3)
+        .prints("edge0: 0 ranges open, 1 range closes\n")
+        .prints("closes  tcp/443  any -> 10.0.0.0/24  any")
+        .keeps_quiet_about("0.0.0.0/5");
+    let json = plan_json(&edge.operator, &narrow);
+    let change = &json["interfaces"][0]["changes"][0];
+    assert_eq!(
+        change["whole"],
+        serde_json::json!({ "before": ["0.0.0.0/0", "::/0"], "after": ["10.0.0.0/24"] })
+    );
+    // Exactly those for whom it closes, for programs.
+    assert!(change["sources"].as_array().is_some_and(|sources| sources.len() > 20), "{change:#}");
+    applied(&edge.operator, &narrow);
+    plan(&edge.operator, &web()).exits(3).prints("opens  tcp/443  10.0.0.0/24 -> any  any");
+    Ok(())
+}
+
+#[test]
 fn a_plan_against_lost_state_is_refused() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
     let edge = Edge::new(lab)?;

@@ -74,10 +74,46 @@ const CASES: &[Case] = &[
         help: "`ip link`",
     },
     Case {
+        policy: "version = 1\n[interface]\nname = \"edge0\"\n",
+        place: "2:1",
+        message: "`[interface]` is one table, and `interface` is a list of tables",
+        help: "write `[[interface]]`",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nname = \"edge0\"\n[interface.allow]\nname = \"web\"\n",
+        place: "4:1",
+        message: "`[interface.allow]` is one table",
+        help: "write `[[interface.allow]]`",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nname = \"edge0\"\nroles = \"a/b\"\n",
+        place: "4:9",
+        message: "this is text, and a list is meant",
+        help: "write `[\"a/b\"]`",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nname = 7\n",
+        place: "3:8",
+        message: "this is a number, and text is meant",
+        help: "write `\"7\"`",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nname = \"edge0\"\ndhcp = \"yes\"\n",
+        place: "4:8",
+        message: "this is text, and true or false is meant",
+        help: "without quotation marks",
+    },
+    Case {
         policy: "version = 1\n[[interface]]\nname = \"edge0\"\nroles = [\"nobody/nothing\"]\n",
         place: "4:10",
-        message: "nobody",
-        help: "portcullis catalog list",
+        message: "there is no role `nobody/nothing`, because there is no system `nobody`",
+        help: "`catalog = [\"nobody.toml\"]`; `portcullis catalog list`",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nname = \"edge0\"\nroles = [\"front-end-server\"]\n",
+        place: "4:10",
+        message: "`front-end-server` names no system, and a role is written as `system/role`",
+        help: "write `skype-for-business-server-2015/front-end-server`",
     },
     Case {
         policy: "version = 1\n[[interface]]\nname = \"edge0\"\n[[interface.address]]\naddress = \"203.0.113.0/24\"\n",

@@ -44,7 +44,16 @@ fn the_policy_before_comes_back_with_its_counters() -> Result<()> {
     applied(operator, &closed());
     let list = operator.run(&["rollback", "--list", "--json"]).exits(0).json();
     assert_eq!((&list["active"], &list["revisions"][2]["previous"]), (&3.into(), &1.into()));
-    operator.run(&["rollback", "--list"]).exits(0).prints("active  ");
+    let said = operator.run(&["rollback", "--list"]).exits(0).prints("active  ").prints("APPLIED");
+    // `2026-11-28 09:47`, before the interface.
+    let is_date = |text: &str| {
+        let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        shape == "0000-00-00 00:00"
+    };
+    for line in said.stdout.lines().skip(1) {
+        let date = line.split("  ").map(str::trim).find(|cell| is_date(cell));
+        assert!(date.is_some(), "no date in {line}");
+    }
     operator.run(&["rollback"]).exits(0);
     assert!(edge.answers(PATIENCE)?);
 

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use anyhow::{Result, bail};
 
-use super::{Outcome, ago, bytes, lines, now, opens, role, table};
+use super::{Outcome, ago, bytes, json_line, lines, now, opens, role, table};
 use crate::{
     counters::{Report, RuleCount},
     generation::{Archived, Known, Roots, known},
@@ -51,8 +51,7 @@ pub(super) fn run(roots: &Roots, only: Option<&str>, json: bool) -> Result<Outco
                 serde_json::json!({ "interface": interface, "rules": rules })
             })
             .collect();
-        serde_json::to_writer(out.as_is(), &serde_json::json!({ "schema": 1, "interfaces": interfaces }))?;
-        writeln!(out)?;
+        json_line(&mut out, &serde_json::json!({ "interfaces": interfaces }))?;
         return Ok(Outcome::Done);
     }
     if all.is_empty() {

@@ -1,4 +1,6 @@
-//! What is wrong with a policy, where, and what would be right.
+//! What is wrong with a policy or a catalog file, where, and what would be right.
+
+mod shape;
 
 use std::fmt;
 use std::ops::Range;
@@ -15,7 +17,7 @@ pub struct Place {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problem {
     /// File.
     pub file: String,
@@ -29,12 +31,12 @@ pub struct Problem {
     pub help: Option<String>,
 }
 
-/// Everything that is wrong with a policy; never empty.
+/// Everything that is wrong with a file; never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
 
 /// Collects problems of one text.
-pub(super) struct Collector<'a> {
+pub(crate) struct Collector<'a> {
     text: &'a str,
     /// Where each line begins: every entry of the policy asks for its place.
     lines: Vec<usize>,
@@ -43,14 +45,14 @@ pub(super) struct Collector<'a> {
 }
 
 impl<'a> Collector<'a> {
-    pub(super) fn new(text: &'a str, file: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str, file: &'a str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let lines = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
         Self { text, lines, file, problems: Vec::new() }
     }
 
     /// The place of a span.
-    pub(super) fn place(&self, span: &Range<usize>) -> Place {
+    pub(crate) fn place(&self, span: &Range<usize>) -> Place {
         let offset = span.start.min(self.text.len());
         // The first line begins before any offset.
         let line = self.lines.partition_point(|begin| *begin <= offset);
@@ -61,12 +63,12 @@ impl<'a> Collector<'a> {
     }
 
     /// Notes a problem at a span.
-    pub(super) fn add(&mut self, span: &Range<usize>, message: impl Into<String>, help: Option<String>) {
+    pub(crate) fn add(&mut self, span: &Range<usize>, message: impl Into<String>, help: Option<String>) {
         self.add_at(self.place(span), message, help);
     }
 
     /// Notes a problem at a place.
-    pub(super) fn add_at(&mut self, place: Place, message: impl Into<String>, help: Option<String>) {
+    pub(crate) fn add_at(&mut self, place: Place, message: impl Into<String>, help: Option<String>) {
         let begin = self.lines.get(place.line as usize - 1).copied().unwrap_or(self.text.len());
         let line = self.text[begin..].lines().next().unwrap_or_default().to_owned();
         self.problems.push(Problem {
@@ -78,8 +80,20 @@ impl<'a> Collector<'a> {
         });
     }
 
+    /// Notes what TOML's reader says.
+    pub(crate) fn add_toml(&mut self, error: &toml::de::Error) {
+        let span = error.span().unwrap_or(0..0);
+        let (message, help) = shape::explain(error.message(), self.text, &span);
+        self.add(&span, message, help);
+    }
+
+    /// The last problem that was noted.
+    pub(crate) fn last(mut self) -> Option<Problem> {
+        self.problems.pop()
+    }
+
     /// `value` if there was no problem.
-    pub(super) fn finish<T>(mut self, value: T) -> Result<T, Problems> {
+    pub(crate) fn finish<T>(mut self, value: T) -> Result<T, Problems> {
         if self.problems.is_empty() {
             return Ok(value);
         }

@@ -83,6 +83,7 @@ fn write(name: &str, text: &str) -> PathBuf {
     path
 }
 
+/// Holds: security terminal.
 #[test]
 fn no_command_passes_on_what_moves_a_terminal() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
@@ -156,6 +157,7 @@ fn no_command_passes_on_what_moves_a_terminal() -> Result<()> {
     Ok(())
 }
 
+/// Holds: security terminal.
 #[test]
 fn what_an_import_reports_is_escaped_and_files_stay_as_they_are() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
@@ -182,6 +184,7 @@ fn what_an_import_reports_is_escaped_and_files_stay_as_they_are() -> Result<()> 
     Ok(())
 }
 
+/// Holds: security terminal.
 #[test]
 fn what_the_agent_logs_is_escaped_and_its_events_stay_json() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };

@@ -79,6 +79,7 @@ fn service_from_neighbours() -> String {
     )])
 }
 
+/// Holds: policy 7.
 #[test]
 fn a_client_that_is_active_at_the_first_enforcement_is_a_stranger() -> Result<()> {
     let Some((edge, clients)) = edge()? else { return Ok(()) };
@@ -105,6 +106,7 @@ fn a_client_that_is_active_at_the_first_enforcement_is_a_stranger() -> Result<()
     expect(&clients, 0, "a service without a rule, whose client was active while the programs listened")
 }
 
+/// Holds: policy 7.
 #[test]
 fn a_rule_that_goes_ends_what_it_let_in() -> Result<()> {
     let Some((edge, clients)) = edge()? else { return Ok(()) };
@@ -127,6 +129,7 @@ fn a_rule_that_goes_ends_what_it_let_in() -> Result<()> {
     Ok(())
 }
 
+/// Holds: policy 7.
 #[test]
 fn a_shadow_reports_each_packet_that_a_rule_lets_in() -> Result<()> {
     let Some((edge, clients)) = edge()? else { return Ok(()) };
@@ -140,6 +143,7 @@ fn a_shadow_reports_each_packet_that_a_rule_lets_in() -> Result<()> {
     Ok(())
 }
 
+/// Holds: policy 7.
 #[test]
 fn what_was_only_observed_is_not_let_in() -> Result<()> {
     let Some((edge, clients)) = edge()? else { return Ok(()) };
@@ -155,6 +159,7 @@ fn what_was_only_observed_is_not_let_in() -> Result<()> {
     expect(&clients, 0, "observed before")
 }
 
+/// Holds: policy 7.
 #[test]
 fn a_trial_that_ends_takes_its_clients_along() -> Result<()> {
     let Some((edge, clients)) = edge()? else { return Ok(()) };
@@ -170,6 +175,7 @@ fn a_trial_that_ends_takes_its_clients_along() -> Result<()> {
     expect(&clients, 0, "the trial is over")
 }
 
+/// Holds: policy 7.
 #[test]
 fn what_this_host_begins_from_a_port_that_was_open_goes_on() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };

@@ -143,6 +143,8 @@ fn headers_in_the_way() -> Result<()> {
 
 /// Sockets of these protocols got such packets although no rule named the protocol: what stands after the header was
 /// taken for what the packet is addressed to.
+///
+/// Holds: policy 10.
 #[test]
 fn no_open_port_lets_another_protocol_in() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };

@@ -112,6 +112,7 @@ fn modules(packages: &Packages, root: &Path) -> Result<()> {
 /// The guest's first program. Its output, and all that it starts, goes to the second serial line; the
 /// kernel's goes to the first.
 fn script(guest: &Guest<'_>) -> String {
+    // The kernel makes the first file system for everybody to write to, and no policy is read from such a folder.
     let names: Vec<&str> = guest.tests.iter().map(|(name, _)| name.as_str()).collect();
     format!(
         "#!/bin/busybox sh\n\
@@ -119,6 +120,7 @@ fn script(guest: &Guest<'_>) -> String {
          exec >/dev/ttyS1 2>&1 </dev/null\n\
          /bin/busybox --install -s /bin\n\
          export PATH=/bin PORTCULLIS=/bin/portcullis\n\
+         chmod 755 /\n\
          stty -F /dev/ttyS1 -onlcr\n\
          mount -t proc proc /proc && mount -t sysfs sys /sys && mount -t tmpfs tmp /tmp\n\
          for module in {modules}; do modprobe $module; done\n\

@@ -53,7 +53,8 @@ fn an_interface_without_native_xdp_is_enforced_in_generic_mode() -> Result<()> {
     assert!(edge.operator.packets("edge0.7", "flow-udp") > 0);
 
     // The mode stays, also where the state that told it was lost.
-    edge.operator.apply(&web).exits(0).prints("generation 2, generic XDP, swapped in\n");
+    let more = format!("{web}{}", allow("more", "tcp", "8443"));
+    edge.operator.apply(&more).exits(0).prints("generation 2, generic XDP, swapped in\n");
     assert_eq!(mode(&edge.operator), "generic");
     std::fs::remove_dir_all(Operator::state())?;
     edge.operator.apply(&web).exits(0).prints("generation 1, generic XDP, swapped in\n");

@@ -12,7 +12,7 @@ use nix::sys::{
     time::{TimeVal, TimeValLike as _},
 };
 use portcullis_tests::{
-    draft::{interface, policy},
+    draft::{allow, interface, policy},
     packet::Ip,
     traffic::{EchoServer, exchange},
 };
@@ -64,7 +64,8 @@ fn a_conversation_outlives_the_reload_that_comes_in_between() -> Result<()> {
         Ok(())
     };
     talk(b"then")?;
-    edge.operator.apply(&closed).exits(0).prints("generation 2");
+    let other = policy(&[interface("edge0", &[allow("web", "tcp", "443")])]);
+    edge.operator.apply(&other).exits(0).prints("generation 2");
     talk(b"now.")?;
     Ok(())
 }

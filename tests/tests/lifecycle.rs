@@ -307,7 +307,8 @@ fn an_apply_in_another_network_namespace_leaves_the_first_alone() -> Result<()> 
     }
     there(&state, &["detach", "--all"]).exits(0).prints("edge0: detached");
     assert!(!served.reaches(IMPATIENCE)?, "the first goes on");
-    operator.apply(&open("443")).exits(0).prints("generation 2");
+    let other = policy(&[interface("edge0", &[allow("web", "tcp", "443")])]);
+    operator.apply(&other).exits(0).prints("generation 2");
     Ok(())
 }
 

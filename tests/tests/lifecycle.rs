@@ -177,10 +177,10 @@ impl Served {
         exchange(&self.neighbour, Protocol::Tcp, SocketAddr::new(Ip::V4.address(1), SERVED), patience)
     }
 
-    /// Gives `edge0` another name.
-    fn rename(&self, to: &str) -> Result<()> {
-        self.ip("link set dev edge0 down")?;
-        self.ip(&format!("link set dev edge0 name {to}"))?;
+    /// Gives an interface another name, while it is down: before Linux 6.2 the kernel renames no other.
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.ip(&format!("link set dev {from} down"))?;
+        self.ip(&format!("link set dev {from} name {to}"))?;
         self.ip(&format!("link set dev {to} up"))?;
         Ok(())
     }
@@ -197,7 +197,7 @@ fn a_renamed_interface_stays_closed_when_another_gets_its_name() -> Result<()> {
     let served = Served::new(lab)?;
     let operator = &served.operator;
     operator.apply(&closed()).exits(0);
-    served.rename("old0")?;
+    served.rename("edge0", "old0")?;
     served.ip("link add edge0 type veth peer name far1")?;
 
     let path = operator.policy(&closed())?;
@@ -234,9 +234,9 @@ fn names_that_are_exchanged_leave_each_interface_its_counters() -> Result<()> {
     assert!(!served.reaches(IMPATIENCE)?);
     let counted = served.operator.packets("edge0", "undocumented-tcp");
     assert!(counted > 0);
-    served.rename("swap0")?;
-    served.ip("link set dev edge1 name edge0")?;
-    served.ip("link set dev swap0 name edge1")?;
+    served.rename("edge0", "swap0")?;
+    served.rename("edge1", "edge0")?;
+    served.rename("swap0", "edge1")?;
     // Each is still judged as before, under the name that it has now.
     assert!(served.operator.packets("edge1", "undocumented-tcp") >= counted);
     assert_eq!(served.operator.packets("edge0", "undocumented-tcp"), 0);

@@ -18,8 +18,6 @@ pub mod constant {
     pub const CLASSES: &str = "CLASSES";
     /// `u32`: which features the policy needs, [`super::feature`].
     pub const FEATURES: &str = "FEATURES";
-    /// `u32`: XDP action of a drop verdict: `XDP_DROP`, or `XDP_PASS` where the mode is observe.
-    pub const DROP_ACTION: &str = "DROP_ACTION";
     /// `u32`: number of source classes; a column is address class x this + source class.
     pub const SOURCE_CLASSES: &str = "SOURCE_CLASSES";
     /// `u32`: position of the first entry of the trie of IPv4 sources, or [`super::NO_TRIE`].
@@ -30,12 +28,8 @@ pub mod constant {
     pub const ADDRESSES4: &str = "ADDRESSES4";
     /// `u32`: likewise for local IPv6 addresses.
     pub const ADDRESSES6: &str = "ADDRESSES6";
-    /// `u32`: what the second set of rules is for, [`super::second`].
-    pub const SECOND: &str = "SECOND";
     /// The constants of the second set; see those of the first.
     pub const SECOND_FEATURES: &str = "SECOND_FEATURES";
-    /// See [`DROP_ACTION`].
-    pub const SECOND_DROP_ACTION: &str = "SECOND_DROP_ACTION";
     /// See [`SOURCE_CLASSES`].
     pub const SECOND_SOURCE_CLASSES: &str = "SECOND_SOURCE_CLASSES";
     /// See [`SOURCES4`].
@@ -56,8 +50,6 @@ pub mod constant {
     pub const TIMEOUTS: &str = "TIMEOUTS";
     /// `u64`: ticks that must have passed before a packet refreshes its flow.
     pub const REFRESH: &str = "REFRESH";
-    /// `u32`: what stands before the IP header, [`super::link`].
-    pub const LINK: &str = "LINK";
     /// `[u16; class::ETHER_TYPES]`: EtherTypes as they stand in the frame that either set of rules names; zero
     /// where there are fewer.
     pub const ETHER_TYPES: &str = "ETHER_TYPES";
@@ -66,31 +58,14 @@ pub mod constant {
     pub const EPHEMERAL: &str = "EPHEMERAL";
 }
 
-/// Values of the constant `LINK`: what stands before the IP header of a packet.
-pub mod link {
-    /// An Ethernet header.
-    pub const ETHERNET: u32 = 0;
-    /// Nothing: the packet begins with its IP header.
-    pub const IP: u32 = 1;
-}
-
 /// The position of a trie that does not exist: every address has class 0.
 pub const NO_TRIE: u32 = u32::MAX;
 
 /// Values of an element of the arrays of `u32`: the kernel rounds each element up to eight bytes.
 pub const PACK: usize = 16;
 
-/// Values of the constant `SECOND`: what a second set of rules is for.
-pub mod second {
-    /// There is none.
-    pub const NONE: u32 = 0;
-    /// It decides from a deadline on.
-    pub const TRIAL: u32 = 1;
-    /// It is evaluated beside the first, and what would differ is counted.
-    pub const SHADOW: u32 = 2;
-}
-
-/// Bits of the constant `FEATURES`. What a policy does not need is removed by the verifier.
+/// Bits of the constant `FEATURES`. What a policy does not need is removed by the verifier. All that is decided when
+/// the programs are loaded stands in this one word, which a packet then reads once.
 pub mod feature {
     /// Some rule is limited by source or local address: look up its row.
     pub const MORE: u32 = 1 << 0;
@@ -106,6 +81,16 @@ pub mod feature {
     pub const GATEWAY: u32 = 1 << 5;
     /// This host forwards packets: what rules accept must be addressed to it.
     pub const ROUTES: u32 = 1 << 6;
+    /// Packets with a drop verdict pass: the mode is observe.
+    pub const OBSERVE: u32 = 1 << 7;
+    /// A second set of rules decides from a deadline on. Of the first set only, as the next one.
+    pub const TRIAL: u32 = 1 << 8;
+    /// A second set of rules is evaluated next to the first, and what would differ is counted.
+    pub const SHADOW: u32 = 1 << 9;
+    /// Packets begin with their IP header, without one of the link. Of both sets, as the next one.
+    pub const NO_LINK_HEADER: u32 = 1 << 10;
+    /// Rules name EtherTypes.
+    pub const ETHER_TYPES: u32 = 1 << 11;
 }
 
 /// Names of the maps.

@@ -8,38 +8,40 @@ use portcullis_common::{
 };
 
 use crate::{
-    config, flow, fragment,
+    config::{self, Features},
+    flow, fragment,
     header::{Headers, Kind, Part, Side},
     more,
     pack::joined,
     packet::Packet,
     parse::{self, Common},
+    route,
 };
 
 /// The slot in which a packet ends by a set of rules, and with it the verdict.
 #[inline(always)]
-pub(crate) fn slot<const SET: bool>(ctx: &XdpContext, packet: &Packet) -> Slot {
-    if let Some(common) = parse::common(packet) {
+pub(crate) fn slot<const SET: bool>(ctx: &XdpContext, packet: &Packet, features: Features) -> Slot {
+    if let Some(common) = parse::common(packet, features) {
         let class = config::class::<SET>(common.index);
-        if decides::<SET>(class, &common) {
+        if decides(class, &common, features) {
             return class;
         }
-        return whole::<SET>(packet, &common.headers(), class);
+        return whole::<SET>(ctx, packet, &common.headers(), class, features);
     }
-    match joined(parse::headers(packet)) {
-        Ok(headers) => any::<SET>(&Packet::arriving_again(ctx), &headers),
+    match joined(parse::headers(packet, features), features) {
+        Ok(headers) => any::<SET>(ctx, &Packet::arriving_again(ctx), &headers, features),
         Err(reason) => unreadable(reason, config::unreadable::<SET>()),
     }
 }
 
 /// The slot of a packet that may be a fragment.
 #[inline(always)]
-fn any<const SET: bool>(packet: &Packet, headers: &Headers) -> Slot {
+fn any<const SET: bool>(ctx: &XdpContext, packet: &Packet, headers: &Headers, features: Features) -> Slot {
     if headers.part == Part::Later {
         return fragment::follow::<SET>(packet, headers, Side::Destination);
     }
     let class = config::class::<SET>(headers.index);
-    let slot = whole::<SET>(packet, headers, class);
+    let slot = whole::<SET>(ctx, packet, headers, class, features);
     if headers.part == Part::First {
         fragment::remember(packet, headers, Side::Destination, slot);
     }
@@ -48,14 +50,26 @@ fn any<const SET: bool>(packet: &Packet, headers: &Headers) -> Slot {
 
 /// The slot of a packet that names what it is addressed to. Records what it begins.
 #[inline(always)]
-fn whole<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> Slot {
-    let slot = by_rules::<SET>(packet, headers, class);
-    if headers.kind == Kind::Syn && !begins::<SET>(Kind::Syn) {
+fn whole<const SET: bool>(
+    ctx: &XdpContext,
+    packet: &Packet,
+    headers: &Headers,
+    class: u16,
+    features: Features,
+) -> Slot {
+    let slot = by_rules::<SET>(packet, headers, class, features);
+    if features.has(feature::ROUTES)
+        && slot >= FIRST_RULE
+        && let Some(reason) = route::beyond(ctx, packet, headers)
+    {
+        return reason.slot();
+    }
+    if headers.kind == Kind::Syn && !begins(Kind::Syn, features) {
         // Whatever the verdict, no branch depends on it.
         return slot;
     }
     if accepts(slot) {
-        if begins::<SET>(headers.kind) && slot >= FIRST_RULE {
+        if begins(headers.kind, features) && slot >= FIRST_RULE {
             flow::admit::<SET>(packet, headers, true);
         }
         return slot;
@@ -63,7 +77,7 @@ fn whole<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> Slo
     if let Some(slot) = flow::reply::<SET>(packet, headers) {
         return slot;
     }
-    if config::observes::<SET>() && matches!(headers.kind, Kind::Datagram | Kind::Association) {
+    if features.has(feature::OBSERVE) && matches!(headers.kind, Kind::Datagram | Kind::Association) {
         // It passes all the same, and what answers it must not be taken for a question of this host.
         flow::admit::<SET>(packet, headers, false);
     }
@@ -72,31 +86,46 @@ fn whole<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> Slo
 
 /// Whether a packet's class alone decides: neither its source, its local address nor a flow matters.
 #[inline(always)]
-fn decides<const SET: bool>(class: u16, common: &Common) -> bool {
-    if config::has::<SET>(feature::MORE) && class & class::MORE != 0 {
+fn decides(class: u16, common: &Common, features: Features) -> bool {
+    if features.has(feature::MORE) && class & class::MORE != 0 {
         return false;
     }
-    if config::has::<SET>(feature::GATEWAY) && begins::<SET>(common.kind()) {
+    if features.has(feature::ROUTES) && class >= FIRST_RULE {
+        return false;
+    }
+    if features.has(feature::GATEWAY) && begins(common.kind(), features) {
         return false;
     }
     // Whatever the verdict, the same loads and one branch, which goes one way unless a flow uses the port or a
     // datagram is accepted: a flood to closed ports is not mispredicted.
     let accepted = accept_bit(class);
-    let noted = if config::observes::<SET>() { common.is_datagram } else { common.is_datagram & accepted };
+    let noted = if features.has(feature::OBSERVE) { common.is_datagram } else { common.is_datagram & accepted };
     common.not_syn == 0 || flow::mark_of(common.index) & (1 - accepted) | noted == 0
 }
 
 /// The slot of a packet that names what it is addressed to: rule first, then flow, then drop. Records nothing.
 #[inline(always)]
-pub(crate) fn judge<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> Slot {
-    let slot = by_rules::<SET>(packet, headers, class);
+pub(crate) fn judge<const SET: bool>(
+    ctx: &XdpContext,
+    packet: &Packet,
+    headers: &Headers,
+    class: u16,
+) -> Slot {
+    let features = Features::of::<SET>();
+    let slot = by_rules::<SET>(packet, headers, class, features);
+    if features.has(feature::ROUTES)
+        && slot >= FIRST_RULE
+        && let Some(reason) = route::beyond(ctx, packet, headers)
+    {
+        return reason.slot();
+    }
     if accepts(slot) { slot } else { flow::reply::<SET>(packet, headers).unwrap_or(slot) }
 }
 
 /// The slot by the rules alone.
 #[inline(always)]
-fn by_rules<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> Slot {
-    if config::has::<SET>(feature::MORE) && class & class::MORE != 0 {
+fn by_rules<const SET: bool>(packet: &Packet, headers: &Headers, class: u16, features: Features) -> Slot {
+    if features.has(feature::MORE) && class & class::MORE != 0 {
         more::slot::<SET>(packet, headers, class & !class::MORE, Side::Destination)
     } else {
         class
@@ -106,10 +135,10 @@ fn by_rules<const SET: bool>(packet: &Packet, headers: &Headers, class: u16) -> 
 /// Whether a packet of this kind begins a flow if a rule accepts it: a datagram or an SCTP packet, whose answer
 /// nothing else tells from a question; on a gateway, whatever asks.
 #[inline(always)]
-fn begins<const SET: bool>(kind: Kind) -> bool {
+fn begins(kind: Kind, features: Features) -> bool {
     match kind {
         Kind::Datagram | Kind::Association => true,
-        Kind::Syn | Kind::EchoRequest => config::has::<SET>(feature::GATEWAY),
+        Kind::Syn | Kind::EchoRequest => features.has(feature::GATEWAY),
         Kind::Segment | Kind::EchoReply | Kind::Other => false,
     }
 }

@@ -10,12 +10,12 @@
 
 use aya_ebpf::{
     Global,
-    bindings::{BPF_F_MMAPABLE, xdp_action},
+    bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::Array,
 };
 use portcullis_common::{
-    abi::{self, NO_TRIE, feature},
+    abi::{NO_TRIE, feature},
     class, flow,
     second::CHUNK,
     slot::Reason,
@@ -25,8 +25,6 @@ use crate::header::Version;
 
 #[unsafe(no_mangle)]
 static FEATURES: Global<u32> = Global::new(feature::FLOWS);
-#[unsafe(no_mangle)]
-static DROP_ACTION: Global<u32> = Global::new(xdp_action::XDP_DROP);
 #[unsafe(no_mangle)]
 static SOURCE_CLASSES: Global<u32> = Global::new(1);
 #[unsafe(no_mangle)]
@@ -38,11 +36,7 @@ static ADDRESSES4: Global<u32> = Global::new(NO_TRIE);
 #[unsafe(no_mangle)]
 static ADDRESSES6: Global<u32> = Global::new(NO_TRIE);
 #[unsafe(no_mangle)]
-static SECOND: Global<u32> = Global::new(abi::second::NONE);
-#[unsafe(no_mangle)]
 static SECOND_FEATURES: Global<u32> = Global::new(feature::FLOWS);
-#[unsafe(no_mangle)]
-static SECOND_DROP_ACTION: Global<u32> = Global::new(xdp_action::XDP_DROP);
 #[unsafe(no_mangle)]
 static SECOND_SOURCE_CLASSES: Global<u32> = Global::new(1);
 #[unsafe(no_mangle)]
@@ -64,8 +58,6 @@ static TIMEOUTS: [u64; flow::TIMEOUTS] = [0; flow::TIMEOUTS];
 #[unsafe(no_mangle)]
 static REFRESH: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
-static LINK: Global<u32> = Global::new(abi::link::ETHERNET);
-#[unsafe(no_mangle)]
 static ETHER_TYPES: [u16; class::ETHER_TYPES] = [0; class::ETHER_TYPES];
 #[unsafe(no_mangle)]
 static EPHEMERAL: Global<u32> = Global::new(0);
@@ -86,34 +78,35 @@ static DEADLINE: Array<u64> = Array::with_max_entries(1, 0);
 pub(crate) const FIRST: bool = false;
 pub(crate) const SECOND_SET: bool = true;
 
-/// Whether the second set is for this ([`abi::second`]).
-#[inline(always)]
-pub(crate) fn second_is(what: u32) -> bool {
-    SECOND.load() == what
-}
-
 /// From when on the second set decides.
 #[inline(always)]
 pub(crate) fn deadline() -> u64 {
     DEADLINE.get(0).copied().unwrap_or(0)
 }
 
+/// The features of a set of rules ([`feature`]), read once. The verifier knows the word wherever it is carried and
+/// removes the dead side of a branch on it; only the load itself it cannot remove.
+#[derive(Clone, Copy)]
+pub(crate) struct Features(u32);
+
+impl Features {
+    /// Those of a set.
+    #[inline(always)]
+    pub(crate) fn of<const SET: bool>() -> Self {
+        Self(if SET { SECOND_FEATURES.load() } else { FEATURES.load() })
+    }
+
+    /// Whether a feature is among them, or any of several.
+    #[inline(always)]
+    pub(crate) fn has(self, feature: u32) -> bool {
+        self.0 & feature != 0
+    }
+}
+
 /// Whether a set needs a feature, or any of several.
 #[inline(always)]
 pub(crate) fn has<const SET: bool>(feature: u32) -> bool {
-    (if SET { SECOND_FEATURES.load() } else { FEATURES.load() }) & feature != 0
-}
-
-/// Whether packets with a drop verdict pass: the mode is observe.
-#[inline(always)]
-pub(crate) fn observes<const SET: bool>() -> bool {
-    (if SET { SECOND_DROP_ACTION.load() } else { DROP_ACTION.load() }) == xdp_action::XDP_PASS
-}
-
-/// Whether packets begin with an Ethernet header; else with that of IP.
-#[inline(always)]
-pub(crate) fn has_ethernet() -> bool {
-    LINK.load() == abi::link::ETHERNET
+    Features::of::<SET>().has(feature)
 }
 
 /// The number of an EtherType, as it stands in the frame, among those that rules name.

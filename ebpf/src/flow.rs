@@ -76,7 +76,7 @@ pub(crate) fn admit<const SET: bool>(packet: &Packet, headers: &Headers, is_rule
         return;
     }
     let Some(key) = key(packet, headers, ports, side) else { return };
-    let key = if !is_gateway && is_for_group(packet, headers) { key.of_group() } else { key };
+    let key = if !is_gateway && is_for_group::<SET>(packet, headers) { key.of_group() } else { key };
     let anew = if headers.kind == Kind::Syn { ANEW } else { 0 };
     let how = u32::from(began) | if is_ruled { 0 } else { state::UNRULED.into() } | anew;
     if flow_arrives(&raw const key, how) != 0 && is_gateway {
@@ -380,11 +380,11 @@ fn key(packet: &Packet, headers: &Headers, ports: Ports, side: Side) -> Option<K
 /// 8.2.2: the lowest bit of the first byte), which covers the broadcasts of networks that the program does not
 /// know, or by its IP address (RFC 1112 section 4, RFC 919 section 7, RFC 4291 section 2.7).
 #[inline(always)]
-fn is_for_group(packet: &Packet, headers: &Headers) -> bool {
+fn is_for_group<const SET: bool>(packet: &Packet, headers: &Headers) -> bool {
     // The compiler knows that the header is there, because others are, and would leave the check out; the
     // verifier, which does not, would refuse the program.
     let first = black_box(0);
-    if config::has_ethernet()
+    if !config::has::<SET>(feature::NO_LINK_HEADER)
         && packet.window::<ETHERNET>(first).is_some_and(|frame| frame.byte::<0>() & 1 != 0)
     {
         return true;

@@ -33,6 +33,7 @@ mod pack;
 mod packet;
 mod parse;
 mod record;
+mod route;
 mod second;
 mod shared;
 mod table;
@@ -44,7 +45,7 @@ use portcullis_common::{
 };
 
 use crate::{
-    config::{FIRST, SECOND_SET},
+    config::{FIRST, Features, SECOND_SET},
     header::Headers,
     pack::joined,
     packet::{Packet, SkBuff},
@@ -55,18 +56,20 @@ use crate::{
 #[inline(always)]
 fn ingress(ctx: XdpContext) -> u32 {
     let packet = Packet::arriving(&ctx);
-    if second::decides() {
-        let slot = classify::slot::<SECOND_SET>(&ctx, &packet);
-        return record::verdict::<SECOND_SET>(&ctx, &packet, slot);
+    let features = Features::of::<FIRST>();
+    if second::decides(features) {
+        let features = Features::of::<SECOND_SET>();
+        let slot = classify::slot::<SECOND_SET>(&ctx, &packet, features);
+        return record::verdict(&ctx, &packet, slot, features);
     }
-    let slot = classify::slot::<FIRST>(&ctx, &packet);
-    if second::shadows() {
+    let slot = classify::slot::<FIRST>(&ctx, &packet, features);
+    if features.has(feature::SHADOW) {
         let slot = second::compare(&ctx, slot);
         // Read anew: otherwise the verifier would follow the comparison once for each number of bytes that the
         // first set has made sure of.
-        return record::verdict::<FIRST>(&ctx, &Packet::arriving_again(&ctx), slot);
+        return record::verdict(&ctx, &Packet::arriving_again(&ctx), slot, features);
     }
-    record::verdict::<FIRST>(&ctx, &packet, slot)
+    record::verdict(&ctx, &packet, slot, features)
 }
 
 /// What `egress` answers: let the next program, then the stack, go on (`TCX_NEXT` of
@@ -80,9 +83,10 @@ const SHOT: i32 = 2;
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "classifier")]
 extern "C" fn egress(buffer: &SkBuff) -> i32 {
-    let headers = joined(parse::headers(&Packet::leaving(buffer)));
+    let features = Features::of::<FIRST>();
+    let headers = joined(parse::headers(&Packet::leaving(buffer), features), features);
     let packet = Packet::leaving_again(buffer);
-    if second::decides() {
+    if second::decides(features) {
         leave::<SECOND_SET>(buffer, &packet, &headers)
     } else {
         leave::<FIRST>(buffer, &packet, &headers)

@@ -2,10 +2,13 @@
 //! done with them once for each shape that a branch tells apart, instead of once for every way in which
 //! headers can stand in a packet.
 
-use portcullis_common::slot::{Reason, Slot};
+use portcullis_common::{
+    abi::feature,
+    slot::{Reason, Slot},
+};
 
 use crate::{
-    config,
+    config::Features,
     forget::forget_long,
     header::{Headers, Kind, Part, Version},
     parse::{ETHERNET, TAG},
@@ -41,19 +44,20 @@ impl Field {
 /// The same headers, of which the verifier has forgotten how they were found, or the slot of the reason why
 /// there are none.
 #[inline(always)]
-pub(crate) fn joined(headers: Result<Headers, Reason>) -> Result<Headers, Slot> {
-    unpack(forget_long(pack(headers)))
+pub(crate) fn joined(headers: Result<Headers, Reason>, features: Features) -> Result<Headers, Slot> {
+    let has_link_header = !features.has(feature::NO_LINK_HEADER);
+    unpack(forget_long(pack(headers, has_link_header)), has_link_header)
 }
 
 /// Headers or a reason as a word.
 #[inline(always)]
-fn pack(headers: Result<Headers, Reason>) -> u64 {
+fn pack(headers: Result<Headers, Reason>, has_link_header: bool) -> u64 {
     match headers {
         Ok(Headers { index, version, network, transport, kind, part, fragment }) => {
             INDEX.with(index)
                 | KIND.with(kind as usize)
                 | VERSION.with(version as usize)
-                | TAGS.with(if config::has_ethernet() { (network - ETHERNET) / TAG } else { 0 })
+                | TAGS.with(if has_link_header { (network - ETHERNET) / TAG } else { 0 })
                 | PART.with(part as usize)
                 | TRANSPORT.with(transport)
                 | FRAGMENT.with(fragment)
@@ -64,7 +68,7 @@ fn pack(headers: Result<Headers, Reason>) -> u64 {
 
 /// The headers in a word, or the slot of the reason why there are none.
 #[inline(always)]
-fn unpack(word: u64) -> Result<Headers, Slot> {
+fn unpack(word: u64, has_link_header: bool) -> Result<Headers, Slot> {
     if IS_REASON.of(word) != 0 {
         return Err(INDEX.of(word) as Slot);
     }
@@ -85,7 +89,7 @@ fn unpack(word: u64) -> Result<Headers, Slot> {
     Ok(Headers {
         index: INDEX.of(word),
         version: if VERSION.of(word) == V6 { Version::V6 } else { Version::V4 },
-        network: if config::has_ethernet() { ETHERNET + TAG * TAGS.of(word) } else { 0 },
+        network: if has_link_header { ETHERNET + TAG * TAGS.of(word) } else { 0 },
         transport: TRANSPORT.of(word),
         kind,
         part,

@@ -4,10 +4,10 @@
 //! extension headers. [`common`] recognises the shapes that nearly all traffic has with one bounds
 //! check and a few masked words, and says nothing about any other packet.
 
-use portcullis_common::{class, slot::Reason};
+use portcullis_common::{abi::feature, class, slot::Reason};
 
 use crate::{
-    config,
+    config::{self, Features},
     header::{ACK, Headers, Kind, Part, SYN, Version, protocol, sctp_index, tcp_index, udp_index},
     packet::Packet,
 };
@@ -76,8 +76,8 @@ impl Common {
 /// and not a fragment or IPv6 without extension headers, TCP or UDP. `None` says nothing but that
 /// [`headers`] must look.
 #[inline(always)]
-pub(crate) fn common(packet: &Packet) -> Option<Common> {
-    if !config::has_ethernet() {
+pub(crate) fn common(packet: &Packet, features: Features) -> Option<Common> {
+    if features.has(feature::NO_LINK_HEADER) {
         return None;
     }
     let frame = packet.window::<54>(0)?;
@@ -124,7 +124,7 @@ fn common_at<const TAGS: usize>(packet: &Packet) -> Option<Common> {
         let version = Version::V6;
         return match frame.byte::<20>() {
             protocol::TCP => {
-                let frame = packet.window::<68>(TAGS)?;
+                let frame = packet.window::<74>(TAGS)?;
                 let not_syn = not_syn(frame.byte::<67>());
                 let index = tcp_index(frame.half::<56>());
                 Some(Common { index, not_syn, is_datagram: 0, version, network })
@@ -148,8 +148,8 @@ fn not_syn(flags: u8) -> u32 {
 
 /// Headers of any packet, or the reason why it has none to judge it by.
 #[inline(always)]
-pub(crate) fn headers(packet: &Packet) -> Result<Headers, Reason> {
-    if !config::has_ethernet() {
+pub(crate) fn headers(packet: &Packet, features: Features) -> Result<Headers, Reason> {
+    if features.has(feature::NO_LINK_HEADER) {
         return match packet.window::<1>(0).ok_or(Reason::Truncated)?.byte::<0>() >> 4 {
             4 => ipv4(packet, 0),
             6 => ipv6(packet, 0),
@@ -171,19 +171,27 @@ pub(crate) fn headers(packet: &Packet) -> Result<Headers, Reason> {
         ether::IPV6 => ipv6(packet, network),
         ether::ARP => Err(Reason::Arp),
         ether::VLAN | ether::SERVICE_VLAN => Err(Reason::VlanDepth),
-        other => not_ip(packet, network, other),
+        other => not_ip(packet, network, other, features),
     }
 }
 
 /// A frame that carries neither IP nor ARP: a control frame of the link, an EtherType that a rule names, or
 /// neither.
 #[inline(always)]
-fn not_ip(packet: &Packet, network: usize, ether_type: u16) -> Result<Headers, Reason> {
+fn not_ip(
+    packet: &Packet,
+    network: usize,
+    ether_type: u16,
+    features: Features,
+) -> Result<Headers, Reason> {
     // Addresses that no bridge passes on (IEEE 802.1Q-2022 table 8-1).
     const CONTROL: [u8; 5] = [0x01, 0x80, 0xc2, 0x00, 0x00];
     let frame = packet.window::<ETHERNET>(0).ok_or(Reason::Truncated)?;
     if frame.bytes::<0, 5>() == CONTROL && frame.byte::<5>() < 0x10 {
         return Err(Reason::LinkControl);
+    }
+    if !features.has(feature::ETHER_TYPES) {
+        return Err(Reason::NonIp);
     }
     let number = config::ether_type(ether_type).ok_or(Reason::NonIp)?;
     let (version, kind, part) = (Version::V4, Kind::Other, Part::Whole);
@@ -290,10 +298,11 @@ fn ipv6(packet: &Packet, network: usize) -> Result<Headers, Reason> {
     Err(Reason::HeaderLimit)
 }
 
-/// TCP (RFC 9293 section 3.1): its destination port and what its flags make of it.
+/// TCP (RFC 9293 section 3.1): its destination port and what its flags make of it, in a header of at least twenty
+/// bytes.
 #[inline(always)]
 fn tcp(packet: &Packet, transport: usize) -> Result<(usize, Kind), Reason> {
-    let header = packet.window::<14>(transport).ok_or(Reason::Truncated)?;
+    let header = packet.window::<20>(transport).ok_or(Reason::Truncated)?;
     Ok((tcp_index(header.half::<2>()), Kind::of_tcp(header.byte::<13>())))
 }
 

@@ -6,11 +6,12 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use portcullis_common::{
+    abi::feature,
     counter::Counter,
     slot::{self, Slot, accept_bit},
 };
 
-use crate::{config, packet::Packet};
+use crate::{config::Features, packet::Packet};
 
 // A slot's verdict becomes an action by adding a bit.
 const _: () = assert!(xdp_action::XDP_DROP + 1 == xdp_action::XDP_PASS);
@@ -48,9 +49,9 @@ pub(crate) fn count(slot: Slot, bytes: u64) {
 
 /// Counts the packet in its slot, once, and gives the action that the slot stands for.
 #[inline(always)]
-pub(crate) fn verdict<const SET: bool>(ctx: &XdpContext, packet: &Packet, slot: Slot) -> u32 {
+pub(crate) fn verdict(ctx: &XdpContext, packet: &Packet, slot: Slot, features: Features) -> u32 {
     count(slot, length(ctx, packet));
     // Off unless userspace raises the level when it loads; then the verifier removes it.
     debug!(ctx, "slot {} bytes {}", slot, packet.len());
-    if config::observes::<SET>() { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP + accept_bit(slot) }
+    if features.has(feature::OBSERVE) { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP + accept_bit(slot) }
 }

@@ -4,7 +4,7 @@ use aya_ebpf::{
     helpers::generated::bpf_ktime_get_coarse_ns, macros::map, maps::PerCpuArray, programs::XdpContext,
 };
 use portcullis_common::{
-    abi,
+    abi::feature,
     counter::Counter,
     second::{Difference, Example},
     slot::{Slot, accepts},
@@ -12,7 +12,7 @@ use portcullis_common::{
 
 use crate::{
     classify,
-    config::{self, SECOND_SET},
+    config::{self, FIRST, Features, SECOND_SET},
     forget::forget,
     header::{Headers, Kind, Part, Version},
     pack::joined,
@@ -26,14 +26,8 @@ static DIFFERENCES: PerCpuArray<Difference> = PerCpuArray::with_max_entries(1, 0
 
 /// Whether the second set decides: a trial has ended. The clock is up to one tick late.
 #[inline(always)]
-pub(crate) fn decides() -> bool {
-    config::second_is(abi::second::TRIAL) && now() >= config::deadline()
-}
-
-/// Whether there is a shadow.
-#[inline(always)]
-pub(crate) fn shadows() -> bool {
-    config::second_is(abi::second::SHADOW)
+pub(crate) fn decides(first: Features) -> bool {
+    first.has(feature::TRIAL) && now() >= config::deadline()
 }
 
 /// Counts a packet that a shadow would decide otherwise than by `slot`; gives the slot back.
@@ -49,17 +43,18 @@ pub(crate) fn compare(ctx: &XdpContext, slot: Slot) -> Slot {
 #[inline(always)]
 fn count_difference(ctx: &XdpContext, slot: Slot) {
     let packet = &Packet::arriving_again(ctx);
-    let headers = match parse::common(packet) {
+    let features = Features::of::<FIRST>();
+    let headers = match parse::common(packet, features) {
         Some(common) => Ok(common.headers()),
-        None => parse::headers(packet),
+        None => parse::headers(packet, features),
     };
-    let Ok(headers) = joined(headers) else { return };
+    let Ok(headers) = joined(headers, features) else { return };
     let packet = &Packet::arriving_again(ctx);
     if headers.part == Part::Later {
         return;
     }
     let class = config::class::<SECOND_SET>(headers.index);
-    let other = classify::judge::<SECOND_SET>(packet, &headers, class);
+    let other = classify::judge::<SECOND_SET>(ctx, packet, &headers, class);
     if accepts(slot) == accepts(other) {
         return;
     }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use portcullis_common::{
-    abi,
+    abi::{self, feature},
     class::{self, port_index},
     counter::Counter,
     flow::{self, Entry, FlowCounter, Key, Life, Phase, Settings, state, timeout_index},
@@ -104,8 +104,9 @@ fn facts() -> String {
         Node { shared, mask, first, otherwise, skip, shift, taken, ends_upper, padding }
     );
     values!(facts:
-        abi::INGRESS_PROGRAM, abi::EGRESS_PROGRAM, abi::NO_TRIE, abi::PACK, abi::second::NONE, abi::second::TRIAL,
-        abi::second::SHADOW,
+        abi::INGRESS_PROGRAM, abi::EGRESS_PROGRAM, abi::NO_TRIE, abi::PACK, feature::MORE, feature::FLOWS, feature::DHCP,
+        feature::OUTBOUND, feature::OUTBOUND_DROP, feature::GATEWAY, feature::ROUTES, feature::OBSERVE, feature::TRIAL,
+        feature::SHADOW, feature::NO_LINK_HEADER, feature::ETHER_TYPES,
     );
     let object = load::object().expect("the object is readable");
     let mut maps: Vec<_> = object.maps.iter().collect();

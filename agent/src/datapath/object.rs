@@ -5,7 +5,7 @@ use std::{fs, io, os::fd::OwnedFd, time::Duration};
 use sha2::Digest as _;
 
 use portcullis_common::{
-    abi::{self, constant, map},
+    abi::{self, constant, feature, map},
     class::PAGES,
     counter::Counter,
     flow::FEWEST,
@@ -116,7 +116,7 @@ impl Programs {
             for name in shared {
                 loader.map_pin_path(name, pins.map(name));
             }
-            if second.what == abi::second::SHADOW {
+            if second.what == feature::SHADOW {
                 loader.map_pin_path(map::DIFFERENCES, pins.map(map::DIFFERENCES));
             }
         }
@@ -304,23 +304,21 @@ fn assembled<T>(
     let tick = Tick::of_this_kernel()?;
     let (timeouts, refresh) = (flows::timeouts(&settings.flows, tick), tick.in_duration(REFRESH));
     let sets = flows::sets(settings.flows.entries);
+    let features = first.features | second.what;
     let ephemeral = if options.listening { ephemeral_ports()? } else { 0 };
     let fragment_timeout = tick.in_duration(FRAGMENT_TIMEOUT);
 
     let mut loader = Loader::default();
     loader
         .override_global(constant::CLASSES, classes.arriving.as_ref(), true)
-        .override_global(constant::FEATURES, &first.features, true)
-        .override_global(constant::DROP_ACTION, &first.drop_action, true)
+        .override_global(constant::FEATURES, &features, true)
         .override_global(constant::UNREADABLE, &first.unreadable, true)
         .override_global(constant::SOURCE_CLASSES, &first.source_classes, true)
         .override_global(constant::SOURCES4, &first.sources.v4, true)
         .override_global(constant::SOURCES6, &first.sources.v6, true)
         .override_global(constant::ADDRESSES4, &first.addresses.v4, true)
         .override_global(constant::ADDRESSES6, &first.addresses.v6, true)
-        .override_global(constant::SECOND, &second.what, true)
         .override_global(constant::SECOND_FEATURES, &second.constants.features, true)
-        .override_global(constant::SECOND_DROP_ACTION, &second.constants.drop_action, true)
         .override_global(constant::SECOND_UNREADABLE, &second.constants.unreadable, true)
         .override_global(constant::SECOND_SOURCE_CLASSES, &second.constants.source_classes, true)
         .override_global(constant::SECOND_SOURCES4, &second.constants.sources.v4, true)

@@ -79,7 +79,6 @@ pub(super) fn differences(pin: &Path, end: u32) -> Result<Vec<Differing>, Datapa
 /// The constants of a set of rules.
 pub(super) struct Constants {
     pub(super) features: u32,
-    pub(super) drop_action: u32,
     pub(super) unreadable: u32,
     pub(super) source_classes: u32,
     pub(super) sources: Positions,
@@ -101,11 +100,6 @@ impl Constants {
         };
         Self {
             features: tables.features() | features(settings),
-            // XDP_DROP and XDP_PASS of include/uapi/linux/bpf.h.
-            drop_action: match settings.mode {
-                Enforcement::Enforce => 1,
-                Enforcement::Observe => 2,
-            },
             unreadable: accepted(&settings.unreadable),
             source_classes: more.source_classes,
             sources: positions(more.sources),
@@ -123,7 +117,8 @@ fn features(settings: &Settings) -> u32 {
     };
     let dhcp = if settings.dhcp { feature::DHCP } else { 0 };
     let gateway = if settings.deployment == Deployment::Gateway { feature::GATEWAY } else { 0 };
-    outbound | dhcp | gateway
+    let observe = if settings.mode == Enforcement::Observe { feature::OBSERVE } else { 0 };
+    outbound | dhcp | gateway | observe
 }
 
 /// The reasons that the programs themselves give and that are accepted, a bit for each slot.
@@ -180,7 +175,7 @@ pub(super) struct Second {
     pub(super) constants: Constants,
     /// Its class tables; empty where there is none.
     pub(super) classes: Classes<'static>,
-    /// What it is for ([`abi::second`]).
+    /// What it is for: the feature of the first set that says so.
     pub(super) what: u32,
     pub(super) deadline: u64,
     /// Entries of the maps that it needs.
@@ -200,7 +195,7 @@ impl Second {
             let second = Self {
                 constants: Constants::new(&none, &none.more, &Settings::STANDARD),
                 classes: Classes { arriving: Cow::Borrowed(&[]), leaving: Cow::Borrowed(&[]) },
-                what: abi::second::NONE,
+                what: 0,
                 deadline: 0,
                 chunks: 1,
                 differences: 1,
@@ -211,8 +206,8 @@ impl Second {
         let full = |error: tables::Full| DatapathError::bpf("load two sets of rules", &error);
         let more = first.append(&tables.more).map_err(full)?;
         let (what, deadline, differences) = match *role {
-            Role::After(deadline) => (abi::second::TRIAL, deadline, 1),
-            Role::Shadow(slots) => (abi::second::SHADOW, 0, slots.max(1)),
+            Role::After(deadline) => (feature::TRIAL, deadline, 1),
+            Role::Shadow(slots) => (feature::SHADOW, 0, slots.max(1)),
         };
         let second = Self {
             constants: Constants::new(tables, &more, settings),

@@ -205,7 +205,7 @@ fn ipv6(frame: &[u8], at: usize) -> Result<Content, Reason> {
 
 /// TCP (RFC 9293 section 3.1), up to its flags.
 fn tcp(frame: &[u8], at: usize) -> Result<(Destination, Message), Reason> {
-    let header = take(frame, at, 14)?;
+    let header = take(frame, at, 20)?;
     let (from, to) = (half(header, 0)?, half(header, 2)?);
     let (syn, ack) = (header[13] & 0x02 != 0, header[13] & 0x10 != 0);
     let (ends, breaks) = (header[13] & 0x01 != 0, header[13] & 0x04 != 0);

@@ -126,7 +126,8 @@ impl Object {
         let values = [
             (constant::CLASSES, classes.into_iter().flat_map(u16::to_ne_bytes).collect()),
             (constant::FEATURES, narrow(tables.features() | feature::DHCP)),
-            (constant::DROP_ACTION, narrow(DROP)),
+            // What the mode was before it was a feature.
+            ("DROP_ACTION", narrow(DROP)),
             (constant::SOURCE_CLASSES, narrow(tables.more.source_classes)),
             (constant::SOURCES4, narrow(sources[0])),
             (constant::SOURCES6, narrow(sources[1])),

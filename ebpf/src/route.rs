@@ -1,0 +1,65 @@
+//! Packet -> whether this host would pass it on to another.
+//!
+//! A rule opens a port of this host, so what it lets in must be addressed to this host. Which addresses those are the
+//! kernel knows best: the question is that which the stack itself asks when the packet arrives (its routes and the
+//! rules that choose among them), so that an address that is added counts at once, whoever adds it.
+
+use aya_ebpf::{bindings::bpf_fib_lookup as Lookup, helpers::generated::bpf_fib_lookup, programs::XdpContext};
+use portcullis_common::slot::Reason;
+
+use crate::{
+    header::{Headers, Version},
+    packet::Packet,
+};
+
+/// Families of addresses (include/linux/socket.h).
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// What the kernel answers (`BPF_FIB_LKUP_RET_*` of include/uapi/linux/bpf.h): the first and the last by which a
+/// packet is thrown away or refused, that it is not passed on (local, broadcast or no route), and that this interface
+/// passes nothing on.
+const BLACKHOLE: i64 = 1;
+const PROHIBIT: i64 = 3;
+const NOT_FORWARDED: i64 = 4;
+const FORWARDING_DISABLED: i64 = 5;
+
+/// The reason to drop a packet that a rule lets in: the host would route it on, or does not say. What is addressed to a
+/// group goes to this host as well as to others.
+#[inline(always)]
+pub(crate) fn beyond(ctx: &XdpContext, packet: &Packet, headers: &Headers) -> Option<Reason> {
+    // SAFETY: numbers and addresses, for which zeros are values.
+    let mut lookup: Lookup = unsafe { core::mem::zeroed() };
+    match headers.version {
+        Version::V4 => {
+            let Some(header) = packet.window::<20>(headers.network) else { return Some(Reason::Internal) };
+            if header.byte::<16>() >= 224 {
+                return None;
+            }
+            lookup.family = AF_INET;
+            lookup.__bindgen_anon_2.tos = header.byte::<1>();
+            lookup.__bindgen_anon_3.ipv4_src = header.word::<12>();
+            lookup.__bindgen_anon_4.ipv4_dst = header.word::<16>();
+        }
+        Version::V6 => {
+            let Some(header) = packet.window::<40>(headers.network) else { return Some(Reason::Internal) };
+            if header.byte::<24>() == 0xff {
+                return None;
+            }
+            lookup.family = AF_INET6;
+            lookup.__bindgen_anon_3.ipv6_src =
+                [header.word::<8>(), header.word::<12>(), header.word::<16>(), header.word::<20>()];
+            lookup.__bindgen_anon_4.ipv6_dst =
+                [header.word::<24>(), header.word::<28>(), header.word::<32>(), header.word::<36>()];
+        }
+    }
+    // SAFETY: the context is the kernel's and lives as long as the program runs.
+    lookup.ifindex = unsafe { (*ctx.ctx).ingress_ifindex };
+    // SAFETY: the helper reads and writes the structure, whose size it is given, and reads the context.
+    let answer = unsafe { bpf_fib_lookup(ctx.ctx.cast(), &raw mut lookup, size_of::<Lookup>() as i32, 0) };
+    match answer as i64 {
+        BLACKHOLE..=PROHIBIT | NOT_FORWARDED | FORWARDING_DISABLED => None,
+        0.. => Some(Reason::Routed),
+        _ => Some(Reason::Internal),
+    }
+}

@@ -60,7 +60,7 @@ fn whole<const SET: bool>(
     let slot = by_rules::<SET>(packet, headers, class, features);
     if features.has(feature::ROUTES)
         && slot >= FIRST_RULE
-        && let Some(reason) = route::beyond(ctx, packet, headers)
+        && let Some(reason) = route::beyond(ctx, headers)
     {
         return reason.slot();
     }
@@ -99,7 +99,8 @@ fn decides(class: u16, common: &Common, features: Features) -> bool {
     // Whatever the verdict, the same loads and one branch, which goes one way unless a flow uses the port or a
     // datagram is accepted: a flood to closed ports is not mispredicted.
     let accepted = accept_bit(class);
-    let noted = if features.has(feature::OBSERVE) { common.is_datagram } else { common.is_datagram & accepted };
+    let noted =
+        if features.has(feature::OBSERVE) { common.is_datagram } else { common.is_datagram & accepted };
     common.not_syn == 0 || flow::mark_of(common.index) & (1 - accepted) | noted == 0
 }
 
@@ -115,7 +116,7 @@ pub(crate) fn judge<const SET: bool>(
     let slot = by_rules::<SET>(packet, headers, class, features);
     if features.has(feature::ROUTES)
         && slot >= FIRST_RULE
-        && let Some(reason) = route::beyond(ctx, packet, headers)
+        && let Some(reason) = route::beyond(ctx, headers)
     {
         return reason.slot();
     }

@@ -8,12 +8,7 @@
 //! no second one. The second one's class table lies in a map, because the section has the same size
 //! whether or not there is one.
 
-use aya_ebpf::{
-    Global,
-    bindings::BPF_F_MMAPABLE,
-    macros::map,
-    maps::Array,
-};
+use aya_ebpf::{Global, bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use portcullis_common::{
     abi::{NO_TRIE, feature},
     class, flow,

@@ -47,7 +47,7 @@ use portcullis_common::{
 use crate::{
     config::{FIRST, Features, SECOND_SET},
     header::Headers,
-    pack::joined,
+    pack::Word,
     packet::{Packet, SkBuff},
 };
 
@@ -84,7 +84,11 @@ const SHOT: i32 = 2;
 #[unsafe(link_section = "classifier")]
 extern "C" fn egress(buffer: &SkBuff) -> i32 {
     let features = Features::of::<FIRST>();
-    let headers = joined(parse::headers(&Packet::leaving(buffer), features), features);
+    let mut word = Word::of(parse::headers(&Packet::leaving(buffer), features), features);
+    if word.is_cut_short() && buffer.gather() {
+        word = Word::of(parse::headers(&Packet::leaving_again(buffer), features), features);
+    }
+    let headers = word.headers(features);
     let packet = Packet::leaving_again(buffer);
     if second::decides(features) {
         leave::<SECOND_SET>(buffer, &packet, &headers)

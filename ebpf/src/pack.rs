@@ -45,24 +45,47 @@ impl Field {
 /// there are none.
 #[inline(always)]
 pub(crate) fn joined(headers: Result<Headers, Reason>, features: Features) -> Result<Headers, Slot> {
-    let has_link_header = !features.has(feature::NO_LINK_HEADER);
-    unpack(forget_long(pack(headers, has_link_header)), has_link_header)
+    Word::of(headers, features).headers(features)
 }
 
-/// Headers or a reason as a word.
-#[inline(always)]
-fn pack(headers: Result<Headers, Reason>, has_link_header: bool) -> u64 {
-    match headers {
-        Ok(Headers { index, version, network, transport, kind, part, fragment }) => {
-            INDEX.with(index)
-                | KIND.with(kind as usize)
-                | VERSION.with(version as usize)
-                | TAGS.with(if has_link_header { (network - ETHERNET) / TAG } else { 0 })
-                | PART.with(part as usize)
-                | TRANSPORT.with(transport)
-                | FRAGMENT.with(fragment)
-        }
-        Err(reason) => IS_REASON.with(1) | INDEX.with(reason.slot().into()),
+/// Headers, or the reason why there are none.
+#[derive(Clone, Copy)]
+pub(crate) struct Word(u64);
+
+impl Word {
+    /// Packs them.
+    #[inline(always)]
+    pub(crate) fn of(headers: Result<Headers, Reason>, features: Features) -> Self {
+        let has_link_header = !features.has(feature::NO_LINK_HEADER);
+        Self(match headers {
+            Ok(Headers { index, version, network, transport, kind, part, fragment }) => {
+                INDEX.with(index)
+                    | KIND.with(kind as usize)
+                    | VERSION.with(version as usize)
+                    | TAGS.with(if has_link_header { (network - ETHERNET) / TAG } else { 0 })
+                    | PART.with(part as usize)
+                    | TRANSPORT.with(transport)
+                    | FRAGMENT.with(fragment)
+            }
+            Err(reason) => Self::reason(reason),
+        })
+    }
+
+    /// Whether the packet ended within its headers.
+    #[inline(always)]
+    pub(crate) fn is_cut_short(self) -> bool {
+        self.0 == Self::reason(Reason::Truncated) || self.0 == Self::reason(Reason::FragmentHeader)
+    }
+
+    #[inline(always)]
+    const fn reason(reason: Reason) -> u64 {
+        IS_REASON.with(1) | INDEX.with(reason.slot() as usize)
+    }
+
+    /// Unpacks them after the verifier was made to forget.
+    #[inline(always)]
+    pub(crate) fn headers(self, features: Features) -> Result<Headers, Slot> {
+        unpack(forget_long(self.0), !features.has(feature::NO_LINK_HEADER))
     }
 }
 

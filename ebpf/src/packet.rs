@@ -3,7 +3,7 @@
 //! A [`Window`] is a run of bytes whose presence was checked once; everything inside it is then read
 //! at offsets that the compiler checks. No other module does pointer arithmetic on a packet.
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{helpers::generated::bpf_skb_pull_data, programs::XdpContext};
 
 /// Largest offset at which a window may start: above what Ethernet, two VLAN tags and the headers
 /// that [`crate::parse`] follows can add up to, and what tells the verifier that an offset is small.
@@ -21,7 +21,23 @@ pub(crate) struct SkBuff {
     data_end: u32,
 }
 
+/// As many bytes of a leaving packet are made linear where its headers are not: as many as the first of several
+/// buffers of an arriving one holds.
+const GATHERED: u32 = 1_024;
+
 impl SkBuff {
+    /// Moves the first bytes into the linear part where not all are there: of a large frame from a packet socket that
+    /// holds the link's header alone. Gives whether it has changed.
+    #[inline(always)]
+    pub(crate) fn gather(&self) -> bool {
+        let wanted = self.len.min(GATHERED);
+        if Packet::leaving_again(self).len() >= wanted.into() {
+            return false;
+        }
+        // SAFETY: the context is the kernel's; addresses of packet bytes are read anew afterwards.
+        unsafe { bpf_skb_pull_data((&raw const *self).cast_mut().cast(), wanted) == 0 }
+    }
+
     /// Bytes of the whole packet; of one that the hardware will cut into several, of all of them.
     #[inline(always)]
     pub(crate) fn length(&self) -> u64 {

@@ -178,12 +178,7 @@ pub(crate) fn headers(packet: &Packet, features: Features) -> Result<Headers, Re
 /// A frame that carries neither IP nor ARP: a control frame of the link, an EtherType that a rule names, or
 /// neither.
 #[inline(always)]
-fn not_ip(
-    packet: &Packet,
-    network: usize,
-    ether_type: u16,
-    features: Features,
-) -> Result<Headers, Reason> {
+fn not_ip(packet: &Packet, network: usize, ether_type: u16, features: Features) -> Result<Headers, Reason> {
     // Addresses that no bridge passes on (IEEE 802.1Q-2022 table 8-1).
     const CONTROL: [u8; 5] = [0x01, 0x80, 0xc2, 0x00, 0x00];
     let frame = packet.window::<ETHERNET>(0).ok_or(Reason::Truncated)?;

@@ -53,5 +53,9 @@ pub(crate) fn verdict(ctx: &XdpContext, packet: &Packet, slot: Slot, features: F
     count(slot, length(ctx, packet));
     // Off unless userspace raises the level when it loads; then the verifier removes it.
     debug!(ctx, "slot {} bytes {}", slot, packet.len());
-    if features.has(feature::OBSERVE) { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP + accept_bit(slot) }
+    if features.has(feature::OBSERVE) {
+        xdp_action::XDP_PASS
+    } else {
+        xdp_action::XDP_DROP + accept_bit(slot)
+    }
 }

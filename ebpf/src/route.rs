@@ -4,7 +4,11 @@
 //! kernel knows best: the question is that which the stack itself asks when the packet arrives (its routes and the
 //! rules that choose among them), so that an address that is added counts at once, whoever adds it.
 
-use aya_ebpf::{bindings::bpf_fib_lookup as Lookup, helpers::generated::bpf_fib_lookup, programs::XdpContext};
+use aya_ebpf::{
+    bindings::{bpf_fib_lookup as Lookup, xdp_md},
+    helpers::generated::bpf_fib_lookup,
+    programs::XdpContext,
+};
 use portcullis_common::slot::Reason;
 
 use crate::{
@@ -23,18 +27,32 @@ const BLACKHOLE: i64 = 1;
 const PROHIBIT: i64 = 3;
 const NOT_FORWARDED: i64 = 4;
 const FORWARDING_DISABLED: i64 = 5;
+/// No answer of the kernel's: the header is not there, which was looked at before.
+const NO_HEADER: i64 = -1;
 
 /// The reason to drop a packet that a rule lets in: the host would route it on, or does not say. What is addressed to a
 /// group goes to this host as well as to others.
 #[inline(always)]
-pub(crate) fn beyond(ctx: &XdpContext, packet: &Packet, headers: &Headers) -> Option<Reason> {
+pub(crate) fn beyond(ctx: &XdpContext, headers: &Headers) -> Option<Reason> {
+    match answer(ctx.ctx, headers.network, headers.version) {
+        BLACKHOLE..=PROHIBIT | NOT_FORWARDED | FORWARDING_DISABLED => None,
+        0.. => Some(Reason::Routed),
+        _ => Some(Reason::Internal),
+    }
+}
+
+/// What the kernel's routes say of a packet whose IP header stands at `network`. A function of its own, so that the
+/// question lies on a stack of its own.
+#[inline(never)]
+fn answer(ctx: *mut xdp_md, network: usize, version: Version) -> i64 {
+    let packet = &Packet::arriving_again(&XdpContext::new(ctx));
     // SAFETY: numbers and addresses, for which zeros are values.
     let mut lookup: Lookup = unsafe { core::mem::zeroed() };
-    match headers.version {
+    match version {
         Version::V4 => {
-            let Some(header) = packet.window::<20>(headers.network) else { return Some(Reason::Internal) };
+            let Some(header) = packet.window::<20>(network) else { return NO_HEADER };
             if header.byte::<16>() >= 224 {
-                return None;
+                return NOT_FORWARDED;
             }
             lookup.family = AF_INET;
             lookup.__bindgen_anon_2.tos = header.byte::<1>();
@@ -42,9 +60,9 @@ pub(crate) fn beyond(ctx: &XdpContext, packet: &Packet, headers: &Headers) -> Op
             lookup.__bindgen_anon_4.ipv4_dst = header.word::<16>();
         }
         Version::V6 => {
-            let Some(header) = packet.window::<40>(headers.network) else { return Some(Reason::Internal) };
+            let Some(header) = packet.window::<40>(network) else { return NO_HEADER };
             if header.byte::<24>() == 0xff {
-                return None;
+                return NOT_FORWARDED;
             }
             lookup.family = AF_INET6;
             lookup.__bindgen_anon_3.ipv6_src =
@@ -54,12 +72,7 @@ pub(crate) fn beyond(ctx: &XdpContext, packet: &Packet, headers: &Headers) -> Op
         }
     }
     // SAFETY: the context is the kernel's and lives as long as the program runs.
-    lookup.ifindex = unsafe { (*ctx.ctx).ingress_ifindex };
+    lookup.ifindex = unsafe { (*ctx).ingress_ifindex };
     // SAFETY: the helper reads and writes the structure, whose size it is given, and reads the context.
-    let answer = unsafe { bpf_fib_lookup(ctx.ctx.cast(), &raw mut lookup, size_of::<Lookup>() as i32, 0) };
-    match answer as i64 {
-        BLACKHOLE..=PROHIBIT | NOT_FORWARDED | FORWARDING_DISABLED => None,
-        0.. => Some(Reason::Routed),
-        _ => Some(Reason::Internal),
-    }
+    unsafe { bpf_fib_lookup(ctx.cast(), &raw mut lookup, size_of::<Lookup>() as i32, 0) }
 }

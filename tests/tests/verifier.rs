@@ -63,7 +63,9 @@ fn the_verifier_has_little_to_do() -> Result<()> {
                     let tables = compile(&rules, &judge::slots(&rules))?.tables;
                     Ok(SecondSet { tables, settings, role })
                 });
-                let options = LoadOptions { second: second.transpose()?, ..LoadOptions::with(settings) };
+                let routes = what == "every feature";
+                let options =
+                    LoadOptions { routes, second: second.transpose()?, ..LoadOptions::with(settings) };
                 let mut judge = Judge::new(&rules, &options)?;
                 for (program, count) in judge.programs().verified_instructions()? {
                     println!("{program}, {what}, {kind}, {stage}: {count} of {LIMIT} instructions verified");

@@ -193,6 +193,12 @@ fn differences(before: Terms, after: Terms) -> Vec<String> {
             Deployment::Gateway => "stands for clients behind it, as a gateway".to_owned(),
         });
     }
+    if before.transit != after.transit {
+        said.push(match after.transit {
+            true => "lets in for hosts behind this one, too, as another interface is a gateway's".to_owned(),
+            false => "lets in for this host alone".to_owned(),
+        });
+    }
     if before.unreadable != after.unreadable {
         said.push("treats packets that cannot be judged in another way".to_owned());
     }

@@ -16,6 +16,7 @@ use crate::{
     daemon::{self, Answer, Request, Standing, ask},
     datapath::{FlowTotals, Mode, OnInterfaces, Part, chain, flow_totals},
     generation::{Beside, Known, Manifest, Pending, Roots, Stage, known},
+    host::forwards,
     policy::Enforcement,
     terminal::{self, shown},
 };
@@ -72,6 +73,16 @@ impl Status {
                 let all: Vec<String> = missing.iter().map(Part::to_string).collect();
                 let all = all.join(" and ");
                 troubles.push(format!("{interface}: missing: {all}; apply the policy again"));
+            }
+            match forwards(&interface) {
+                Ok(routes) if routes != manifest.routes => {
+                    let switched = if routes { "on" } else { "off" };
+                    troubles.push(format!(
+                        "{interface}: forwarding was switched {switched} since the policy was applied; apply it again"
+                    ));
+                }
+                Ok(_) => {}
+                Err(error) => troubles.push(format!("{interface}: {}", chain(&error))),
             }
             // They are those of all interfaces.
             flows = flow_totals(attachment.pins())?;

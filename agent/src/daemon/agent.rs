@@ -62,6 +62,8 @@ pub(super) struct Agent {
     pub(super) unprotected: BTreeMap<String, Unprotected>,
     /// The programs of interfaces, for when they are made anew.
     pub(super) kept: BTreeMap<String, Kept>,
+    /// Whether this host forwarded what arrives at an interface, when its programs were loaded.
+    pub(super) routing: BTreeMap<String, bool>,
     /// Links and maps, so that a pin that somebody removes opens nothing.
     pub(super) held: BTreeMap<Device, Hold>,
     /// Interfaces that only a pattern covers and that are gone, the one that went first in front.
@@ -96,6 +98,7 @@ impl Agent {
             protected: Present::new(),
             unprotected: BTreeMap::new(),
             kept: BTreeMap::new(),
+            routing: BTreeMap::new(),
             held: BTreeMap::new(),
             gone: VecDeque::new(),
             followed: Vec::new(),
@@ -239,6 +242,7 @@ impl Agent {
             }
         }
         self.protected.retain(|name, _| policy.covering(name).is_some());
+        self.routing.retain(|name, _| policy.covering(name).is_some());
         // Those of interfaces that are gone at the moment are of the policy before.
         self.kept.retain(|name, _| here.interfaces.iter().any(|entry| entry.name == *name));
         self.unprotected.clear();
@@ -335,6 +339,7 @@ impl Agent {
         }
         let manifest = &generation.manifest;
         let name = &manifest.interface;
+        self.routing.insert(name.clone(), manifest.routes);
         log::info!("{name}: generation {} with {} rules", manifest.generation, manifest.rules.len());
         emit(&Event::applied(manifest))?;
         self.is_protected(&generation.manifest.interface, present);
@@ -362,7 +367,7 @@ pub(super) fn stays(name: &str, before: &str) {
 }
 
 /// Whether a trial or a shadow stands in the way.
-fn is_postponed(error: &anyhow::Error) -> bool {
+pub(super) fn is_postponed(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(ApplyError::Pending(_)))
 }
 

@@ -17,6 +17,7 @@ use crate::{
     cli::Source,
     datapath::{Standing, chain, index_of},
     generation::{ApplyError, ApplyOptions, StoreError, active, detach},
+    host::forwards,
 };
 
 /// How long an interface that could not be protected waits for the next try: twice as long each time.
@@ -133,6 +134,10 @@ impl Agent {
     /// Attaches the programs that an interface had before it was made anew: nothing has to be loaded
     /// then. Gives whether that was possible.
     fn resume(&mut self, interface: &str, present: &Present) -> Result<bool> {
+        if self.routing.get(interface).is_none_or(|known| forwards(interface).ok() != Some(*known)) {
+            // They would not judge as this host forwards now.
+            return Ok(false);
+        }
         let Some(kept) = self.kept.get(interface) else { return Ok(false) };
         // Whatever fails here fails once more where it is told.
         let Ok(lock) = self.roots.lock() else { return Ok(false) };

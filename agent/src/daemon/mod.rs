@@ -13,6 +13,7 @@ mod kernel_log;
 mod links;
 mod manner;
 mod mend;
+mod routing;
 mod service;
 mod trials;
 mod trying;
@@ -178,6 +179,8 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
             _ = whole.tick(), if idle => {
                 if worker.idle().is_some_and(Agent::is_tampered_with) {
                     worker.begin("putting back what was taken away", Agent::mend);
+                } else if worker.idle().is_some_and(|agent| agent.forwards_otherwise()) {
+                    worker.begin("following what this host forwards", Agent::follow_forwarding);
                 }
             }
             () = kernel_log.drain() => {}

@@ -45,6 +45,8 @@ pub struct LoadOptions {
     /// Whether the programs only listen before an interface is enforced: what may answer a question of this host
     /// that they have not seen is not taken for a question itself.
     pub listening: bool,
+    /// Whether this host passes on to others what arrives: then what a rule lets in must be addressed to it.
+    pub routes: bool,
     /// A second set of rules; `None` where one set decides alone.
     pub second: Option<SecondSet>,
     /// Level of the program's own diagnostics, 0 (off) to 5 (trace).
@@ -55,7 +57,7 @@ impl LoadOptions {
     /// Those of a generation that is judged as `settings` say.
     #[must_use]
     pub fn with(settings: Settings) -> Self {
-        Self { settings, uncounted: false, listening: false, second: None, log_level: 0 }
+        Self { settings, uncounted: false, listening: false, routes: false, second: None, log_level: 0 }
     }
 }
 
@@ -298,8 +300,8 @@ fn assembled<T>(
     then: impl FnOnce(&mut Loader<'_>, Parts<'_>) -> Result<T, DatapathError>,
 ) -> Result<T, DatapathError> {
     let settings = &options.settings;
-    let (more, second) = Second::new(&tables.more, options.second.as_ref())?;
-    let first = Constants::new(tables, &tables.more, settings);
+    let (more, second) = Second::new(&tables.more, options)?;
+    let first = Constants::new(tables, &tables.more, settings, options.routes);
     let classes = Classes::new(tables, settings);
     let tick = Tick::of_this_kernel()?;
     let (timeouts, refresh) = (flows::timeouts(&settings.flows, tick), tick.in_duration(REFRESH));

@@ -13,7 +13,7 @@ use portcullis_common::{
     slot::{self, Reason, Slot},
 };
 
-use super::{DatapathError, fill::entries};
+use super::{DatapathError, fill::entries, object::LoadOptions};
 use crate::{
     policy::{Deployment, Enforcement, Settings, Unreadable},
     tables::{self, FamilyTries, More, Tables},
@@ -93,13 +93,13 @@ pub(super) struct Positions {
 
 impl Constants {
     /// The constants of a set whose rows and tries are looked up as `more` says.
-    pub(super) fn new(tables: &Tables, more: &More, settings: &Settings) -> Self {
+    pub(super) fn new(tables: &Tables, more: &More, settings: &Settings, routes: bool) -> Self {
         let positions = |tries: FamilyTries| Positions {
             v4: tries.v4.unwrap_or(abi::NO_TRIE),
             v6: tries.v6.unwrap_or(abi::NO_TRIE),
         };
         Self {
-            features: tables.features() | features(settings),
+            features: tables.features() | features(settings, routes),
             unreadable: accepted(&settings.unreadable),
             source_classes: more.source_classes,
             sources: positions(more.sources),
@@ -109,16 +109,21 @@ impl Constants {
 }
 
 /// The features that an interface's settings need, beside those of the tables.
-fn features(settings: &Settings) -> u32 {
+fn features(settings: &Settings, routes: bool) -> u32 {
     let outbound = match settings.outbound {
         None => 0,
         Some(Enforcement::Observe) => feature::OUTBOUND,
         Some(Enforcement::Enforce) => feature::OUTBOUND | feature::OUTBOUND_DROP,
     };
     let dhcp = if settings.dhcp { feature::DHCP } else { 0 };
-    let gateway = if settings.deployment == Deployment::Gateway { feature::GATEWAY } else { 0 };
+    let deployment = match settings.deployment {
+        // What rules open there is for others.
+        Deployment::Gateway => feature::GATEWAY,
+        Deployment::Host if routes && !settings.transit => feature::ROUTES,
+        Deployment::Host => 0,
+    };
     let observe = if settings.mode == Enforcement::Observe { feature::OBSERVE } else { 0 };
-    outbound | dhcp | gateway | observe
+    outbound | dhcp | deployment | observe
 }
 
 /// The reasons that the programs themselves give and that are accepted, a bit for each slot.
@@ -188,12 +193,12 @@ impl Second {
     /// of them.
     pub(super) fn new<'a>(
         first: &'a More,
-        set: Option<&SecondSet>,
+        options: &LoadOptions,
     ) -> Result<(Cow<'a, More>, Self), DatapathError> {
-        let Some(SecondSet { tables, settings, role }) = set else {
+        let Some(SecondSet { tables, settings, role }) = &options.second else {
             let none = Tables { classes: Vec::new(), outbound: Vec::new(), more: More::default() };
             let second = Self {
-                constants: Constants::new(&none, &none.more, &Settings::STANDARD),
+                constants: Constants::new(&none, &none.more, &Settings::STANDARD, options.routes),
                 classes: Classes { arriving: Cow::Borrowed(&[]), leaving: Cow::Borrowed(&[]) },
                 what: 0,
                 deadline: 0,
@@ -210,7 +215,7 @@ impl Second {
             Role::Shadow(slots) => (feature::SHADOW, 0, slots.max(1)),
         };
         let second = Self {
-            constants: Constants::new(tables, &more, settings),
+            constants: Constants::new(tables, &more, settings, options.routes),
             classes: Classes::new(tables, settings).moved_by(rows),
             what,
             deadline,

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     compile::{Compiled, compile},
     datapath::{Attachment, Begun, DatapathError, LoadOptions, Programs, Role, SecondSet},
+    host::forwards,
     policy::Settings,
     ruleset::RuleSet,
     tables::Tables,
@@ -56,7 +57,9 @@ impl Candidate {
         let Assignment { slots, retired, reused } = assign(&wanted.rules.rules, previous.as_ref())
             .map_err(|source| ApplyError::Slots { interface: name.clone(), source })?;
         let Compiled { tables, reachable } = compiled(name, &wanted.rules, &slots)?;
-        let load = LoadOptions { log_level: options.log_level, ..LoadOptions::with(wanted.settings) };
+        let routes =
+            forwards(name).map_err(|source| ApplyError::Routing { interface: name.clone(), source })?;
+        let load = LoadOptions { log_level: options.log_level, routes, ..LoadOptions::with(wanted.settings) };
         let mut candidate =
             Self { wanted: wanted.clone(), tables, load, previous, slots, reachable, retired, reused };
         match options.stage {

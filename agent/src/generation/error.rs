@@ -4,6 +4,7 @@ use super::{slots::SlotError, store::StoreError};
 use crate::{
     compile::CompileError,
     datapath::{DatapathError, Part},
+    host::HostError,
 };
 
 /// Why a policy could not be applied.
@@ -24,6 +25,14 @@ pub enum ApplyError {
         interface: String,
         /// Why.
         source: SlotError,
+    },
+    /// It cannot be found out whether the host routes what arrives.
+    #[error("{interface}: {source}")]
+    Routing {
+        /// The interface.
+        interface: String,
+        /// Why.
+        source: HostError,
     },
     /// A trial or a shadow is already there.
     #[error("{0} is running: `portcullis confirm` or `portcullis rollback` ends it")]

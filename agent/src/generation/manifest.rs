@@ -37,6 +37,9 @@ pub struct Manifest {
     /// How packets are judged, beside the rules.
     #[serde(flatten)]
     pub settings: Settings,
+    /// Whether this host passed on to others what arrives there, when the programs were loaded.
+    #[serde(default)]
+    pub routes: bool,
     /// How XDP is attached.
     pub xdp: Mode,
     /// Why not in native mode.

@@ -203,6 +203,7 @@ fn generation(
         interface: name.clone(),
         device: attachment.device(),
         settings: interface.settings,
+        routes: candidate.load.routes,
         xdp: previous.map_or(Mode::Native, |old| old.xdp),
         fallback: previous.and_then(|old| old.fallback.clone()),
         policy: wanted.policy.clone(),

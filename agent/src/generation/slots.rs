@@ -112,6 +112,7 @@ mod tests {
             interface: "eth0".to_owned(),
             device: Device::default(),
             settings: Settings::STANDARD,
+            routes: false,
             xdp: Mode::Native,
             fallback: None,
             policy: String::new(),

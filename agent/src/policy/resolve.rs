@@ -34,6 +34,7 @@ pub(super) fn resolve(
         catalog,
         peers: BTreeMap::new(),
         flows: Flows::STANDARD,
+        has_gateway: false,
     };
     if *parsed.version.get_ref() != VERSION {
         let message = format!("version {} of the policy language is not known", parsed.version.get_ref());
@@ -41,6 +42,7 @@ pub(super) fn resolve(
     }
     resolver.peers(parsed.peers);
     resolver.flows = Flows::resolve(&parsed.flows, &mut resolver.problems);
+    resolver.has_gateway = parsed.interface.iter().any(|table| table.deployment == Deployment::Gateway);
     let mut names = BTreeSet::new();
     let mut interfaces = Vec::new();
     for table in parsed.interface {
@@ -63,6 +65,8 @@ struct Resolver<'a> {
     catalog: &'a Catalog,
     peers: BTreeMap<String, Vec<IpNet>>,
     flows: Flows,
+    /// Whether some interface is a gateway's.
+    has_gateway: bool,
 }
 
 impl Resolver<'_> {
@@ -104,7 +108,8 @@ impl Resolver<'_> {
         for allow in &allows {
             self.limits(allow, outbound, deployment);
         }
-        let settings = Settings { mode, outbound, dhcp, deployment, unreadable, flows: self.flows };
+        let transit = self.has_gateway && deployment == Deployment::Host;
+        let settings = Settings { mode, outbound, dhcp, deployment, transit, unreadable, flows: self.flows };
         InterfacePolicy { name, place, settings, bindings, allows }
     }
 

@@ -19,6 +19,9 @@ pub struct Settings {
     /// What the roles stand for here.
     #[serde(default)]
     pub deployment: Deployment,
+    /// Whether another interface of the policy is a gateway's: then what rules let in may be for the hosts behind it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub transit: bool,
     /// What becomes of packets that cannot be judged by what they are addressed to.
     #[serde(default)]
     pub unreadable: Unreadable,
@@ -56,6 +59,7 @@ impl Settings {
         outbound: None,
         dhcp: true,
         deployment: Deployment::Host,
+        transit: false,
         unreadable: Unreadable::DROP,
         flows: Flows::STANDARD,
     };

@@ -1,11 +1,12 @@
 //! Real clients and servers where leaving packets are judged.
 
-use std::net::SocketAddr;
+use std::{io::Write as _, net::SocketAddr};
 
 use anyhow::Result;
 use portcullis_tests::{
     draft::{allow, policy},
-    packet::Ip,
+    packet::{Frame, Ip, Transport},
+    tagged::packets,
     traffic::{EchoServer, Protocol, exchange},
 };
 
@@ -51,6 +52,32 @@ fn only_what_the_policy_lets_out_leaves() -> Result<()> {
         "{outbound}"
     );
     assert!(number(&outbound["dropped"]) > 0 && edge.operator.packets("edge0", "names") > 0, "{counters:#}");
+    Ok(())
+}
+
+/// Of a frame above a page the kernel keeps only the link's header in the linear part (`packet_alloc_skb` in
+/// net/packet/af_packet.c).
+#[test]
+fn a_large_frame_of_a_packet_socket_leaves_by_its_port() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    edge.lab.host().run("ip", &["link", "set", "edge0", "mtu", "9000"])?;
+    edge.neighbour.run("ip", &["link", "set", "far0", "mtu", "9000"])?;
+    let copies = out("copies", "udp", "4789", &["203.0.113.2", "2001:db8::2"]);
+    edge.operator.apply(&policy(&[judged(&[copies])])).exits(0);
+    let mut socket = edge.lab.host().within(|| packets("edge0"))?;
+    for (ip, payload) in [(Ip::V4, 1_000), (Ip::V4, 8_000), (Ip::V6, 8_000)] {
+        for (port, rule) in [(4789, "copies"), (4790, "outbound-undocumented-udp")] {
+            let mut frame = Frame::new(ip, Transport::Udp { source: 4789, destination: port });
+            std::mem::swap(&mut frame.source, &mut frame.destination);
+            frame.payload = payload;
+            let before = edge.operator.packets("edge0", rule);
+            // The kernel reports to such a socket what was dropped (ENOBUFS).
+            let leaves = socket.write_all(&frame.bytes()).is_ok();
+            assert_eq!(leaves, port == 4789, "{ip:?} {payload} bytes to {port}");
+            assert_eq!(edge.operator.packets("edge0", rule), before + 1, "{ip:?} {payload} bytes to {port}");
+        }
+    }
+    assert_eq!(edge.operator.packets("edge0", "outbound-truncated"), 0);
     Ok(())
 }
 

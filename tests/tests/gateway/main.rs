@@ -1,4 +1,6 @@
-//! A gateway between a client and a server, each in a network of its own.
+//! A host that forwards, between a client and a server, each in a network of its own.
+
+mod routed;
 
 use std::{
     fs,
@@ -25,7 +27,7 @@ struct Passage {
     client: Namespace,
     server: Namespace,
     operator: Operator,
-    _lab: Lab,
+    lab: Lab,
 }
 
 impl Passage {
@@ -43,7 +45,7 @@ impl Passage {
             namespace.run("ip", &["route", "add", "default", "via", v4])?;
             namespace.run("ip", &["-6", "route", "add", "default", "via", v6])?;
         }
-        Ok(Some(Self { client, server, operator: Operator::new(&lab)?, _lab: lab }))
+        Ok(Some(Self { client, server, operator: Operator::new(&lab)?, lab }))
     }
 
     /// Serves a port in a namespace over both transports.

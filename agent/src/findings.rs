@@ -280,7 +280,7 @@ impl Finder<'_> {
 fn ports(opening: Opening) -> Option<PortRange> {
     match opening {
         Opening::Tcp(ports) | Opening::Udp(ports) | Opening::Sctp(ports) => Some(ports),
-        Opening::Icmp(_) | Opening::Icmpv6(_) | Opening::Protocol(_) => None,
+        Opening::Icmp(_) | Opening::Icmpv6(_) | Opening::Protocol(_) | Opening::EtherType(_) => None,
     }
 }
 

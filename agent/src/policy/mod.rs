@@ -4,6 +4,7 @@
 //! all the problems of the text with their places. docs/policy.md is its reference. Nothing here
 //! looks at the machine: whether an interface exists is somebody else's question.
 
+mod ether_type;
 mod file;
 mod flows;
 mod protocol;

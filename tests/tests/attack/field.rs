@@ -47,13 +47,19 @@ pub(crate) struct Field {
 impl Field {
     /// `None` without root.
     pub(crate) fn new() -> Result<Option<Self>> {
+        Self::allowing(&[])
+    }
+
+    /// A field whose host allows more than its two ports.
+    pub(crate) fn allowing(more: &[String]) -> Result<Option<Self>> {
         let Some(lab) = lab() else { return Ok(None) };
         let neighbour = lab.silent_neighbour("edge0", "far0")?;
         // That of the frames: the host's sockets are to hear what passes.
         drop(lab.host().run("ip", &["link", "set", "edge0", "address", "02:00:00:00:00:01"])?);
         lab.host().address("edge0", &format!("{HOST4}/24"))?;
         let operator = Operator::new(&lab)?;
-        let allows = [allow("web", "tcp", &OPEN.to_string()), allow("media", "udp", &OPEN.to_string())];
+        let ports = [allow("web", "tcp", &OPEN.to_string()), allow("media", "udp", &OPEN.to_string())];
+        let allows = [&ports, more].concat();
         drop(operator.apply(&policy(&[interface("edge0", &allows)])).exits(0));
         let witness = tagged::packets("edge0").context("cannot watch edge0")?;
         let sender = neighbour.within(|| tagged::packets("far0")).context("cannot send from far0")?;

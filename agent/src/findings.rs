@@ -15,7 +15,7 @@ use self::limits::{Cancelled, End};
 use crate::{
     catalog::Catalog,
     compile::{CompileError, compile},
-    policy::{Deployment, Enforcement, InterfacePolicy, Place, Policy},
+    policy::{Deployment, Enforcement, InterfacePolicy, Place, Policy, protocol_name},
     requirement::{Direction, PortRange},
     ruleset::{Opening, Origin, Rule, RuleSet, Silence, Way, rule_set},
 };
@@ -91,7 +91,9 @@ pub fn findings(policy: &Policy, catalog: &Catalog) -> Result<Vec<Finding>, Comp
         finder.any_source(catalog);
         finder.exit(&rules);
         let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let mut unread: BTreeMap<u8, Vec<String>> = BTreeMap::new();
         for row in &silent {
+            let at = format!("{}:{}", row.origin.document, row.origin.line);
             let reason = match row.why {
                 Silence::Outbound => "are outbound: the role itself connects, and replies come back by flow",
                 Silence::Inbound => {
@@ -99,8 +101,22 @@ pub fn findings(policy: &Policy, catalog: &Catalog) -> Result<Vec<Finding>, Comp
                 }
                 Silence::NoPort => "name no port that could be opened (dynamic, or stated elsewhere)",
                 Silence::NoProtocol => "name no protocol",
+                Silence::UnreadPorts(number) => {
+                    unread.entry(number).or_default().push(at);
+                    continue;
+                }
             };
-            reasons.entry(reason).or_default().push(format!("{}:{}", row.origin.document, row.origin.line));
+            reasons.entry(reason).or_default().push(at);
+        }
+        for (number, rows) in unread {
+            let (name, rows) = (protocol_name(number), rows.join(", "));
+            let how =
+                if matches!(number, 1 | 58) { "with `types`" } else { "opens all of it, whatever the port" };
+            let message = format!(
+                "rows that open nothing of `{name}`: {rows} name ports, which are read of TCP, UDP and SCTP alone; \
+                 where it is needed, add an `[[interface.allow]]` by hand: `protocol = \"{name}\"` {how}"
+            );
+            finder.add(Severity::Warning, interface.place, Kind::OpensNothing, message);
         }
         for (reason, rows) in reasons {
             let severity = if reason.starts_with("are ") { Severity::Note } else { Severity::Warning };

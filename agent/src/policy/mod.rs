@@ -15,6 +15,7 @@ mod unreadable;
 
 pub use crate::problem::{Place, Problem, Problems};
 pub use flows::Flows;
+pub(crate) use protocol::protocol_name;
 pub use selection::is_interface_name;
 pub use settings::{Deployment, Enforcement, Settings};
 pub use unreadable::{Unreadable, Wish};

@@ -88,6 +88,13 @@ pub(super) fn protocol_names() -> String {
     names(PROTOCOLS)
 }
 
+/// The word of a policy for an IP protocol.
+pub(crate) fn protocol_name(number: u8) -> String {
+    let is = |named: Named| protocol(&format!("ip{number}")) == Some(named);
+    let known = PROTOCOLS.iter().find(|(_, named)| is(*named));
+    known.map_or_else(|| format!("ip{number}"), |(name, _)| (*name).to_owned())
+}
+
 /// An ICMP or ICMPv6 type by its name.
 pub(super) fn icmp_type(named: Named, name: &str) -> Option<u8> {
     types(named).iter().find(|(known, _)| *known == name).map(|(_, number)| *number)

@@ -7,6 +7,7 @@ mod automation;
 mod doctor;
 mod escaping;
 mod guard;
+mod openings;
 mod past;
 mod plan;
 mod recovery;

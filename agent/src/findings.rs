@@ -1,8 +1,9 @@
 //! Findings: what an operator should know of a policy that is valid.
 //!
-//! Policy and catalog go in, findings come out; nothing here looks at the machine. A finding never
-//! stops a policy from being applied.
+//! Policy and catalog go in, findings come out; nothing here looks at the machine, and what depends on the host
+//! ([`of_host`]) is given what was seen there. A finding never stops a policy from being applied.
 
+mod groups;
 mod limits;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::fmt;
 use portcullis_common::slot::{FIRST_RULE, Slot};
 use serde::Serialize;
 
+pub use self::groups::{drops_vrrp, of_host};
 use self::limits::{Cancelled, End};
 use crate::{
     catalog::Catalog,
@@ -72,6 +74,10 @@ pub enum Kind {
     AnySource,
     /// Leaving packets are judged, and nothing lets this host ask for names.
     NoDns,
+    /// This host has joined groups whose traffic no rule admits.
+    Groups,
+    /// This host speaks VRRP, and no rule lets it in or out.
+    Vrrp,
 }
 
 /// What to know of a policy, interface by interface, warnings first.

@@ -6,6 +6,7 @@
 //! seen.
 
 mod conversations;
+mod groups;
 mod netlink;
 mod operator;
 mod paths;
@@ -14,6 +15,7 @@ mod segments;
 mod sockets;
 
 pub use conversations::{Conversation, Side, conversations};
+pub use groups::{Groups, VRRP};
 pub use netlink::HostError;
 pub use operator::{Caller, Session, logins, operators_sockets, own_sessions};
 pub use paths::{Lease, Paths};

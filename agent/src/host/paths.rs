@@ -72,8 +72,18 @@ impl Paths {
         let way = bound.or_else(|| {
             *self.known.borrow_mut().entry((remote, local)).or_insert_with(|| self.route(remote, local))
         });
+        self.carrying(way)
+    }
+
+    /// The interfaces on which packets for one of these arrive: itself, and those that carry its frames.
+    #[must_use]
+    pub fn below(&self, interface: &str) -> BTreeSet<&str> {
+        self.carrying(self.links.iter().find(|(_, link)| link.name == interface).map(|(index, _)| *index))
+    }
+
+    fn carrying(&self, interface: Option<u32>) -> BTreeSet<&str> {
         let mut found = BTreeSet::new();
-        let mut open: Vec<u32> = way.into_iter().collect();
+        let mut open: Vec<u32> = interface.into_iter().collect();
         while let Some(index) = open.pop() {
             let Some(link) = self.links.get(&index).filter(|_| found.insert(index)) else { continue };
             open.extend(link.below);

@@ -6,6 +6,7 @@ mod apply;
 mod automation;
 mod doctor;
 mod escaping;
+mod groups;
 mod guard;
 mod openings;
 mod past;

@@ -13,6 +13,7 @@ mod paths;
 mod resolvers;
 mod segments;
 mod sockets;
+mod tracked;
 
 pub use conversations::{Conversation, Side, conversations};
 pub use groups::{Groups, VRRP};
@@ -22,3 +23,4 @@ pub use paths::{Lease, Paths};
 pub use resolvers::resolvers;
 pub use segments::{Ends, segments};
 pub use sockets::{Socket, Transport, sockets};
+pub use tracked::translated;

@@ -157,6 +157,31 @@ impl Paths {
         Some((self.links.get(&way?)?.name.clone(), gateway?))
     }
 
+    /// The addresses of this host.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel does not tell.
+    pub fn addresses(&self) -> Result<BTreeSet<IpAddr>, HostError> {
+        let mut addresses = BTreeSet::new();
+        let question = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        for answer in self.netlink.ask(&question, Answers::List)? {
+            let RouteNetlinkMessage::NewAddress(message) = answer else { continue };
+            // That of the other end of a point-to-point link is told as the address, and this one as the local one.
+            let mut other = None;
+            let mut own = None;
+            for attribute in &message.attributes {
+                match attribute {
+                    AddressAttribute::Local(local) => own = Some(*local),
+                    AddressAttribute::Address(address) => other = Some(*address),
+                    _ => {}
+                }
+            }
+            addresses.extend(own.or(other));
+        }
+        Ok(addresses)
+    }
+
     /// The IPv4 addresses that this host has for a time only: a DHCP client must renew them.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 mod adoption;
 mod apply;
 mod automation;
+mod containers;
 mod doctor;
 mod escaping;
 mod groups;

@@ -1,8 +1,9 @@
 //! Findings: what an operator should know of a policy that is valid.
 //!
-//! Policy and catalog go in, findings come out; nothing here looks at the machine. A finding never
-//! stops a policy from being applied.
+//! Policy and catalog go in, findings come out; nothing here looks at the machine, and what depends on the host
+//! ([`of_host`]) is given what was seen there. A finding never stops a policy from being applied.
 
+mod groups;
 mod limits;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,11 +12,12 @@ use std::fmt;
 use portcullis_common::slot::{FIRST_RULE, Slot};
 use serde::Serialize;
 
+pub use self::groups::{drops_vrrp, of_host};
 use self::limits::{Cancelled, End};
 use crate::{
     catalog::Catalog,
     compile::{CompileError, compile},
-    policy::{Deployment, Enforcement, InterfacePolicy, Place, Policy},
+    policy::{Deployment, Enforcement, InterfacePolicy, Place, Policy, protocol_name},
     requirement::{Direction, PortRange},
     ruleset::{Opening, Origin, Rule, RuleSet, Silence, Way, rule_set},
 };
@@ -72,6 +74,10 @@ pub enum Kind {
     AnySource,
     /// Leaving packets are judged, and nothing lets this host ask for names.
     NoDns,
+    /// This host has joined groups whose traffic no rule admits.
+    Groups,
+    /// This host speaks VRRP, and no rule lets it in or out.
+    Vrrp,
 }
 
 /// What to know of a policy, interface by interface, warnings first.
@@ -91,7 +97,9 @@ pub fn findings(policy: &Policy, catalog: &Catalog) -> Result<Vec<Finding>, Comp
         finder.any_source(catalog);
         finder.exit(&rules);
         let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let mut unread: BTreeMap<u8, Vec<String>> = BTreeMap::new();
         for row in &silent {
+            let at = format!("{}:{}", row.origin.document, row.origin.line);
             let reason = match row.why {
                 Silence::Outbound => "are outbound: the role itself connects, and replies come back by flow",
                 Silence::Inbound => {
@@ -99,8 +107,22 @@ pub fn findings(policy: &Policy, catalog: &Catalog) -> Result<Vec<Finding>, Comp
                 }
                 Silence::NoPort => "name no port that could be opened (dynamic, or stated elsewhere)",
                 Silence::NoProtocol => "name no protocol",
+                Silence::UnreadPorts(number) => {
+                    unread.entry(number).or_default().push(at);
+                    continue;
+                }
             };
-            reasons.entry(reason).or_default().push(format!("{}:{}", row.origin.document, row.origin.line));
+            reasons.entry(reason).or_default().push(at);
+        }
+        for (number, rows) in unread {
+            let (name, rows) = (protocol_name(number), rows.join(", "));
+            let how =
+                if matches!(number, 1 | 58) { "with `types`" } else { "opens all of it, whatever the port" };
+            let message = format!(
+                "rows that open nothing of `{name}`: {rows} name ports, which are read of TCP, UDP and SCTP alone; \
+                 where it is needed, add an `[[interface.allow]]` by hand: `protocol = \"{name}\"` {how}"
+            );
+            finder.add(Severity::Warning, interface.place, Kind::OpensNothing, message);
         }
         for (reason, rows) in reasons {
             let severity = if reason.starts_with("are ") { Severity::Note } else { Severity::Warning };
@@ -280,7 +302,7 @@ impl Finder<'_> {
 fn ports(opening: Opening) -> Option<PortRange> {
     match opening {
         Opening::Tcp(ports) | Opening::Udp(ports) | Opening::Sctp(ports) => Some(ports),
-        Opening::Icmp(_) | Opening::Icmpv6(_) | Opening::Protocol(_) => None,
+        Opening::Icmp(_) | Opening::Icmpv6(_) | Opening::Protocol(_) | Opening::EtherType(_) => None,
     }
 }
 

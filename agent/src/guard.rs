@@ -14,13 +14,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     datapath::{DatapathError, Programs},
+    findings::drops_vrrp,
     generation::Candidate,
     host::{
-        Caller, Conversation, HostError, Lease, Paths, Side, Transport, conversations, operators_sockets,
-        resolvers, sockets,
+        Caller, Conversation, Groups, HostError, Lease, Paths, Side, Transport, conversations,
+        operators_sockets, resolvers, sockets,
     },
     policy::{Enforcement, Settings},
     probe::{self, Segment},
+    ruleset::Way,
 };
 
 /// `XDP_PASS` of include/uapi/linux/bpf.h.
@@ -43,6 +45,7 @@ pub struct Seen {
     gateways: BTreeSet<(String, IpAddr)>,
     leases: Vec<Lease>,
     resolvers: BTreeSet<IpAddr>,
+    groups: Groups,
 }
 
 /// Something that the candidate would cut.
@@ -98,6 +101,11 @@ pub enum Subject {
     Gateway {
         /// Its address.
         address: IpAddr,
+    },
+    /// VRRP, without which two routers take the same address for theirs.
+    Vrrp {
+        /// On which way it is dropped.
+        direction: Way,
     },
     /// The renewal of an address by DHCP.
     Lease {
@@ -155,6 +163,7 @@ impl Seen {
             conversations,
             gateways: paths.gateways()?,
             leases: paths.leases()?,
+            groups: Groups::now(&paths)?,
             paths,
             resolvers: resolvers(),
         })
@@ -210,8 +219,12 @@ fn of_interface(candidate: &Candidate, seen: &Seen) -> Result<Vec<Cut>, Datapath
         .filter(|(interface, _)| interface == name)
         .map(|(_, gateway)| *gateway)
         .collect();
+    let is_spoken = seen.groups.speak_vrrp_on(name);
+    let dropped = drops_vrrp(&candidate.wanted.rules, &candidate.wanted.settings);
+    let vrrp = dropped.filter(|_| is_spoken);
     let leases: Vec<&Lease> = seen.leases.iter().filter(|lease| lease.interface == name).collect();
-    if talks.is_empty() && resolvers.is_empty() && gateways.is_empty() && leases.is_empty() {
+    if vrrp.is_none() && talks.is_empty() && resolvers.is_empty() && gateways.is_empty() && leases.is_empty()
+    {
         return Ok(Vec::new());
     }
 
@@ -228,6 +241,10 @@ fn of_interface(candidate: &Candidate, seen: &Seen) -> Result<Vec<Cut>, Datapath
         if !judge.passes(&probe::neighbour(address))? {
             judge.cut(Subject::Gateway { address }, true, None);
         }
+    }
+    if let Some(direction) = vrrp {
+        let remedy = judge.remedy_vrrp(direction);
+        judge.cut(Subject::Vrrp { direction }, true, Some(remedy));
     }
     for lease in leases {
         let Lease { address, seconds, .. } = *lease;
@@ -333,6 +350,16 @@ impl Judge<'_> {
         std::iter::once(base.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(base)
     }
 
+    /// What the policy would have to say to let VRRP in or out.
+    fn remedy_vrrp(&self, direction: Way) -> String {
+        let (base, line) = match direction {
+            Way::Arriving => ("vrrp", ""),
+            Way::Leaving => ("vrrp-out", "direction = \"out\"\n"),
+        };
+        let name = self.free(base.to_owned());
+        format!("[[interface.allow]]\nname      = \"{name}\"\nprotocol  = \"vrrp\"\n{line}")
+    }
+
     /// What the policy would have to say to leave a conversation alone.
     fn remedy(&self, talk: &Conversation) -> String {
         let Conversation { transport, local, remote, .. } = talk;
@@ -376,6 +403,12 @@ impl fmt::Display for Subject {
                 write!(f, "would cut {count} conversations like {conversation}")
             }
             Self::Resolver { address } => write!(f, "would drop the answers of the name server {address}"),
+            Self::Vrrp { direction: Way::Arriving } => {
+                f.write_str("would drop the VRRP of the other routers: two would be master")
+            }
+            Self::Vrrp { direction: Way::Leaving } => {
+                f.write_str("would drop the VRRP of this host: two would be master")
+            }
             Self::Gateway { address } => write!(f, "would hide the gateway {address}"),
             Self::Lease { address, seconds } => {
                 write!(

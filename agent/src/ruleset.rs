@@ -122,6 +122,8 @@ pub enum Opening {
     Icmpv6(u8),
     /// Another IP protocol, by number.
     Protocol(u8),
+    /// Frames that carry neither IP nor ARP, by their EtherType. They have no addresses that a rule could be limited to.
+    EtherType(u16),
 }
 
 /// Openings as a manifest has them. One that was written before SCTP had ports opens all of them by the number
@@ -179,6 +181,7 @@ impl fmt::Display for Opening {
             Self::Icmp(kind) => write!(f, "icmp/{kind}"),
             Self::Icmpv6(kind) => write!(f, "icmpv6/{kind}"),
             Self::Protocol(number) => write!(f, "ip{number}"),
+            Self::EtherType(number) => write!(f, "ethertype/{number:#06x}"),
         }
     }
 }

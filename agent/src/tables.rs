@@ -18,6 +18,8 @@ pub struct Tables {
     pub classes: Vec<u16>,
     /// The same for packets that leave.
     pub outbound: Vec<u16>,
+    /// The EtherTypes whose classes stand at [`class::ETHER`], in that order.
+    pub ether_types: Vec<u16>,
     /// The destinations whose rules are limited by source or local address.
     pub more: More,
 }
@@ -86,9 +88,9 @@ impl More {
     ///
     /// [`Full`] where both together have more rows than there are numbers.
     pub fn append(&mut self, other: &Self) -> Result<Self, Full> {
-        let number = |length: usize| u32::try_from(length).map_err(|_| Full);
+        let number = |length: usize| u32::try_from(length).map_err(|_| Full::Rows);
         if self.rows.len() + other.rows.len() > class::MAX_ROWS {
-            return Err(Full);
+            return Err(Full::Rows);
         }
         let (rows, cells) = (number(self.rows.len())?, number(self.cells.len())?);
         let (entries, nodes) = (number(self.tries.entries.len())?, number(self.tries.nodes.len())?);
@@ -114,8 +116,28 @@ impl More {
 
 /// Two sets of rules do not fit into one program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("two sets of rules with so many sources do not fit beside each other: apply the policy directly")]
-pub struct Full;
+pub enum Full {
+    /// Their rows have more numbers than there are.
+    #[error("two sets of rules with so many sources do not fit beside each other: apply the policy directly")]
+    Rows,
+    /// They name more EtherTypes than there are classes for.
+    #[error(
+        "two sets of rules that name more than 16 EtherTypes do not fit beside each other: apply the policy directly"
+    )]
+    EtherTypes,
+}
+
+/// The EtherTypes of two sets of rules in one list, which the programs of both share: those of the first, then those
+/// that only the second names.
+///
+/// # Errors
+///
+/// [`Full`] where both together name more than there are classes for.
+pub fn joined(first: &[u16], second: &[u16]) -> Result<Vec<u16>, Full> {
+    let more = second.iter().filter(|number| !first.contains(number));
+    let joined: Vec<u16> = first.iter().chain(more).copied().collect();
+    if joined.len() > class::ETHER_TYPES { Err(Full::EtherTypes) } else { Ok(joined) }
+}
 
 /// Classes, their rows moved by a number of other rows before them.
 ///
@@ -148,13 +170,33 @@ impl Tables {
         for kind in IGMP_REPORTS {
             outbound[class::IGMP + kind] = Reason::OutboundIgmp.slot();
         }
-        Self { classes, outbound, more: More::default() }
+        Self { classes, outbound, ether_types: Vec::new(), more: More::default() }
+    }
+
+    /// The same tables with the classes of EtherTypes in the order of another list, which holds all of theirs.
+    #[must_use]
+    pub fn with_ether_types(&self, list: &[u16]) -> Self {
+        let mut tables = self.clone();
+        let reason = Reason::NonIp.slot();
+        for (classes, closed) in
+            [(&mut tables.classes, reason), (&mut tables.outbound, slot::leaving(reason))]
+        {
+            let own = classes[class::ETHER..][..class::ETHER_TYPES].to_vec();
+            let of = |number| self.ether_types.iter().position(|other| other == number);
+            for place in 0..class::ETHER_TYPES {
+                let own = list.get(place).and_then(of).map(|place| own[place]);
+                classes[class::ETHER + place] = own.unwrap_or(closed);
+            }
+        }
+        tables.ether_types = list.to_vec();
+        tables
     }
 
     /// The features that the programs need for these tables ([`portcullis_common::abi::feature`]).
     #[must_use]
     pub fn features(&self) -> u32 {
         let more = if self.more.rows.is_empty() { 0 } else { feature::MORE };
-        feature::FLOWS | more
+        let ether_types = if self.ether_types.is_empty() { 0 } else { feature::ETHER_TYPES };
+        feature::FLOWS | more | ether_types
     }
 }

@@ -36,6 +36,12 @@ pub fn pings(name: &str, protocols: &[&str]) -> String {
     format!("\n[[interface.allow]]\nname = \"{name}\"\nprotocol = {protocols:?}\ntypes = \"echo-request\"\n")
 }
 
+/// Frames of these EtherTypes, which carry neither IP nor ARP.
+#[must_use]
+pub fn ether_types(name: &str, types: &[&str]) -> String {
+    format!("\n[[interface.allow]]\nname = \"{name}\"\nprotocol = \"ethertype\"\ntypes = {types:?}\n")
+}
+
 /// What an interface lets in because it plays a role.
 #[must_use]
 pub fn role(name: &str) -> String {

@@ -12,6 +12,7 @@ pub mod judge;
 pub mod lab;
 pub mod operator;
 pub mod packet;
+pub mod portless;
 pub mod programs;
 pub mod random;
 pub mod raw;

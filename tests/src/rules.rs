@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! tcp/443 udp/3478-3481 sctp/36412 icmp/8 icmpv6/128 ip47 from 198.51.100.0/24 2001:db8::/32 at 203.0.113.1
+//! ethertype/0x88f7
 //! out tcp/443 udp/53 to 198.51.100.0/24 at 203.0.113.1
 //! ```
 
@@ -105,6 +106,10 @@ fn opening(word: &str) -> Result<Opening> {
         "sctp" => Opening::Sctp(value.parse()?),
         "icmp" => Opening::Icmp(value.parse()?),
         "icmpv6" => Opening::Icmpv6(value.parse()?),
+        "ethertype" => {
+            let digits = value.strip_prefix("0x").with_context(|| format!("`{value}` is no EtherType"))?;
+            Opening::EtherType(u16::from_str_radix(digits, 16)?)
+        }
         _ => bail!("`{kind}` is nothing that a rule opens"),
     })
 }
@@ -115,6 +120,7 @@ mod tests {
     fn what_is_printed_is_read_back() {
         let text = "tcp/443 udp/3478-3481 sctp/36412 icmp/8 icmpv6/128 ip47 from 198.51.100.0/24 2001:db8::/32 at 203.0.113.1\n\
                     udp/53\n\
+                    ethertype/0x88f7\n\
                     out tcp/443 to 198.51.100.0/24 2001:db8::/32 at 203.0.113.1\n";
         assert_eq!(super::print(&super::parse(text)), text);
     }

@@ -17,7 +17,7 @@ pub struct Package {
 }
 
 /// Everything that the tests start beside iproute2.
-pub const PACKAGES: [Package; 9] = [
+pub const PACKAGES: [Package; 10] = [
     Package {
         name: "coturn",
         programs: &["turnserver", "turnutils_peer", "turnutils_stunclient", "turnutils_uclient"],
@@ -26,6 +26,7 @@ pub const PACKAGES: [Package; 9] = [
     Package { name: "dnsmasq-base", programs: &["dnsmasq"] },
     Package { name: "iputils-ping", programs: &["ping"] },
     Package { name: "isc-dhcp-client", programs: &["dhclient"] },
+    Package { name: "nftables", programs: &["nft"] },
     Package { name: "openssh-client", programs: &["ssh", "ssh-keygen"] },
     Package { name: "openssh-server", programs: &["sshd"] },
     Package { name: "openssl", programs: &["openssl"] },

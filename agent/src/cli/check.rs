@@ -16,7 +16,8 @@ use super::{
     table::counted,
 };
 use crate::{
-    findings::{Finding, Severity, findings},
+    findings::{Finding, Severity, findings, of_host},
+    host::{Groups, Paths},
     terminal::{self, shown},
 };
 
@@ -100,10 +101,20 @@ impl Check {
 fn check(path: &Path) -> Result<Checked> {
     let file = policy::name(path);
     let (interfaces, told) = match policy::read(path, policy::Reading::Anything) {
-        Ok(Source { policy, catalog, .. }) => (policy.interfaces.len(), Ok(findings(&policy, &catalog)?)),
+        Ok(Source { policy, catalog, .. }) => {
+            let mut found = findings(&policy, &catalog)?;
+            found.extend(of_host(&policy, &catalog, &groups()));
+            (policy.interfaces.len(), Ok(found))
+        }
         Err(error) => (0, Err(Complaint::all(&error))),
     };
     Ok(Checked { file, valid: told.is_ok(), interfaces, told })
+}
+
+/// The groups that this host has joined; none where it cannot be asked, as where policies are only written.
+fn groups() -> Groups {
+    let seen = Paths::new().and_then(|paths| Groups::now(&paths));
+    seen.inspect_err(|error| log::debug!("{error}")).unwrap_or_default()
 }
 
 impl Checked {

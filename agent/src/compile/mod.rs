@@ -12,7 +12,7 @@ mod segment;
 mod tests;
 mod trie;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use ipnet::IpNet;
 use portcullis_common::{
@@ -42,6 +42,9 @@ pub enum CompileError {
          peer groups"
     )]
     TooManyCombinations,
+    /// Too many EtherTypes.
+    #[error("the rules name more than 16 EtherTypes: name fewer, or accept all with `unreadable.non-ip`")]
+    TooManyEtherTypes,
     /// Too many prefixes.
     #[error("the rules name more prefixes than fit: use fewer, or wider ones")]
     TooManyPrefixes,
@@ -78,13 +81,15 @@ fn compile_into(rules: &RuleSet, slots: &[Slot], room: usize) -> Result<Compiled
     let addresses = Grouping::new(ends.iter().map(|ends| ends.local.as_ref()));
 
     let mut compiled = Compiled { tables: Tables::deny_all(), reachable: vec![false; rules.rules.len()] };
+    compiled.tables.ether_types = ether_types(rules, &ends)?;
+    let ether_types = &compiled.tables.ether_types;
     let mut rows = Rows::default();
     for way in [Way::Arriving, Way::Leaving] {
         let (classes, limited) = match way {
             Way::Arriving => (&mut compiled.tables.classes, Reason::Source),
             Way::Leaving => (&mut compiled.tables.outbound, Reason::Destination),
         };
-        for claim in segment::claims(&rules.rules, way, |rule| ends[rule].are_limited()) {
+        for claim in segment::claims(&rules.rules, way, ether_types, |rule| ends[rule].are_limited()) {
             let class = match claim.rules.as_slice() {
                 [rule] if !ends[*rule].are_limited() => {
                     compiled.reachable[*rule] = true;
@@ -134,8 +139,21 @@ impl<'a> Ends<'a> {
     }
 }
 
-/// The class indexes of an opening: first and last.
-fn indexes(opening: Opening) -> Indexes {
+/// The EtherTypes that rules of either way open, in ascending order: the first has the first class.
+fn ether_types(rules: &RuleSet, ends: &[Ends<'_>]) -> Result<Vec<u16>, CompileError> {
+    let unlimited = rules.rules.iter().zip(ends).filter(|(_, ends)| !ends.are_limited());
+    let openings = unlimited.flat_map(|(rule, _)| &rule.openings);
+    let named: BTreeSet<u16> = openings
+        .filter_map(|opening| if let Opening::EtherType(number) = opening { Some(*number) } else { None })
+        .collect();
+    if named.len() > class::ETHER_TYPES {
+        return Err(CompileError::TooManyEtherTypes);
+    }
+    Ok(named.into_iter().collect())
+}
+
+/// The class indexes of an opening: first and last. An EtherType's is its place in `ether_types`.
+fn indexes(opening: Opening, ether_types: &[u16]) -> Indexes {
     match opening {
         Opening::Tcp(ports) => Indexes::Ports(class::TCP, ports),
         Opening::Udp(ports) => Indexes::Ports(class::UDP, ports),
@@ -145,6 +163,9 @@ fn indexes(opening: Opening) -> Indexes {
         // Its protocol number in IPv6 means nothing, and nothing opens it.
         Opening::Protocol(IGMP) => Indexes::Types(class::IGMP, 0x100),
         Opening::Protocol(number) => Indexes::Types(class::PROTOCOL + usize::from(number), 1),
+        Opening::EtherType(number) => {
+            Indexes::Types(class::ETHER + ether_types.partition_point(|other| *other < number), 1)
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use portcullis_common::class;
 use super::{Indexes, indexes};
 use crate::{
     requirement::PortRange,
-    ruleset::{Rule, Way},
+    ruleset::{Opening, Rule, Way},
 };
 
 /// Destinations at which the same rules apply.
@@ -36,12 +36,21 @@ impl Claim {
 type Specificity = (u32, usize);
 
 /// Every destination that some rule opens to packets of one way, cut into segments.
-pub(super) fn claims(rules: &[Rule], way: Way, is_limited: impl Fn(usize) -> bool) -> Vec<Claim> {
+pub(super) fn claims(
+    rules: &[Rule],
+    way: Way,
+    ether_types: &[u16],
+    is_limited: impl Fn(usize) -> bool,
+) -> Vec<Claim> {
     let mut ports: BTreeMap<usize, Vec<(PortRange, usize)>> = BTreeMap::new();
     let mut singles: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
     for (number, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.way == way) {
         for opening in &rule.openings {
-            match indexes(*opening) {
+            // A frame without addresses is none that a limited rule admits.
+            if matches!(opening, Opening::EtherType(_)) && is_limited(number) {
+                continue;
+            }
+            match indexes(*opening, ether_types) {
                 Indexes::Ports(base, range) => ports.entry(base).or_default().push((range, number)),
                 Indexes::Types(first, count) => {
                     for index in first..first + count {

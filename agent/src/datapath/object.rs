@@ -6,7 +6,7 @@ use sha2::Digest as _;
 
 use portcullis_common::{
     abi::{self, constant, feature, map},
-    class::PAGES,
+    class::{self, PAGES},
     counter::Counter,
     flow::FEWEST,
     slot::Slot,
@@ -284,6 +284,15 @@ fn ephemeral_ports() -> Result<u32, DatapathError> {
     }
 }
 
+/// EtherTypes as they stand in frames, then zeros.
+fn in_frames(ether_types: &[u16]) -> [u16; class::ETHER_TYPES] {
+    let mut named = [0; class::ETHER_TYPES];
+    for (named, number) in named.iter_mut().zip(ether_types) {
+        *named = number.to_be();
+    }
+    named
+}
+
 /// What a loader is not given as constants.
 struct Parts<'a> {
     more: &'a More,
@@ -300,13 +309,16 @@ fn assembled<T>(
     then: impl FnOnce(&mut Loader<'_>, Parts<'_>) -> Result<T, DatapathError>,
 ) -> Result<T, DatapathError> {
     let settings = &options.settings;
-    let (more, second) = Second::new(&tables.more, options)?;
+    let (more, second) = Second::new(tables, options)?;
+    let ether_types = in_frames(&second.ether_types);
     let first = Constants::new(tables, &tables.more, settings, options.routes);
     let classes = Classes::new(tables, settings);
     let tick = Tick::of_this_kernel()?;
     let (timeouts, refresh) = (flows::timeouts(&settings.flows, tick), tick.in_duration(REFRESH));
     let sets = flows::sets(settings.flows.entries);
-    let features = first.features | second.what;
+    // What only the second set names, the first one reads for it where it is a shadow.
+    let named = if second.ether_types.is_empty() { 0 } else { feature::ETHER_TYPES };
+    let features = first.features | second.what | named;
     let ephemeral = if options.listening { ephemeral_ports()? } else { 0 };
     let fragment_timeout = tick.in_duration(FRAGMENT_TIMEOUT);
 
@@ -327,6 +339,7 @@ fn assembled<T>(
         .override_global(constant::SECOND_SOURCES6, &second.constants.sources.v6, true)
         .override_global(constant::SECOND_ADDRESSES4, &second.constants.addresses.v4, true)
         .override_global(constant::SECOND_ADDRESSES6, &second.constants.addresses.v6, true)
+        .override_global(constant::ETHER_TYPES, ether_types.as_slice(), true)
         .override_global(constant::FRAGMENT_TIMEOUT, &fragment_timeout, true)
         .override_global(constant::TIMEOUTS, timeouts.as_slice(), true)
         .override_global(constant::REFRESH, &refresh, true)

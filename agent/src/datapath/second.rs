@@ -142,8 +142,8 @@ fn accepted(unreadable: &Unreadable) -> u32 {
         .fold(0, |bits, reason| bits | 1 << reason.slot())
 }
 
-/// The class tables of a set of rules, in which protocols that no rule allows are accepted if its settings
-/// say so.
+/// The class tables of a set of rules, in which protocols and EtherTypes that no rule allows are accepted if its
+/// settings say so.
 pub(super) struct Classes<'a> {
     pub(super) arriving: Cow<'a, [u16]>,
     /// Empty where leaving packets are not judged.
@@ -153,17 +153,18 @@ pub(super) struct Classes<'a> {
 impl<'a> Classes<'a> {
     pub(super) fn new(tables: &'a Tables, settings: &Settings) -> Self {
         let leaving = if settings.outbound.is_some() { tables.outbound.as_slice() } else { &[] };
-        if !settings.unreadable.accepts(Reason::UndocumentedProtocol) {
-            return Self { arriving: Cow::Borrowed(&tables.classes), leaving: Cow::Borrowed(leaving) };
+        let mut classes = Self { arriving: Cow::Borrowed(&tables.classes), leaving: Cow::Borrowed(leaving) };
+        for (reason, accepted) in [
+            (Reason::UndocumentedProtocol, Reason::UndocumentedProtocolAccepted),
+            (Reason::NonIp, Reason::NonIpAccepted),
+        ] {
+            if settings.unreadable.accepts(reason) {
+                let (from, to) = (reason.slot(), accepted.slot());
+                replace(&mut classes.arriving, from, to);
+                replace(&mut classes.leaving, slot::leaving(from), slot::leaving(to));
+            }
         }
-        let (from, to) = (Reason::UndocumentedProtocol.slot(), Reason::UndocumentedProtocolAccepted.slot());
-        let with = |classes: &[u16], from, to| {
-            Cow::Owned(classes.iter().map(|class| if *class == from { to } else { *class }).collect())
-        };
-        Self {
-            arriving: with(&tables.classes, from, to),
-            leaving: with(leaving, slot::leaving(from), slot::leaving(to)),
-        }
+        classes
     }
 
     /// The same behind a number of other rows.
@@ -175,11 +176,20 @@ impl<'a> Classes<'a> {
     }
 }
 
+/// Puts one class in the place of another.
+fn replace(classes: &mut Cow<'_, [u16]>, from: u16, to: u16) {
+    if classes.contains(&from) {
+        classes.to_mut().iter_mut().filter(|class| **class == from).for_each(|class| *class = to);
+    }
+}
+
 /// A second set, ready to be loaded.
 pub(super) struct Second {
     pub(super) constants: Constants,
     /// Its class tables; empty where there is none.
     pub(super) classes: Classes<'static>,
+    /// The EtherTypes of both sets.
+    pub(super) ether_types: Vec<u16>,
     /// What it is for: the feature of the first set that says so.
     pub(super) what: u32,
     pub(super) deadline: u64,
@@ -192,24 +202,32 @@ impl Second {
     /// Puts the rows and tries of a second set behind those of the first, if there is one; gives all
     /// of them.
     pub(super) fn new<'a>(
-        first: &'a More,
+        first: &'a Tables,
         options: &LoadOptions,
     ) -> Result<(Cow<'a, More>, Self), DatapathError> {
         let Some(SecondSet { tables, settings, role }) = &options.second else {
-            let none = Tables { classes: Vec::new(), outbound: Vec::new(), more: More::default() };
+            let none = Tables {
+                classes: Vec::new(),
+                outbound: Vec::new(),
+                ether_types: Vec::new(),
+                more: More::default(),
+            };
             let second = Self {
                 constants: Constants::new(&none, &none.more, &Settings::STANDARD, options.routes),
                 classes: Classes { arriving: Cow::Borrowed(&[]), leaving: Cow::Borrowed(&[]) },
+                ether_types: first.ether_types.clone(),
                 what: 0,
                 deadline: 0,
                 chunks: 1,
                 differences: 1,
             };
-            return Ok((Cow::Borrowed(first), second));
+            return Ok((Cow::Borrowed(&first.more), second));
         };
-        let (mut first, rows) = (first.clone(), first.rows.len());
         let full = |error: tables::Full| DatapathError::bpf("load two sets of rules", &error);
+        let ether_types = tables::joined(&first.ether_types, &tables.ether_types).map_err(full)?;
+        let (mut first, rows) = (first.more.clone(), first.more.rows.len());
         let more = first.append(&tables.more).map_err(full)?;
+        let tables = &tables.with_ether_types(&ether_types);
         let (what, deadline, differences) = match *role {
             Role::After(deadline) => (feature::TRIAL, deadline, 1),
             Role::Shadow(slots) => (feature::SHADOW, 0, slots.max(1)),
@@ -217,6 +235,7 @@ impl Second {
         let second = Self {
             constants: Constants::new(tables, &more, settings, options.routes),
             classes: Classes::new(tables, settings).moved_by(rows),
+            ether_types,
             what,
             deadline,
             chunks: entries(CHUNKS),

@@ -51,6 +51,8 @@ pub(super) enum Content {
     Packet(Packet),
     /// A fragment that begins so many bytes into its datagram.
     Later(Datagram, usize),
+    /// Neither IP nor ARP, but what this EtherType says (or a length, IEEE 802.3-2022 section 3.2.6).
+    Other(u16),
 }
 
 /// What the fragments of a datagram have in common: in IPv4 the protocol too (RFC 791 section 2.3), in
@@ -95,7 +97,7 @@ pub(super) fn read(frame: &[u8]) -> Result<Content, Reason> {
             _ if frame[..5] == [0x01, 0x80, 0xc2, 0, 0] && frame[5] < 0x10 => {
                 return Err(Reason::LinkControl);
             }
-            _ => return Err(Reason::NonIp),
+            other => return Ok(Content::Other(other)),
         }
     }
     unreachable!("the third tag returns")

@@ -108,6 +108,7 @@ impl<'a> Evaluator<'a> {
                 verdict
             }
             Ok(Content::Later(datagram, at)) => self.later_fragment(Way::Leaving, datagram, at, now),
+            Ok(Content::Other(ether_type)) => leaving(self.other(Way::Leaving, ether_type)),
             Err(reason) => leaving(self.unreadable(reason)),
         });
         let is_gone = self.settings.outbound == Some(Enforcement::Enforce)
@@ -245,6 +246,7 @@ impl<'a> Evaluator<'a> {
                 verdict
             }
             Ok(Content::Later(datagram, at)) => self.later_fragment(Way::Arriving, datagram, at, now),
+            Ok(Content::Other(ether_type)) => self.other(Way::Arriving, ether_type),
             Err(reason) => self.unreadable(reason),
         }
     }
@@ -308,6 +310,20 @@ impl<'a> Evaluator<'a> {
             Some(first) if at >= first.headers => first.verdict,
             None if at >= HEADERS_UNSEEN => of(self.unreadable(Reason::Fragment)),
             _ => of(Verdict::Reason(Reason::FragmentHeader)),
+        }
+    }
+
+    /// The verdict of a frame that carries neither IP nor ARP. It has no addresses: a rule that is limited to some
+    /// does not admit it.
+    fn other(&self, way: Way, ether_type: u16) -> Verdict {
+        let admits = |rule: &Rule| {
+            let is_limited =
+                !rule.sources.is_empty() || !rule.destinations.is_empty() || rule.address.is_some();
+            rule.way == way && !is_limited && rule.openings.contains(&Opening::EtherType(ether_type))
+        };
+        match self.rules.iter().position(admits) {
+            Some(number) => Verdict::Rule(number),
+            None => self.unreadable(Reason::NonIp),
         }
     }
 

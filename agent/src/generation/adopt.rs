@@ -6,7 +6,7 @@ use std::{thread, time::Duration};
 use super::{ApplyError, prepare::Generation};
 use crate::{
     datapath::{Begun, DatapathError, Listener, LoadOptions, Pins, Programs},
-    host::{Conversation, HostError, Side, Socket, Transport, conversations, sockets},
+    host::{Conversation, HostError, Paths, Side, Socket, Transport, conversations, sockets, translated},
     policy::{Enforcement, Settings},
     probe::{self, Segment},
     ruleset::{Opening, RuleSet},
@@ -42,7 +42,8 @@ pub(super) struct Newcomer<'a> {
 
 /// Records what was begun before the programs were there.
 ///
-/// First what sockets show: TCP, and UDP where they are connected. Then an ingress program listens that passes
+/// First what sockets show: TCP, and UDP where they are connected; and what connection tracking knows to have been begun
+/// from behind this host under an address of its own. Then an ingress program listens that passes
 /// everything, so that what others begin is known to be theirs when it is answered; only then the egress programs
 /// learn what this host begins. Sockets that are not connected do not show whom they talk to; where there are such,
 /// the programs listen for as long as `learn` says, half of it before this host's own packets are learnt from.
@@ -101,12 +102,13 @@ impl Newcomer<'_> {
 /// What sockets show: they themselves, and how many conversations this host has begun; or why they cannot be seen.
 type Shown = (Result<Vec<Socket>, HostError>, Result<usize, HostError>);
 
-/// Records what sockets show that this host has begun.
+/// Records what sockets and connection tracking show that this host has begun.
 fn record(pins: &Pins) -> Result<Shown, DatapathError> {
     let seen = sockets();
     let begun = seen.as_ref().map(|sockets| {
         let mut begun = conversations(sockets);
         begun.retain(|talk| talk.begun == Side::Here);
+        begun.extend(from_behind());
         begun
     });
     let count = match begun {
@@ -117,6 +119,13 @@ fn record(pins: &Pins) -> Result<Shown, DatapathError> {
         Err(error) => Err(error.clone()),
     };
     Ok((seen, count))
+}
+
+/// What containers and others behind this host have begun under an address of its own. Where that is not known, what
+/// sockets show is adopted alone, as if nobody were behind it.
+fn from_behind() -> Vec<Conversation> {
+    let known = Paths::new().and_then(|paths| translated(&paths.addresses()?));
+    known.inspect_err(|error| log::debug!("{error}")).unwrap_or_default()
 }
 
 /// Shows conversations to programs that admit nothing but replies: what is known to them already is

@@ -72,8 +72,18 @@ impl Paths {
         let way = bound.or_else(|| {
             *self.known.borrow_mut().entry((remote, local)).or_insert_with(|| self.route(remote, local))
         });
+        self.carrying(way)
+    }
+
+    /// The interfaces on which packets for one of these arrive: itself, and those that carry its frames.
+    #[must_use]
+    pub fn below(&self, interface: &str) -> BTreeSet<&str> {
+        self.carrying(self.links.iter().find(|(_, link)| link.name == interface).map(|(index, _)| *index))
+    }
+
+    fn carrying(&self, interface: Option<u32>) -> BTreeSet<&str> {
         let mut found = BTreeSet::new();
-        let mut open: Vec<u32> = way.into_iter().collect();
+        let mut open: Vec<u32> = interface.into_iter().collect();
         while let Some(index) = open.pop() {
             let Some(link) = self.links.get(&index).filter(|_| found.insert(index)) else { continue };
             open.extend(link.below);
@@ -145,6 +155,31 @@ impl Paths {
             }
         }
         Some((self.links.get(&way?)?.name.clone(), gateway?))
+    }
+
+    /// The addresses of this host.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel does not tell.
+    pub fn addresses(&self) -> Result<BTreeSet<IpAddr>, HostError> {
+        let mut addresses = BTreeSet::new();
+        let question = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        for answer in self.netlink.ask(&question, Answers::List)? {
+            let RouteNetlinkMessage::NewAddress(message) = answer else { continue };
+            // That of the other end of a point-to-point link is told as the address, and this one as the local one.
+            let mut other = None;
+            let mut own = None;
+            for attribute in &message.attributes {
+                match attribute {
+                    AddressAttribute::Local(local) => own = Some(*local),
+                    AddressAttribute::Address(address) => other = Some(*address),
+                    _ => {}
+                }
+            }
+            addresses.extend(own.or(other));
+        }
+        Ok(addresses)
     }
 
     /// The IPv4 addresses that this host has for a time only: a DHCP client must renew them.

@@ -22,6 +22,28 @@ enum Kind {
     Icmp,
     Icmpv6,
     Protocol,
+    EtherType,
+}
+
+impl Kind {
+    /// Destinations as [`Opening`] writes them.
+    fn what(self, lo: u16, hi: u16) -> String {
+        let prefix = match self {
+            Self::Tcp => "tcp/",
+            Self::Udp => "udp/",
+            Self::Sctp => "sctp/",
+            Self::Icmp => "icmp/",
+            Self::Icmpv6 => "icmpv6/",
+            Self::Protocol => "ip",
+            Self::EtherType => "ethertype/",
+        };
+        let number = |number: u16| match self {
+            Self::EtherType => format!("{number:#06x}"),
+            _ => number.to_string(),
+        };
+        let last = if lo == hi { String::new() } else { format!("-{}", number(hi)) };
+        format!("{prefix}{}{last}", number(lo))
+    }
 }
 
 /// A rule where it opens something: fewer ports first, then the order of the rules, as packets are
@@ -114,14 +136,6 @@ fn changes_by(end: End, old: &[&Rule], new: &[&Rule]) -> Vec<Change> {
 }
 
 fn change(end: End, rule: &Rule, part: &Part, kind: Kind, (lo, hi): (u16, u16)) -> Change {
-    let prefix = match kind {
-        Kind::Tcp => "tcp/",
-        Kind::Udp => "udp/",
-        Kind::Sctp => "sctp/",
-        Kind::Icmp => "icmp/",
-        Kind::Icmpv6 => "icmpv6/",
-        Kind::Protocol => "ip",
-    };
     let told = rule.origin.told();
     let own = |end: End| (!end.of(rule).is_empty()).then(|| end.of(rule).to_vec());
     let (sources, destinations) = match end {
@@ -131,7 +145,7 @@ fn change(end: End, rule: &Rule, part: &Part, kind: Kind, (lo, hi): (u16, u16)) 
     Change {
         change: part.change,
         direction: rule.way,
-        what: if lo == hi { format!("{prefix}{lo}") } else { format!("{prefix}{lo}-{hi}") },
+        what: kind.what(lo, hi),
         sources,
         destinations,
         whole: part.whole.clone().map(|(before, after)| Whole { before, after }),
@@ -204,6 +218,7 @@ fn range(opening: Opening) -> (Kind, u16, u16) {
         Opening::Icmp(kind) => (Kind::Icmp, kind.into(), kind.into()),
         Opening::Icmpv6(kind) => (Kind::Icmpv6, kind.into(), kind.into()),
         Opening::Protocol(number) => (Kind::Protocol, number.into(), number.into()),
+        Opening::EtherType(number) => (Kind::EtherType, number, number),
     }
 }
 

@@ -27,6 +27,10 @@ fn rule(text: &str) -> Rule {
             "udp" => Opening::Udp(ports()),
             "sctp" => Opening::Sctp(ports()),
             "icmp" => Opening::Icmp(value.parse().expect("a type")),
+            "ethertype" => {
+                let digits = value.strip_prefix("0x").expect("hexadecimal digits");
+                Opening::EtherType(u16::from_str_radix(digits, 16).expect("an EtherType"))
+            }
             other => panic!("unknown: {other}"),
         }
     };
@@ -111,6 +115,12 @@ fn what_opens_and_closes() {
         // SCTP has ports of its own.
         (&["a: udp/36412 sctp/36412-36422"], &["a: udp/36412 sctp/36412"], &["- a sctp/36413-36422"]),
         (&["a: tcp/36412"], &["a: sctp/36412"], &["+ a sctp/36412", "- a tcp/36412"]),
+        // EtherTypes, by the digits that standards have.
+        (
+            &["a: ethertype/0x88f7"],
+            &["a: ethertype/0x8892 ethertype/0x0842"],
+            &["+ a ethertype/0x0842", "+ a ethertype/0x8892", "- a ethertype/0x88f7"],
+        ),
         // Local addresses.
         (
             &["a: tcp/80 at 203.0.113.1"],

@@ -120,9 +120,9 @@ pub(super) enum PortsValue {
     List(Vec<PortsValue>),
 }
 
-/// An ICMP type by number or by name.
+/// An ICMP type or an EtherType, by number or by name.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "expected an ICMP type as 8 or \"echo-request\"")]
+#[serde(untagged, expecting = "expected a type as 8, \"echo-request\" or 0x88f7")]
 pub(super) enum TypeValue {
     Number(i64),
     Name(String),

@@ -4,6 +4,7 @@
 //! all the problems of the text with their places. docs/policy.md is its reference. Nothing here
 //! looks at the machine: whether an interface exists is somebody else's question.
 
+mod ether_type;
 mod file;
 mod flows;
 mod protocol;
@@ -14,6 +15,7 @@ mod unreadable;
 
 pub use crate::problem::{Place, Problem, Problems};
 pub use flows::Flows;
+pub(crate) use protocol::protocol_name;
 pub use selection::is_interface_name;
 pub use settings::{Deployment, Enforcement, Settings};
 pub use unreadable::{Unreadable, Wish};

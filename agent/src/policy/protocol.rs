@@ -8,11 +8,13 @@ pub(super) enum Named {
     Sctp,
     Icmp,
     Icmpv6,
+    /// Frames that carry neither IP nor ARP, by their EtherType.
+    EtherType,
     /// Another protocol by number.
     Number(u8),
 }
 
-/// IANA "Assigned Internet Protocol Numbers".
+/// IANA "Assigned Internet Protocol Numbers", and EtherTypes.
 const PROTOCOLS: &[(&str, Named)] = &[
     ("tcp", Named::Tcp),
     ("udp", Named::Udp),
@@ -28,7 +30,9 @@ const PROTOCOLS: &[(&str, Named)] = &[
     ("pim", Named::Number(103)),
     ("vrrp", Named::Number(112)),
     ("sctp", Named::Sctp),
+    ("dccp", Named::Number(33)),
     ("udplite", Named::Number(136)),
+    ("ethertype", Named::EtherType),
 ];
 
 /// IANA "ICMP Type Numbers".
@@ -82,6 +86,13 @@ pub(super) fn protocol(name: &str) -> Option<Named> {
 /// The names that [`protocol`] knows, for a help text.
 pub(super) fn protocol_names() -> String {
     names(PROTOCOLS)
+}
+
+/// The word of a policy for an IP protocol.
+pub(crate) fn protocol_name(number: u8) -> String {
+    let is = |named: Named| protocol(&format!("ip{number}")) == Some(named);
+    let known = PROTOCOLS.iter().find(|(_, named)| is(*named));
+    known.map_or_else(|| format!("ip{number}"), |(name, _)| (*name).to_owned())
 }
 
 /// An ICMP or ICMPv6 type by its name.

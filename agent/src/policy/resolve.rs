@@ -16,7 +16,7 @@ use super::{
 use crate::{
     catalog::Catalog,
     problem::{Collector, Problems},
-    requirement::{PortRange, ValueError},
+    requirement::{PortRange, Protocol, ValueError},
     ruleset::{Opening, Way},
 };
 
@@ -60,8 +60,8 @@ pub(super) fn resolve(
     resolver.problems.finish(Policy { file: file.to_owned(), interfaces })
 }
 
-struct Resolver<'a> {
-    problems: Collector<'a>,
+pub(super) struct Resolver<'a> {
+    pub(super) problems: Collector<'a>,
     catalog: &'a Catalog,
     peers: BTreeMap<String, Vec<IpNet>>,
     flows: Flows,
@@ -99,6 +99,7 @@ impl Resolver<'_> {
             allows.extend(self.allows(allow, local));
         }
         self.unique_names(&allows);
+        self.count_ether_types(&allows);
         let place = self.problems.place(&span);
         let InterfaceTable { mode, dhcp, outbound, deployment, unreadable, .. } = table;
         if deployment == Deployment::Gateway && !addresses.is_empty() {
@@ -219,6 +220,8 @@ impl Resolver<'_> {
         }
         let mut openings = Vec::new();
         let (mut ports_used, mut types_used) = (false, false);
+        // Protocols whose ports are not read.
+        let mut whole = Vec::new();
         let protocols = table.protocol.get_ref().clone().into_vec();
         if protocols.is_empty() {
             self.problems.add(&span, "no protocol is listed", Some("write `\"tcp\"`".to_owned()));
@@ -248,7 +251,14 @@ impl Resolver<'_> {
                     types_used = true;
                     openings.extend(self.icmp(named, table.types.as_ref(), &span));
                 }
-                Named::Number(number) => openings.push(Opening::Protocol(number)),
+                Named::EtherType => {
+                    types_used = true;
+                    openings.extend(self.ether_types(&table, address));
+                }
+                Named::Number(number) => {
+                    whole.extend((!Protocol::Ip(number).is_portless()).then(|| name.clone()));
+                    openings.push(Opening::Protocol(number));
+                }
             }
         }
         let sources = self.allowed("from", table.from.as_ref());
@@ -257,7 +267,15 @@ impl Resolver<'_> {
             AllowDirection::In => Way::Arriving,
             AllowDirection::Out => Way::Leaving,
         };
+        if let (Some(ports), [name, ..]) = (&table.ports, whole.as_slice()) {
+            let help = format!(
+                "ports are read of `tcp`, `udp` and `sctp` alone: give `{name}` an allow of its own without `ports`, \
+                 which opens the whole protocol"
+            );
+            self.problems.add(&ports.span(), format!("no ports of `{name}` can be opened"), Some(help));
+        }
         // With no protocol at all, that is the mistake to tell.
+        ports_used |= !whole.is_empty();
         let (ports_used, types_used) = (ports_used || openings.is_empty(), types_used || openings.is_empty());
         if let Some(ports) = table.ports.filter(|_| !ports_used) {
             self.problems.add(
@@ -269,7 +287,7 @@ impl Resolver<'_> {
         if let Some(types) = table.types.filter(|_| !types_used) {
             self.problems.add(
                 &types.span(),
-                "only `icmp` and `icmpv6` have types",
+                "only `icmp`, `icmpv6` and `ethertype` have types",
                 Some("remove `types`".to_owned()),
             );
         }

@@ -32,7 +32,7 @@ pub fn rule_set(file: &str, interface: &InterfacePolicy, catalog: &Catalog) -> (
     (RuleSet { rules: builder.rules }, builder.silent)
 }
 
-/// A documented row that opens nothing, and why.
+/// A documented row that opens nothing, or not all that it names, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Silent {
     /// The row.
@@ -52,6 +52,9 @@ pub enum Silence {
     NoPort,
     /// The document names no protocol.
     NoProtocol,
+    /// It names ports of this IP protocol, which the kernel programs do not read: its packets are judged by the
+    /// protocol alone, and to open that would open every port. What the row names of other protocols is open.
+    UnreadPorts(u8),
 }
 
 #[derive(Default)]
@@ -85,10 +88,16 @@ impl Builder {
             return;
         }
         let origin = origin(row);
-        let openings = match openings(row.requirement, &binding.parameters) {
-            Ok(openings) => openings,
+        let Opened { openings, unread } = match opened(row.requirement, &binding.parameters) {
+            Ok(opened) => opened,
             Err(why) => return self.silent.push(Silent { origin, why }),
         };
+        let unread = unread.into_iter().map(|number| Silence::UnreadPorts(number));
+        let unread = unread.map(|why| Silent { origin: origin.clone(), why }).collect::<Vec<_>>();
+        if openings.is_empty() {
+            return self.silent.extend(unread);
+        }
+        let before = self.rules.len();
         let peers =
             |peer: Option<&str>| peer.and_then(|peer| binding.peers.get(peer)).cloned().unwrap_or_default();
         let (sources, destinations) = (peers(row.source_peer()), peers(row.destination_peer()));
@@ -125,6 +134,9 @@ impl Builder {
                 self.rules.push(rule(identity, Way::Arriving, sources, Vec::new()));
             }
         }
+        if self.rules.len() > before {
+            self.silent.extend(unread);
+        }
     }
 
     /// `system/role@document:line`, with a number where a line states several requirements and with
@@ -156,7 +168,13 @@ fn leaving(identity: &Identity) -> Identity {
 }
 
 /// What a row opens, whoever it is addressed to.
-fn openings(row: &Requirement, parameters: &BTreeMap<String, PortRange>) -> Result<Vec<Opening>, Silence> {
+struct Opened {
+    openings: Vec<Opening>,
+    /// Protocols of which it names ports that are not read.
+    unread: Vec<u8>,
+}
+
+fn opened(row: &Requirement, parameters: &BTreeMap<String, PortRange>) -> Result<Opened, Silence> {
     if row.protocols.is_empty() {
         return Err(Silence::NoProtocol);
     }
@@ -165,9 +183,12 @@ fn openings(row: &Requirement, parameters: &BTreeMap<String, PortRange>) -> Resu
         Some(range) => vec![*range],
         None => row.ports.iter().filter_map(|ports| ports.range()).collect(),
     };
-    let mut openings = Vec::new();
+    let names_all = ranges.iter().any(|range| range.is_whole());
+    // Next to a protocol with ports, one without is not meant by them.
+    let of_none = row.protocols.iter().all(|protocol| protocol.is_portless());
+    let (mut openings, mut unread) = (Vec::new(), Vec::new());
     for protocol in &row.protocols {
-        match protocol {
+        match *protocol {
             Protocol::Tcp => openings.extend(ranges.iter().copied().map(Opening::Tcp)),
             Protocol::Udp => openings.extend(ranges.iter().copied().map(Opening::Udp)),
             Protocol::Any => {
@@ -175,12 +196,21 @@ fn openings(row: &Requirement, parameters: &BTreeMap<String, PortRange>) -> Resu
                 openings.extend(ranges.iter().copied().map(Opening::Udp));
             }
             Protocol::Ip(132) => openings.extend(ranges.iter().copied().map(Opening::Sctp)),
+            Protocol::Ip(number) if !protocol.is_portless() && !names_all => {
+                // Without any, the port is stated elsewhere, as with TCP.
+                unread.extend((!ranges.is_empty()).then_some(number));
+            }
+            Protocol::Ip(number) if of_none && !ranges.is_empty() && !names_all => unread.push(number),
             Protocol::Ip(1) => openings.extend((0..=u8::MAX).map(Opening::Icmp)),
             Protocol::Ip(58) => openings.extend((0..=u8::MAX).map(Opening::Icmpv6)),
-            Protocol::Ip(number) => openings.push(Opening::Protocol(*number)),
+            Protocol::Ip(number) => openings.push(Opening::Protocol(number)),
         }
     }
-    if openings.is_empty() { Err(Silence::NoPort) } else { Ok(openings) }
+    if openings.is_empty() && unread.is_empty() {
+        Err(Silence::NoPort)
+    } else {
+        Ok(Opened { openings, unread })
+    }
 }
 
 #[cfg(test)]
@@ -219,20 +249,40 @@ ports = {ports}
         let policy = "version = 1\n[[interface]]\nname = \"s1\"\nroles = [\"core/mme\"]\n";
         let policy = Policy::parse(policy, "policy.toml", &catalog).unwrap();
         let (rules, silent) = rule_set("policy.toml", &policy.interfaces[0], &catalog);
-        assert_eq!(rules.rules.len() + silent.len(), 1);
-        rules.rules.iter().flat_map(|rule| &rule.openings).map(ToString::to_string).collect()
+        let openings = rules.rules.iter().flat_map(|rule| &rule.openings).map(ToString::to_string);
+        let silent = silent.iter().map(|row| format!("{:?}", row.why));
+        openings.chain(silent).collect()
     }
 
     /// Holds: policy 3.
     #[test]
     fn a_row_opens_its_ports_for_each_of_its_protocols() {
-        let cases: [(&str, &str, &[&str]); 6] = [
+        let cases: [(&str, &str, &[&str]); 19] = [
             (r#"["ip132"]"#, r#"["36412", "36422-36423"]"#, &["sctp/36412", "sctp/36422-36423"]),
             (r#"["tcp", "ip132"]"#, r#"["3868"]"#, &["tcp/3868", "sctp/3868"]),
             (r#"["ip132"]"#, r#"["any"]"#, &["sctp/0-65535"]),
-            (r#"["ip132"]"#, r#"["dynamic"]"#, &[]),
+            (r#"["ip132"]"#, r#"["dynamic"]"#, &["NoPort"]),
             (r#"["any"]"#, r#"["53"]"#, &["tcp/53", "udp/53"]),
             (r#"["ip47"]"#, "[]", &["ip47"]),
+            // Ports that are not read open nothing: not the whole protocol.
+            (r#"["ip33"]"#, r#"["5001"]"#, &["UnreadPorts(33)"]),
+            (r#"["ip136"]"#, r#"["5002-5010", "6000"]"#, &["UnreadPorts(136)"]),
+            (
+                r#"["tcp", "ip33", "ip136"]"#,
+                r#"["5001"]"#,
+                &["tcp/5001", "UnreadPorts(33)", "UnreadPorts(136)"],
+            ),
+            (r#"["ip33"]"#, r#"["any"]"#, &["ip33"]),
+            (r#"["ip136"]"#, r#"["1-65535"]"#, &["ip136"]),
+            (r#"["ip33"]"#, r#"["dynamic"]"#, &["NoPort"]),
+            (r#"["ip33"]"#, "[]", &["NoPort"]),
+            (r#"["udp", "ip136"]"#, "[]", &["NoPort"]),
+            // Ports of what has none.
+            (r#"["ip47"]"#, r#"["1723"]"#, &["UnreadPorts(47)"]),
+            (r#"["ip1"]"#, r#"["8"]"#, &["UnreadPorts(1)"]),
+            (r#"["ip47"]"#, r#"["any"]"#, &["ip47"]),
+            (r#"["udp", "ip50"]"#, r#"["500"]"#, &["udp/500", "ip50"]),
+            (r#"["ip33", "ip50"]"#, r#"["500"]"#, &["ip50", "UnreadPorts(33)"]),
         ];
         for (protocols, ports, expected) in cases {
             assert_eq!(opened(protocols, ports), expected, "{protocols} {ports}");

@@ -66,6 +66,9 @@ const TYPES: &[u8] = &[
 /// IP protocols likewise: all that the program tells apart, and some that it does not.
 const PROTOCOLS: &[u8] = &[0, 1, 2, 2, 6, 17, 41, 43, 44, 47, 50, 51, 58, 59, 60, 132, 135, 139, 140, 255];
 
+/// EtherTypes likewise: named ones that are no IP; a rule set and a second one name at most 16 of them together.
+const ETHER_TYPES: &[u16] = &[0x0600, 0x0842, 0x8892, 0x88cc, 0x88f6, 0x88f7, 0x88f8, 0x8906, 0xffff];
+
 /// A port: mostly one of few, or the one beside it.
 fn port(random: &mut Random) -> u16 {
     match random.below(10) {

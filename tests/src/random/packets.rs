@@ -1,6 +1,6 @@
 //! Random packets: mostly valid, some mutated, some cut short.
 
-use super::{Random, address, kind, port, protocol};
+use super::{ETHER_TYPES, Random, address, kind, port, protocol};
 
 /// A packet before it is written out, so that a reply can be made of it.
 #[derive(Clone, Debug)]
@@ -235,9 +235,9 @@ impl Shape {
 pub fn spoiled(shape: &Shape, random: &mut Random) -> Vec<u8> {
     let mut frame = shape.bytes();
     if random.percent(4) {
-        let ether_type =
-            random.of(&[0x0806_u16, 0x88cc, 0x0800, 0x86dd, 0x8100, 0x88a8, 0x9100]).to_be_bytes();
-        frame[12..14].copy_from_slice(&ether_type);
+        let read = [0x0806, 0x88cc, 0x0800, 0x86dd, 0x8100, 0x88a8, 0x9100];
+        let ether_type = if random.percent(50) { random.of(ETHER_TYPES) } else { random.of(&read) };
+        frame[12..14].copy_from_slice(&ether_type.to_be_bytes());
     }
     if random.percent(15) {
         for _ in 0..=random.below(3) {

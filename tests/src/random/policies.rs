@@ -8,7 +8,7 @@ use portcullis::{
     ruleset::{Opening, RuleSet, Way},
 };
 
-use super::{Random, address, kind, port, protocol};
+use super::{ETHER_TYPES, Random, address, kind, port, protocol};
 use crate::rules;
 
 /// A rule set of up to 16 rules, now and then of up to 200.
@@ -43,7 +43,8 @@ pub fn rules(random: &mut Random) -> RuleSet {
 }
 
 fn opening(random: &mut Random) -> Opening {
-    match random.below(12) {
+    match random.below(13) {
+        12 => Opening::EtherType(random.of(ETHER_TYPES)),
         0 => Opening::Icmp(kind(random)),
         1 => Opening::Icmpv6(kind(random)),
         2 => Opening::Protocol(protocol(random)),

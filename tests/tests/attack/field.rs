@@ -5,15 +5,14 @@ use std::{
     fs::File,
     io::{self, Read as _, Write as _},
     net::{TcpListener, UdpSocket},
-    os::fd::FromRawFd as _,
 };
 
 use anyhow::{Context as _, Result};
-use nix::libc;
 use portcullis_tests::{
     draft::{allow, interface, policy},
     lab::Lab,
     operator::{Operator, lab},
+    portless,
     programs::soon,
     tagged,
 };
@@ -47,13 +46,19 @@ pub(crate) struct Field {
 impl Field {
     /// `None` without root.
     pub(crate) fn new() -> Result<Option<Self>> {
+        Self::allowing(&[])
+    }
+
+    /// A field whose host allows more than its two ports.
+    pub(crate) fn allowing(more: &[String]) -> Result<Option<Self>> {
         let Some(lab) = lab() else { return Ok(None) };
         let neighbour = lab.silent_neighbour("edge0", "far0")?;
         // That of the frames: the host's sockets are to hear what passes.
         drop(lab.host().run("ip", &["link", "set", "edge0", "address", "02:00:00:00:00:01"])?);
         lab.host().address("edge0", &format!("{HOST4}/24"))?;
         let operator = Operator::new(&lab)?;
-        let allows = [allow("web", "tcp", &OPEN.to_string()), allow("media", "udp", &OPEN.to_string())];
+        let ports = [allow("web", "tcp", &OPEN.to_string()), allow("media", "udp", &OPEN.to_string())];
+        let allows = [&ports, more].concat();
         drop(operator.apply(&policy(&[interface("edge0", &allows)])).exits(0));
         let witness = tagged::packets("edge0").context("cannot watch edge0")?;
         let sender = neighbour.within(|| tagged::packets("far0")).context("cannot send from far0")?;
@@ -66,7 +71,8 @@ impl Field {
             socket.set_nonblocking(true)?;
         }
         let portless = (0..=255).filter(|number| ![0, 1, 6, 17, 255].contains(number));
-        let raw = portless.map(|number| Ok((number, raw(number)?))).collect::<io::Result<_>>()?;
+        let raw =
+            portless.map(|number| Ok((number, portless::socket(number)?))).collect::<io::Result<_>>()?;
         Ok(Some(Self { sender, witness, listeners, sockets, raw, operator, _lab: lab }))
     }
 
@@ -142,16 +148,4 @@ fn untagged(frame: &[u8]) -> Vec<u8> {
         at += 4;
     }
     [&frame[..12], &frame[at.min(frame.len())..]].concat()
-}
-
-/// A raw socket for an IP protocol (raw(7)).
-fn raw(number: u8) -> io::Result<File> {
-    let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: plain numbers go in.
-    let socket = unsafe { libc::socket(libc::AF_INET, kind, number.into()) };
-    if socket < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-    Ok(unsafe { File::from_raw_fd(socket) })
 }

@@ -4,6 +4,7 @@
 //! on the protected interface sees exactly what the program lets pass; sockets of the host would notice what reaches
 //! them; and the counters must have counted each frame once.
 
+mod ether_types;
 mod field;
 mod frames;
 mod headers;

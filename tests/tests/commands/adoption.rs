@@ -17,24 +17,24 @@ use portcullis_tests::{
     traffic::{EchoServer, Protocol},
 };
 
-use crate::{Edge, PATIENCE, applied};
+use crate::{Edge, IMPATIENCE, PATIENCE, applied};
 
 /// One side of a conversation that is always answered.
-enum Talk {
+pub(crate) enum Talk {
     Tcp(TcpStream),
     Connected(UdpSocket),
     Unconnected(UdpSocket, SocketAddr),
 }
 
 impl Talk {
-    fn tcp(from: &Namespace, server: SocketAddr) -> Result<Self> {
+    pub(crate) fn tcp(from: &Namespace, server: SocketAddr) -> Result<Self> {
         let stream = from.within(|| TcpStream::connect_timeout(&server, PATIENCE))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self::Tcp(stream))
     }
 
-    fn udp(from: &Namespace, server: SocketAddr, is_connected: bool) -> Result<Self> {
+    pub(crate) fn udp(from: &Namespace, server: SocketAddr, is_connected: bool) -> Result<Self> {
         let any: IpAddr = if server.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
         let socket = from.within(|| UdpSocket::bind((any, 0)))?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -45,8 +45,18 @@ impl Talk {
         Ok(Self::Connected(socket))
     }
 
+    /// Waits for echoes no longer than for what must not come.
+    pub(crate) fn hurry(&mut self) {
+        let patience = Some(IMPATIENCE);
+        let set = match self {
+            Self::Tcp(stream) => stream.set_read_timeout(patience),
+            Self::Connected(socket) | Self::Unconnected(socket, _) => socket.set_read_timeout(patience),
+        };
+        set.expect("a time that is not zero");
+    }
+
     /// Says a word and waits for its echo.
-    fn say(&mut self, word: u64) -> Result<()> {
+    pub(crate) fn say(&mut self, word: u64) -> Result<()> {
         let word = word.to_be_bytes();
         let mut echo = [0; 8];
         match self {
@@ -148,7 +158,7 @@ fn only_what_this_host_began_is_adopted() -> Result<()> {
         .exits(0)
         .keeps_quiet_about("adopted");
     let Talk::Tcp(stream) = &inbound else { unreachable!("it is TCP") };
-    stream.set_read_timeout(Some(crate::IMPATIENCE))?;
+    stream.set_read_timeout(Some(IMPATIENCE))?;
     assert!(inbound.say(2).is_err(), "what others began ends where no rule admits it");
     assert!(edge.operator.packets("edge0", "undocumented-tcp") > 0);
     Ok(())

@@ -4,9 +4,12 @@
 mod adoption;
 mod apply;
 mod automation;
+mod containers;
 mod doctor;
 mod escaping;
+mod groups;
 mod guard;
+mod openings;
 mod past;
 mod plan;
 mod recovery;

@@ -182,6 +182,95 @@ const CASES: &[Case] = &[
         help: "remove `ports`",
     },
     Case {
+        policy: allow!("protocol = \"dccp\"\nports = 5001"),
+        place: "7:9",
+        message: "no ports of `dccp` can be opened",
+        help: "without `ports`, which opens the whole protocol",
+    },
+    Case {
+        policy: allow!("protocol = [\"udp\", \"udplite\"]\nports = 5002"),
+        place: "7:9",
+        message: "no ports of `udplite` can be opened",
+        help: "give `udplite` an allow of its own",
+    },
+    Case {
+        policy: allow!("protocol = [\"tcp\", \"ip33\"]\nports = \"5000-5001\""),
+        place: "7:9",
+        message: "no ports of `ip33` can be opened",
+        help: "give `ip33` an allow of its own",
+    },
+    Case {
+        policy: allow!("protocol = \"ethertype\""),
+        place: "6:12",
+        message: "`ethertype` needs `types`",
+        help: "0x88f7",
+    },
+    Case {
+        policy: allow!("protocol = \"ethertype\"\ntypes = []"),
+        place: "7:9",
+        message: "no types are listed",
+        help: "ptp",
+    },
+    Case {
+        policy: allow!("protocol = \"ethertype\"\ntypes = [\"ptp\", \"0x0800\"]"),
+        place: "7:9",
+        message: "`0x0800` is IPv4",
+        help: "allow ports, types or protocols",
+    },
+    Case {
+        policy: allow!("protocol = \"ethertype\"\ntypes = 0x0026"),
+        place: "7:9",
+        message: "`0x0026` is no EtherType: below 0x0600 stands the length of an 802.3 frame",
+        help: "non-ip",
+    },
+    Case {
+        policy: allow!("protocol = \"ethertype\"\ntypes = \"profibus\""),
+        place: "7:9",
+        message: "`profibus` is no EtherType",
+        help: "`profinet`",
+    },
+    Case {
+        policy: allow!("protocol = \"ethertype\"\ntypes = \"ptp\"\nfrom = [\"10.0.0.0/8\"]"),
+        place: "8:8",
+        message: "`from` does not apply",
+        help: "remove `from`",
+    },
+    Case {
+        policy: allow!("protocol = \"ethertype\"\ntypes = \"ptp\"\nto = [\"10.0.0.0/8\"]"),
+        place: "8:6",
+        message: "`to` does not apply",
+        help: "remove `to`",
+    },
+    Case {
+        policy: allow!("protocol = \"ethertype\"\ntypes = \"ptp\"\nports = 319"),
+        place: "8:9",
+        message: "only `tcp`, `udp` and `sctp` have ports",
+        help: "remove `ports`",
+    },
+    Case {
+        policy: allow!("protocol = [\"icmp\", \"ethertype\"]\ntypes = \"ptp\""),
+        place: "6:12",
+        message: "`ethertype` stands together with other protocols",
+        help: "an allow of its own",
+    },
+    Case {
+        policy: "version = 1\n[[interface]]\nname = \"edge0\"\n[[interface.address]]\naddress = \"192.0.2.1\"\n\
+                 [[interface.address.allow]]\nname = \"clock\"\nprotocol = \"ethertype\"\ntypes = \"ptp\"\n",
+        place: "8:12",
+        message: "frames of an EtherType are not for 192.0.2.1",
+        help: "`[[interface.allow]]`",
+    },
+    Case {
+        policy: allow!(
+            "protocol = \"ethertype\"\ntypes = [0x9000, 0x9001, 0x9002, 0x9003, 0x9004, 0x9005, 0x9006, 0x9007]\n\
+             [[interface.allow]]\nname = \"more\"\nprotocol = \"ethertype\"\n\
+             types = [0x9000, 0x9011, 0x9012, 0x9013, 0x9014, 0x9015, 0x9016, 0x9017, 0x9018, 0x9019]"
+        ),
+        place: "9:8",
+        message: "with `more`, this interface names more than 16 EtherTypes",
+        help: "name fewer",
+    },
+    Case {
         policy: allow!("protocol = \"icmp\""),
         place: "6:12",
         message: "need `types`",

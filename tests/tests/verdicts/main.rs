@@ -3,6 +3,7 @@
 //! The program is asked by BPF_PROG_TEST_RUN; the reference model is asked the same and must agree
 //! with the table too.
 
+mod ether_types;
 mod headers;
 
 use std::time::Duration;

@@ -11,12 +11,13 @@ use serde::Serialize;
 
 use super::{
     Outcome,
-    output::{Complaint, json},
+    output::{complaints, json},
     policy::{self, Source},
     table::counted,
 };
 use crate::{
     findings::{Finding, Severity, findings},
+    problem::Complaint,
     terminal::{self, shown},
 };
 
@@ -101,7 +102,7 @@ fn check(path: &Path) -> Result<Checked> {
     let file = policy::name(path);
     let (interfaces, told) = match policy::read(path, policy::Reading::Anything) {
         Ok(Source { policy, catalog, .. }) => (policy.interfaces.len(), Ok(findings(&policy, &catalog)?)),
-        Err(error) => (0, Err(Complaint::all(&error))),
+        Err(error) => (0, Err(complaints(&error))),
     };
     Ok(Checked { file, valid: told.is_ok(), interfaces, told })
 }

@@ -21,3 +21,4 @@ pub mod splice;
 pub mod tagged;
 pub mod tampering;
 pub mod traffic;
+pub mod unit;

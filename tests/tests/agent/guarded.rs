@@ -266,6 +266,27 @@ fn where_nobody_is_logged_in_a_changed_file_is_enforced_at_once() -> Result<()> 
 }
 
 #[test]
+fn an_agent_whose_trial_is_switched_off_enforces_a_changed_file_at_once() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let _logins = EchoServer::start(edge.lab.host(), Protocol::Tcp, server(22))?;
+    // As the unit and the options of /etc/default stand one after the other.
+    let mut agent = edge.agent(&with_logins(443), &["--trial", "60s", "--trial", "off"]);
+    let mut session = Session::begin(&edge, 22)?;
+    edge.operator.policy(&opening(8080))?;
+    assert_eq!(agent.event("applied")["generation"], 2);
+    let status = edge.operator.run(&["status", "--json"]).json();
+    assert!(status["interfaces"][0]["pending"].is_null(), "{status:#}");
+    assert!(!session.lives(IMPATIENCE)?);
+    edge.assert_open(8080, 443);
+    let path = Operator::policy_path();
+    edge.operator
+        .run(&["agent", "--policy", path.to_str().expect("text"), "--trial", "never"])
+        .exits(2)
+        .complains("`never` is no duration: write a number and its unit, as 90s, 5m or 1h, or off");
+    Ok(())
+}
+
+#[test]
 fn a_trial_of_the_agent_ends_without_it() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
     let _logins = EchoServer::start(edge.lab.host(), Protocol::Tcp, server(22))?;

@@ -40,6 +40,7 @@ pub mod hits;
 pub mod shadow;
 
 mod netlink;
+mod schema;
 
 pub mod cli;
 pub mod daemon;

@@ -16,39 +16,61 @@ pub enum Call {
 
 /// Makes these calls of a command, and of what it starts, fail with this error (`errno`).
 pub fn deny(command: &mut Command, call: Call, error: i32) {
-    let filter = filter(call, u32::try_from(error).expect("error numbers are positive"));
+    let filter =
+        filter(call, libc::SECCOMP_RET_ERRNO | u32::try_from(error).expect("error numbers are positive"));
     // SAFETY: between fork and exec only `prctl`, a plain system call, is made; the filter was made before.
     unsafe {
         command.pre_exec(move || install(&filter));
     }
 }
 
-/// A classic BPF program over `struct seccomp_data`: number of the call, architecture, instruction pointer,
-/// arguments.
-fn filter(call: Call, error: u32) -> Vec<libc::sock_filter> {
-    /// Offsets of the number and of the lower half of the first argument.
-    const NUMBER: u32 = 0;
-    const ARGUMENT: u32 = if cfg!(target_endian = "little") { 16 } else { 20 };
-    const ALLOW: u32 = 0x7fff_0000;
-    const ERRNO: u32 = 0x0005_0000;
-    let step = |code: u32, jt, jf, k| libc::sock_filter {
-        code: u16::try_from(code).expect("operations are small"),
-        jt,
-        jf,
-        k,
-    };
-    let load = |from| step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, from);
-    let unless = |value, over| step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, over, value);
-    let answer = |what| step(libc::BPF_RET | libc::BPF_K, 0, 0, what);
-    let number = |number: libc::c_long| u32::try_from(number).expect("numbers of calls are positive");
-    let end = [answer(ERRNO | error), answer(ALLOW)];
+/// `answer` is what the kernel does about such a call.
+fn filter(call: Call, answer: u32) -> Vec<libc::sock_filter> {
     match call {
-        Call::Bpf(command) => {
-            let calls = [load(NUMBER), unless(number(libc::SYS_bpf), 3), load(ARGUMENT), unless(command, 1)];
-            [&calls[..], &end].concat()
+        Call::Bpf(command) => of_bpf(&[command], answer),
+        Call::Any(call) => {
+            [&[load(NUMBER), unless(number(call), 1)][..], &[then(answer), then(libc::SECCOMP_RET_ALLOW)]]
+                .concat()
         }
-        Call::Any(call) => [&[load(NUMBER), unless(number(call), 1)][..], &end].concat(),
     }
+}
+
+/// As [`filter`], for several commands of bpf(2).
+pub(crate) fn of_bpf(commands: &[u32], answer: u32) -> Vec<libc::sock_filter> {
+    let mut steps = vec![load(NUMBER), unless(number(libc::SYS_bpf), 0), load(ARGUMENT)];
+    for command in commands {
+        steps.extend([unless(*command, 1), then(answer)]);
+    }
+    // Over all that comes after it.
+    steps[1].jf = u8::try_from(steps.len() - 2).expect("few commands");
+    steps.push(then(libc::SECCOMP_RET_ALLOW));
+    steps
+}
+
+/// Offsets of the number and of the lower half of the first argument in `struct seccomp_data`: number of the call,
+/// architecture, instruction pointer, arguments. The filters are classic BPF programs over it.
+const NUMBER: u32 = 0;
+const ARGUMENT: u32 = if cfg!(target_endian = "little") { 16 } else { 20 };
+
+fn number(call: libc::c_long) -> u32 {
+    u32::try_from(call).expect("numbers of calls are positive")
+}
+
+fn step(code: u32, jf: u8, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: u16::try_from(code).expect("operations are small"), jt: 0, jf, k }
+}
+
+fn load(from: u32) -> libc::sock_filter {
+    step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, from)
+}
+
+/// Passes over as many steps unless what was loaded is `value`.
+fn unless(value: u32, over: u8) -> libc::sock_filter {
+    step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, over, value)
+}
+
+fn then(answer: u32) -> libc::sock_filter {
+    step(libc::BPF_RET | libc::BPF_K, 0, answer)
 }
 
 fn install(filter: &[libc::sock_filter]) -> io::Result<()> {

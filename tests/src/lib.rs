@@ -20,5 +20,8 @@ pub mod rules;
 pub mod running;
 pub mod splice;
 pub mod tagged;
+pub mod talk;
 pub mod tampering;
 pub mod traffic;
+pub mod unit;
+pub mod without_tcx;

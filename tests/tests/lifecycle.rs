@@ -3,8 +3,7 @@
 //! hangs on clsact in place of TCX.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream, UdpSocket},
+    net::SocketAddr,
     path::Path,
     time::{Duration, Instant},
 };
@@ -15,7 +14,9 @@ use portcullis_tests::{
     lab::{Lab, Namespace},
     operator::{Operator, Ran, lab, left_behind},
     packet::Ip,
+    talk::Talk,
     traffic::{EchoServer, Protocol, exchange},
+    without_tcx::filters,
 };
 
 /// How long anything that must come may take, on an emulated machine that is busy with other things.
@@ -45,40 +46,7 @@ fn let_go(host: &Namespace, interface: &str) -> Result<bool> {
 
 fn standing(host: &Namespace, interface: &str) -> Result<Standing> {
     let link = host.run("ip", &["link", "show", "dev", interface])?;
-    // Fails where there is no qdisc for filters.
-    let filters = host.run("tc", &["filter", "show", "dev", interface, "egress"]).unwrap_or_default();
-    let egress_filters = filters.lines().filter(|line| line.contains("direct-action")).count();
-    Ok(Standing { xdp: link.contains("prog/xdp"), egress_filters })
-}
-
-/// A conversation that the host began, over either transport.
-struct Talk {
-    stream: TcpStream,
-    socket: UdpSocket,
-}
-
-impl Talk {
-    fn begin(host: &Namespace, server: SocketAddr) -> Result<Self> {
-        host.within(|| {
-            let stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            let socket = UdpSocket::bind("0.0.0.0:0")?;
-            socket.connect(server)?;
-            socket.set_read_timeout(Some(PATIENCE))?;
-            Ok(Self { stream, socket })
-        })
-    }
-
-    fn go_on(&mut self, word: &[u8; 4]) -> Result<()> {
-        let mut answer = [0; 4];
-        self.stream.write_all(word)?;
-        self.stream.read_exact(&mut answer)?;
-        assert_eq!(&answer, word, "over TCP");
-        self.socket.send(word)?;
-        self.socket.recv(&mut answer)?;
-        assert_eq!(&answer, word, "over UDP");
-        Ok(())
-    }
+    Ok(Standing { xdp: link.contains("prog/xdp"), egress_filters: filters(host, interface) })
 }
 
 #[test]
@@ -115,7 +83,7 @@ fn an_enforcement_from_beginning_to_end() -> Result<()> {
     assert!(!reaches(8443, IMPATIENCE)?, "what no rule opens is closed");
     assert!(operator.packets("edge0", "undocumented-tcp") > 0);
 
-    let mut talk = Talk::begin(lab.host(), outside)?;
+    let mut talk = Talk::begin(lab.host(), outside, PATIENCE)?;
     talk.go_on(b"one.")?;
     assert!(operator.packets("edge0", "flow-tcp") > 0, "replies come by their flow");
     assert!(operator.packets("edge0", "flow-udp") > 0);
@@ -130,7 +98,7 @@ fn an_enforcement_from_beginning_to_end() -> Result<()> {
         "one in the place of the other"
     );
     // The egress program of the second generation records what begins now.
-    Talk::begin(lab.host(), outside)?.go_on(b"new.")?;
+    Talk::begin(lab.host(), outside, PATIENCE)?.go_on(b"new.")?;
     let status = operator.run(&["status", "--json"]).exits(0).json();
     assert_eq!(status["interfaces"][0]["generation"], 2);
 
@@ -139,7 +107,7 @@ fn an_enforcement_from_beginning_to_end() -> Result<()> {
         lab.host().run("tc", &["qdisc", "delete", "dev", "edge0", "clsact"])?;
         operator.apply(&open("443")).exits(0);
         assert_eq!(standing(lab.host(), "edge0")?.egress_filters, 1);
-        Talk::begin(lab.host(), outside)?.go_on(b"anew")?;
+        Talk::begin(lab.host(), outside, PATIENCE)?.go_on(b"anew")?;
     }
 
     operator.run(&["detach", "--all"]).exits(0);

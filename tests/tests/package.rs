@@ -24,6 +24,7 @@ use portcullis_tests::{
     packet::Ip,
     running::Running,
     traffic::{EchoServer, Protocol, exchange},
+    unit::Unit,
 };
 use xtask::{
     package::{self, Request},
@@ -147,23 +148,30 @@ fn a_package_is_installed_upgraded_under_traffic_removed_and_purged() -> Result<
     for folder in ["/sys/fs/bpf/portcullis", "/run/portcullis", "/var/lib/portcullis"] {
         assert_eq!(owner(folder)?, user, "{folder}");
     }
+    // Units that the service manager would not take are no units.
+    if system.file("/usr/bin/systemd-analyze").exists() {
+        let units = ["portcullis.service", "portcullis-boot.service"]
+            .map(|unit| format!("/usr/lib/systemd/system/{unit}"));
+        system.run(&["systemd-analyze", "verify", "--man=no", &units[0], &units[1]]).exits(0);
+    } else {
+        skip(Need::Program("systemd-analyze".to_owned()), "there is no systemd here to check the units");
+    }
     let capabilities = "-all,+bpf,+net_admin,+perfmon";
     let inherited = format!("--inh-caps={capabilities}");
     let ambient = format!("--ambient-caps={capabilities}");
-    let agent = || {
-        // As the unit starts it.
-        Running::start(system.command(&[
-            "setpriv",
-            "--reuid=portcullis",
-            "--regid=portcullis",
-            "--init-groups",
-            "--no-new-privs",
-            &inherited,
-            &ambient,
-            "portcullis",
-            "agent",
-        ]))
+    // As the service manager starts it.
+    let started = |unit: &str| {
+        let Unit { words, environment } = Unit::read(&system.root, unit).expect("a unit");
+        let user = ["--reuid=portcullis", "--regid=portcullis", "--init-groups", "--no-new-privs"];
+        let mut all = vec!["setpriv"];
+        all.extend(user);
+        all.extend([inherited.as_str(), ambient.as_str()]);
+        all.extend(words.iter().map(String::as_str));
+        let mut command = system.command(&all);
+        command.envs(environment);
+        command
     };
+    let agent = || Running::start(started("portcullis.service"));
     let mut running = agent();
     assert_eq!(running.event("awaited")["interface"], "edit-this-name");
     ensure!(open(443, PATIENCE)? && open(8080, PATIENCE)?, "nothing is enforced yet");
@@ -220,15 +228,57 @@ fn a_package_is_installed_upgraded_under_traffic_removed_and_purged() -> Result<
     // A connection that is answered takes at least four packets to the server.
     assert!(after >= 4 * u64::from(count(&tries)[0]), "{after} packets, {:?} tries", count(&tries));
 
-    // Removed: enforcement ends, what the administrator wrote stays.
+    // What the administrator writes to /etc/default is what the units start.
     running.signal(nix::sys::signal::Signal::SIGTERM);
     running.end();
+    let elsewhere = "/etc/portcullis/edge.toml";
+    fs::write(system.file(elsewhere), format!("{edited}\n# elsewhere\n"))?;
+    let defaults = fs::read_to_string(system.file("/etc/default/portcullis"))?;
+    let set = |mode: &str, more: &str| {
+        let defaults = defaults
+            .replace("PORTCULLIS_FAIL_MODE=last-good", &format!("PORTCULLIS_FAIL_MODE={mode}"))
+            .replace(
+                "\nPORTCULLIS_AGENT_OPTIONS=\n",
+                &format!("\nPORTCULLIS_AGENT_OPTIONS=\"{more} --trial off\"\n"),
+            )
+            .replace("\nPORTCULLIS_BOOT_OPTIONS=", &format!("\nPORTCULLIS_BOOT_OPTIONS=\"{more}\""));
+        fs::write(system.file("/etc/default/portcullis"), defaults)
+    };
+    set("last-good", &format!("--policy {elsewhere}"))?;
+    let Unit { words, .. } = Unit::read(&system.root, "portcullis.service")?;
+    let expected =
+        ["/usr/bin/portcullis", "agent", "--trial", "60s", "--policy", elsewhere, "--trial", "off"];
+    assert_eq!(words, expected);
+    let mut running = agent();
+    running.event("applied");
+    let status = system.run(&["portcullis", "status", "--json"]).exits(0).json();
+    assert_eq!(status["agent"]["policy"], elsewhere);
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    running.end();
+    // A boot with nothing known to be good, and one with something that cannot be read.
+    let boot = || Ran::of(started("portcullis-boot.service"));
+    let good = system.file("/var/lib/portcullis/last-good.json");
+    let detach = || system.run(&["portcullis", "detach", "--all"]).exits(0);
+    detach();
+    fs::remove_file(&good)?;
+    boot().exits(0).prints(&format!("edge0: generation 1 of {elsewhere}"));
+    detach();
+    fs::write(&good, "no JSON")?;
+    set("open", &format!("--policy {elsewhere}"))?;
+    boot().exits(1).complains("nothing is enforced, every packet passes");
+    set("closed", &format!("--policy {elsewhere}"))?;
+    boot().exits(3).complains("every interface is closed");
+    ensure!(!open(443, IMPATIENCE)?, "what the fail mode says is enforced");
+
+    // Removed: enforcement ends, what the administrator wrote stays.
     system.run(&["dpkg", "--remove", "portcullis"]).exits(0).prints("edge0: detached");
     ensure!(open(8080, PATIENCE)?, "nothing is enforced any more");
     ensure!(
         system.file("/etc/portcullis/policy.toml").is_file() && !system.file("/usr/bin/portcullis").exists()
     );
     ensure!(system.file("/var/lib/portcullis/last-good.json").is_file());
+    // A file that no package brought stays the administrator's.
+    fs::remove_file(system.file(elsewhere))?;
     system.run(&["dpkg", "--purge", "portcullis"]).exits(0);
     for path in ["/etc/portcullis", "/var/lib/portcullis", "/run/portcullis", "/sys/fs/bpf/portcullis"] {
         ensure!(!system.file(path).exists(), "{path} is left behind");

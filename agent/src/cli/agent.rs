@@ -33,13 +33,25 @@ pub(super) struct Agent {
     /// Read the counters every so many seconds, to know when each rule last counted
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     sample: u64,
-    /// Try changed files for so long, as 60s, where somebody is logged in who could be locked out
+    /// Try changed files for so long, as 60s, where somebody is logged in who could be locked out; `off`
+    /// enforces them at once
     // The packaged unit has one already; that of /etc/default/portcullis comes after it.
-    #[arg(long, value_name = "DURATION", value_parser = trial, overrides_with = "trial")]
-    trial: Option<Duration>,
+    #[arg(long, value_name = "DURATION", value_parser = tried, default_value = "off", overrides_with = "trial")]
+    trial: Tried,
     /// Log what the kernel program says of each packet; debug costs speed
     #[arg(long, value_enum, default_value_t = KernelLog::Off, value_name = "LEVEL")]
     kernel_log: KernelLog,
+}
+
+/// How long changed files are tried; none where they are not.
+#[derive(Clone, Copy, Debug)]
+struct Tried(Option<Duration>);
+
+fn tried(text: &str) -> Result<Tried, String> {
+    if text == "off" {
+        return Ok(Tried(None));
+    }
+    trial(text).map(|time| Tried(Some(time))).map_err(|error| format!("{error}, or off"))
 }
 
 /// What the kernel program's lines are logged under: its binary and module (ebpf/src/record.rs).
@@ -73,7 +85,7 @@ impl Agent {
         let settings = Settings {
             policy: self.policy,
             stream: self.stream.map(Duration::from_secs),
-            trial: self.trial,
+            trial: self.trial.0,
             sample: Duration::from_secs(self.sample),
             kernel_log_level: match self.kernel_log {
                 KernelLog::Off => 0,

@@ -11,8 +11,9 @@ use clap::Args;
 use super::{
     Outcome,
     duration::duration,
-    enforce::{Detach, Enforcing, Guard, Saying, Step},
+    enforce::{Detach, Enforcing, Guard, Step},
     policy,
+    saying::SayingArgs,
 };
 use crate::{
     datapath::{ensure_permission, interfaces},
@@ -57,12 +58,8 @@ pub(super) struct Apply {
     /// Apply it even if it locks you out
     #[arg(long)]
     force: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
-    /// Print nothing where all is well; warnings and errors are still told
-    #[arg(long, short, conflicts_with = "json")]
-    quiet: bool,
+    #[command(flatten)]
+    pub(super) saying: SayingArgs,
     /// How long to listen on an interface that was not enforced before, where a socket may be waiting
     /// for datagrams from somebody whom the kernel does not know; at most a minute
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = learning)]
@@ -105,11 +102,7 @@ impl Apply {
         let wanted = Wanted::of(&source.policy.on(&interfaces()), &source.text, &source.catalog);
         let good = (stage == ApplyStage::Enforce && !self.observe)
             .then(|| LastGood::now(&source.policy.file, &source.text, &source.files));
-        let saying = match (self.json, self.quiet) {
-            (true, _) => Saying::Json,
-            (false, true) => Saying::Quiet,
-            (false, false) => Saying::All,
-        };
+        let saying = self.saying.saying();
         let (guard, may_stay) = (Guard::forced(self.force), stage == ApplyStage::Enforce);
         Enforcing { roots, options, guard, may_stay, trial: self.confirm, saying, begun }.run(|_| {
             match Pending::now(roots)?.stage()? {

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     Outcome,
-    output::Complaint,
+    output::complaints,
     policy::{self, Reading, Source},
 };
 use crate::{
@@ -92,7 +92,7 @@ impl Boot {
 }
 
 fn tell(error: &anyhow::Error) {
-    for complaint in Complaint::all(error) {
+    for complaint in complaints(error) {
         complain!("{complaint}");
     }
 }

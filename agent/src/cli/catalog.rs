@@ -5,7 +5,12 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Outcome, output::json, table};
+use super::{
+    Outcome,
+    output::json,
+    policy::{self, Reading},
+    table,
+};
 use crate::catalog::{Catalog, DocumentInfo, Role, RowView, System};
 use crate::requirement::{Direction, IpsecException, Name, Requirement};
 use crate::terminal::{Escaped, shown};
@@ -104,8 +109,7 @@ pub(super) fn run(args: &CatalogArgs, out: &mut Escaped<impl Write>) -> anyhow::
 ///
 /// Where it cannot be read or is wrong.
 pub(super) fn read(path: &std::path::Path) -> anyhow::Result<System> {
-    use anyhow::Context as _;
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = policy::text_of(path, Reading::Anything)?;
     Ok(Catalog::parse_system(&text, &path.to_string_lossy())?)
 }
 

@@ -11,13 +11,14 @@ use serde::Serialize;
 
 use super::{
     Outcome,
-    output::{Complaint, json},
+    output::{complaints, json},
     policy::{self, Source},
     table::counted,
 };
 use crate::{
     findings::{Finding, Severity, findings, of_host},
     host::{Groups, Paths},
+    problem::Complaint,
     terminal::{self, shown},
 };
 
@@ -106,7 +107,7 @@ fn check(path: &Path) -> Result<Checked> {
             found.extend(of_host(&policy, &catalog, &groups()));
             (policy.interfaces.len(), Ok(found))
         }
-        Err(error) => (0, Err(Complaint::all(&error))),
+        Err(error) => (0, Err(complaints(&error))),
     };
     Ok(Checked { file, valid: told.is_ok(), interfaces, told })
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use super::{
     Outcome,
     enforce::{Detach, Enforcing, Guard, Step, good},
+    saying::SayingArgs,
 };
 use crate::{
     datapath::ensure_permission,
@@ -25,6 +26,8 @@ pub(super) struct Confirm {
     /// Confirm a shadow even if it locks you out
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    pub(super) saying: SayingArgs,
 }
 
 impl Confirm {
@@ -34,7 +37,7 @@ impl Confirm {
         let stage = Pending::now(roots)?.stage()?;
         // Whoever confirms a trial has seen what it cuts; a shadow has not cut anything yet.
         let guard = if stage == Some(Stage::Shadow) { Guard::forced(self.force) } else { Guard::Sleeps };
-        Enforcing::known(roots, guard, begun).run(|settled| {
+        Enforcing::known(roots, guard, self.saying.saying(), begun).run(|settled| {
             let pending = Pending::now(roots)?;
             let not_after = match pending.stage()? {
                 Some(Stage::Trial { deadline, .. }) => Some(deadline),

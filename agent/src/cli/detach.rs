@@ -5,7 +5,11 @@ use std::io::Write as _;
 use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
 
-use super::Outcome;
+use super::{
+    Outcome,
+    output::json,
+    saying::{Saying, SayingArgs},
+};
 use crate::{
     datapath::ensure_permission,
     generation::{Roots, detach},
@@ -14,6 +18,12 @@ use crate::{
 
 /// Arguments of `detach`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Packets pass as if Portcullis were not there, and what was counted is forgotten. The policy file is not changed: \
+an agent that runs enforces it again when it is reloaded or changes.
+
+Exit codes: 0 done, also where nothing was enforced with --all, 1 an interface is not enforced, or the kernel \
+refused.")]
 #[command(group(ArgGroup::new("which").required(true).args(["interfaces", "all"])))]
 pub(super) struct Detach {
     /// Interfaces
@@ -22,6 +32,8 @@ pub(super) struct Detach {
     /// Every interface that is enforced
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    pub(super) saying: SayingArgs,
 }
 
 impl Detach {
@@ -39,11 +51,17 @@ impl Detach {
         }
         // Said when everything is done: a reader who is gone must not stop it halfway.
         let mut out = terminal::out();
-        for interface in &interfaces {
-            writeln!(out, "{interface}: detached; every packet passes")?;
-        }
-        if interfaces.is_empty() {
-            writeln!(out, "no interface is enforced")?;
+        match self.saying.saying() {
+            Saying::Json => json(&mut out, &serde_json::json!({ "detached": interfaces }))?,
+            Saying::Quiet => {}
+            Saying::All => {
+                for interface in &interfaces {
+                    writeln!(out, "{interface}: detached; every packet passes")?;
+                }
+                if interfaces.is_empty() {
+                    writeln!(out, "no interface is enforced")?;
+                }
+            }
         }
         Ok(Outcome::Done)
     }

@@ -9,9 +9,10 @@ use anyhow::Result;
 
 use super::{
     Outcome,
-    output::{Complaint, json},
+    output::json,
     policy::{self, Reading},
     report::Report,
+    saying::Saying,
 };
 use crate::{
     datapath::ensure_lasting_bpffs,
@@ -21,6 +22,7 @@ use crate::{
     },
     guard::{Cut, Seen, cuts},
     last_good::LastGood,
+    problem::Complaint,
     terminal,
 };
 
@@ -39,22 +41,11 @@ pub(super) struct Enforcing<'a> {
     pub(super) begun: Instant,
 }
 
-/// What a command says of what it has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Saying {
-    /// Everything, to people.
-    All,
-    /// Only what should not be overlooked.
-    Quiet,
-    /// Everything, to programs.
-    Json,
-}
-
 impl<'a> Enforcing<'a> {
     /// One that puts back or confirms what is known, and says so.
-    pub(super) fn known(roots: &'a Roots, guard: Guard, begun: Instant) -> Self {
+    pub(super) fn known(roots: &'a Roots, guard: Guard, saying: Saying, begun: Instant) -> Self {
         let options = ApplyOptions::default();
-        Self { roots, options, guard, may_stay: false, trial: None, saying: Saying::All, begun }
+        Self { roots, options, guard, may_stay: false, trial: None, saying, begun }
     }
 }
 
@@ -255,9 +246,6 @@ impl Enforcing<'_> {
 
     /// Asks the guard; tells what would be cut.
     fn may(&self, prepared: &Prepared<'_>, report: &mut Report) -> Result<bool> {
-        /// What an operator can do where the guard refuses.
-        const FORCE: &str = "`--force --confirm 60s` tries the policy all the same, and the kernel goes back by \
-                             itself; `--force` alone enforces it";
         // A shadow decides nothing.
         if self.guard == Guard::Sleeps || self.options.stage == ApplyStage::Shadow {
             return Ok(true);
@@ -295,6 +283,10 @@ impl Enforcing<'_> {
         Ok(may)
     }
 }
+
+/// What an operator can do where the guard refuses.
+pub(super) const FORCE: &str = "`--force --confirm 60s` tries the policy all the same, and the kernel goes back by \
+                                itself; `--force` alone enforces it";
 
 /// Tells on standard error what would be cut. What is vital is introduced by `vital`.
 pub(super) fn warn(cuts: &[Cut], vital: &str) {

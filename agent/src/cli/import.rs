@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use super::{Outcome as Exit, output::json_line};
 use crate::catalog::System;
 use crate::document::limits::MAX_BYTES;
+use crate::files;
 use crate::requirement::slug::slug;
 use crate::requirement::{Import, Outcome};
 use crate::terminal::{Escaped, shown};
@@ -171,13 +172,14 @@ fn explain(import: &Import, line: u32, out: &mut impl Write) -> std::io::Result<
 ///
 /// Where the file cannot be read, or is no document.
 pub(super) fn import(path: &Path) -> anyhow::Result<Import> {
-    let mut bytes = vec![];
-    let limit = MAX_BYTES as u64 + 1;
-    if path == Path::new("-") {
-        std::io::stdin().lock().take(limit).read_to_end(&mut bytes).context("standard input")?;
+    let limit = MAX_BYTES as u64;
+    let bytes = if path == Path::new("-") {
+        let mut bytes = vec![];
+        // One more, so that more than may be read is noticed.
+        std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes).context("standard input")?;
+        bytes
     } else {
-        let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
-        file.take(limit).read_to_end(&mut bytes).with_context(|| path.display().to_string())?;
-    }
+        files::read(path, limit)?
+    };
     Import::read(&bytes, &path.to_string_lossy()).with_context(|| path.display().to_string())
 }

@@ -24,6 +24,7 @@ mod policy;
 mod reload;
 mod report;
 mod rollback;
+mod saying;
 mod shadow;
 mod status;
 mod table;
@@ -39,9 +40,10 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use policy::{Reading, Source, read_text as read_policy_text, resolve as resolve_policy};
 
+pub(crate) use output::complaints;
 pub(crate) use table::counted;
 
-use self::output::{BadInput, Complaint, tell};
+use self::output::{BadInput, tell};
 use crate::{
     generation::Roots,
     terminal::{self, Escaped, Stdout},
@@ -192,7 +194,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::BadInput) => ExitCode::from(2),
         Ok(Outcome::Found) => ExitCode::from(3),
         Err(error) => {
-            tell(&Complaint::all(&error), to_program);
+            tell(&complaints(&error), to_program);
             if error.is::<BadInput>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
@@ -207,19 +209,16 @@ impl Command {
             Self::Diff(args) => args.json,
             Self::Check(check) => check.json,
             Self::Plan(plan) => plan.json,
-            Self::Apply(apply) => apply.json,
-            Self::Rollback(rollback) => rollback.json,
+            Self::Apply(apply) => apply.saying.json,
+            Self::Confirm(confirm) => confirm.saying.json,
+            Self::Reload(reload) => reload.saying.json,
+            Self::Rollback(rollback) => rollback.saying.json,
+            Self::Detach(detach) => detach.saying.json,
             Self::Doctor(doctor) => doctor.json,
             Self::Shadow(shadow) => shadow.json,
             Self::Status(status) => status.json,
             Self::Counters(counters) => counters.json,
-            Self::Boot(_)
-            | Self::Confirm(_)
-            | Self::Reload(_)
-            | Self::Detach(_)
-            | Self::Agent(_)
-            | Self::Completions(_)
-            | Self::Man(_) => false,
+            Self::Boot(_) | Self::Agent(_) | Self::Completions(_) | Self::Man(_) => false,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     datapath::{ensure_permission, interfaces},
     generation::{ApplyOptions, Candidate, Known, Manifest, Roots, Wanted, known, last},
     guard::{Cut, Seen, cuts},
-    plan::{Change, ChangeKind, InterfacePlan, Terms, Whole, plan},
+    plan::{Change, ChangeKind, InterfacePlan, Terms, Whole, others, plan},
     policy::{Deployment, Enforcement},
     ruleset::Way,
     terminal,
@@ -258,12 +258,22 @@ fn changed(list: Option<&Vec<IpNet>>, whole: Option<&Whole>) -> String {
     }
 }
 
-/// Networks in a cell of a table.
+/// Networks in a cell of a table. Every address without some is many networks, and is told by those that are
+/// missing.
 fn networks(networks: Option<&Vec<IpNet>>) -> String {
-    let whole = |net: &IpNet| net.prefix_len() == 0;
-    let Some(networks) = networks.filter(|list| !(list.len() == 2 && list.iter().all(whole))) else {
-        return "any".to_owned();
-    };
+    let Some(networks) = networks else { return "any".to_owned() };
+    if networks.len() <= SHOWN && !networks.iter().all(|net| net.prefix_len() == 0) {
+        return some(networks);
+    }
+    match others(networks) {
+        missing if missing.is_empty() => "any".to_owned(),
+        missing if missing.len() < networks.len() => format!("any but {}", some(&missing)),
+        _ => some(networks),
+    }
+}
+
+/// The first few of some networks.
+fn some(networks: &[IpNet]) -> String {
     let shown = networks.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(",");
     let more = networks.len().saturating_sub(SHOWN);
     if more > 0 { format!("{shown}+{more}") } else { shown }

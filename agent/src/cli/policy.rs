@@ -77,7 +77,7 @@ fn resolve_as(text: &str, name: &str, folder: &Path, reading: Reading) -> Result
     for file in written.catalog_files() {
         let beside = folder.join(file);
         let failed = || format!("cannot read the catalog file {} that {name} names", beside.display());
-        files.insert(file.clone(), read_bounded(&beside, reading).with_context(failed)?);
+        files.insert(file.clone(), text_of(&beside, reading).with_context(failed)?);
     }
     look_up(written, text, name, files)
 }
@@ -101,15 +101,16 @@ fn look_up(written: Written<'_>, text: &str, name: &str, files: BTreeMap<String,
 
 /// Reads the text of a policy file, or of a pipe: `portcullis apply <(generate)`.
 pub(crate) fn read_text(path: &Path, reading: Reading) -> Result<String> {
-    read_bounded(path, reading).with_context(|| format!("cannot read the policy {}", path.display()))
+    text_of(path, reading).with_context(|| format!("cannot read the policy {}", path.display()))
 }
 
-fn read_bounded(path: &Path, reading: Reading) -> Result<String> {
+/// The text of a file that is named on the command line or by a policy.
+pub(super) fn text_of(path: &Path, reading: Reading) -> Result<String> {
     let bytes = match reading {
         Reading::Anything => files::read(path, MAX_BYTES)?,
         Reading::Trusted => files::read_trusted(path, MAX_BYTES)?,
     };
-    String::from_utf8(bytes).context("it is no UTF-8 text")
+    String::from_utf8(bytes).with_context(|| format!("{} is no UTF-8 text", path.display()))
 }
 
 #[cfg(test)]

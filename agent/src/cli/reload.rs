@@ -4,12 +4,22 @@ use std::{io::Write as _, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use serde::Serialize;
 
-use super::{Outcome, apply::trial, duration::humane, enforce::warn};
+use super::{
+    Outcome,
+    apply::trial,
+    duration::humane,
+    enforce::{FORCE, warn},
+    output::json,
+    saying::{Saying, SayingArgs},
+};
 use crate::{
     daemon::{self, Answer, Request, ask},
     generation::Roots,
+    guard::Cut,
     host::{conversations, own_sessions, sockets},
+    problem::Complaint,
     terminal,
 };
 
@@ -32,6 +42,37 @@ pub(super) struct Reload {
     /// Apply it even if it locks you out
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    pub(super) saying: SayingArgs,
+}
+
+/// What came of it, for programs: the words of `apply --json`.
+#[derive(Serialize)]
+struct Done<'a> {
+    interfaces: Vec<InPlace<'a>>,
+    cuts: &'a [Cut],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trial_seconds: Option<f64>,
+    /// The conversations of which one must be heard for the policy to be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<Vec<String>>,
+}
+
+/// An interface, and the generation that is in place there.
+#[derive(Serialize)]
+struct InPlace<'a> {
+    interface: &'a str,
+    generation: u64,
+}
+
+impl<'a> Done<'a> {
+    fn new(applied: &'a [(String, u64)], cuts: &'a [Cut], trial: Option<daemon::Trial>) -> Self {
+        let (trial_seconds, waits_for) =
+            trial.map(|daemon::Trial { seconds, waits_for }| (seconds, waits_for)).unzip();
+        let in_place =
+            |(interface, generation): &'a (String, u64)| InPlace { interface, generation: *generation };
+        Self { interfaces: applied.iter().map(in_place).collect(), cuts, trial_seconds, waits_for }
+    }
 }
 
 impl Reload {
@@ -45,44 +86,60 @@ impl Reload {
             None => bail!(
                 "no agent is running with the state folder {state}: start it, or apply a policy with `portcullis apply`"
             ),
-            Some(Answer::Reload { error: Some(error), invalid, cuts, .. }) => {
-                warn(&cuts, "refused");
-                complain!("portcullis: the policy was refused, the one before it goes on: {error}");
-                if cuts.iter().any(|cut| cut.vital) {
-                    complain!("portcullis: --force applies it all the same, --confirm 60s --force tries it");
-                }
-                Ok(if invalid { Outcome::BadInput } else { Outcome::Failed })
-            }
-            Some(Answer::Reload { applied, error: None, cuts, trial, .. }) => {
-                warn(&cuts, "forced");
-                let mut out = terminal::out();
-                for (interface, generation) in &applied {
-                    writeln!(out, "{interface}: generation {generation}")?;
-                }
-                if applied.is_empty() {
-                    writeln!(out, "no interface of the policy is there yet")?;
-                }
-                if let Some(daemon::Trial { seconds, waits_for }) = trial {
-                    let time = humane(Duration::try_from_secs_f64(seconds).unwrap_or_default());
-                    if waits_for.is_empty() {
-                        writeln!(
-                            out,
-                            "the policy before comes back in {time}; `portcullis confirm` keeps this one"
-                        )?;
-                    } else {
-                        let talks = waits_for.join(", ");
-                        writeln!(
-                            out,
-                            "the policy before comes back in {time} unless something arrives of {talks}"
-                        )?;
-                    }
-                }
+            Some(Answer::Reload { applied, errors, cuts, trial, .. }) if errors.is_empty() => {
+                self.is_done(&applied, &cuts, trial)?;
                 Ok(Outcome::Done)
+            }
+            Some(Answer::Reload { errors, invalid, cuts, .. }) => {
+                self.is_refused(errors, &cuts)?;
+                Ok(if invalid { Outcome::BadInput } else { Outcome::Failed })
             }
             Some(Answer::Misunderstood { error }) => {
                 bail!("the agent, perhaps of another build, does not understand the request: {error}")
             }
             Some(other) => bail!("the agent, perhaps of another build, answers something else: {other:?}"),
         }
+    }
+
+    fn is_refused(self, mut errors: Vec<Complaint>, cuts: &[Cut]) -> Result<()> {
+        if let Some(last) = errors.last_mut().filter(|_| cuts.iter().any(|cut| cut.vital)) {
+            last.help = Some(FORCE.to_owned());
+        }
+        if self.saying.saying() == Saying::Json {
+            return json(&mut terminal::out(), &serde_json::json!({ "errors": errors, "cuts": cuts }));
+        }
+        warn(cuts, "refused");
+        complain!("portcullis: the policy was refused, the one before it goes on");
+        errors.iter().for_each(|error| complain!("{error}"));
+        Ok(())
+    }
+
+    fn is_done(self, applied: &[(String, u64)], cuts: &[Cut], trial: Option<daemon::Trial>) -> Result<()> {
+        let mut out = terminal::out();
+        match self.saying.saying() {
+            Saying::Json => return json(&mut out, &Done::new(applied, cuts, trial)),
+            saying => {
+                warn(cuts, "forced");
+                if saying == Saying::Quiet {
+                    return Ok(());
+                }
+            }
+        }
+        for (interface, generation) in applied {
+            writeln!(out, "{interface}: generation {generation}")?;
+        }
+        if applied.is_empty() {
+            writeln!(out, "no interface of the policy is there yet")?;
+        }
+        if let Some(daemon::Trial { seconds, waits_for }) = trial {
+            let time = humane(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+            if waits_for.is_empty() {
+                writeln!(out, "the policy before comes back in {time}; `portcullis confirm` keeps this one")?;
+            } else {
+                let talks = waits_for.join(", ");
+                writeln!(out, "the policy before comes back in {time} unless something arrives of {talks}")?;
+            }
+        }
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@ use super::{
     Outcome,
     enforce::{Detach, Enforcing, Guard, Step, good},
     output::json,
+    saying::SayingArgs,
     table::{date, table},
 };
 use crate::{
@@ -28,11 +29,10 @@ and documents since. The policy file itself is not changed: mend it before you a
 Exit codes: 0 done, 1 there is no earlier policy, or it was refused as by `apply`.")]
 pub(super) struct Rollback {
     /// Show the policies that are kept, and change nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["force", "quiet"])]
     list: bool,
-    /// Print JSON, with --list
-    #[arg(long, requires = "list")]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) saying: SayingArgs,
     /// Put it back even if it locks you out
     #[arg(long)]
     force: bool,
@@ -45,7 +45,7 @@ impl Rollback {
             return self.list(roots);
         }
         ensure_permission("putting back a policy")?;
-        Enforcing::known(roots, Guard::forced(self.force), begun).run(|settled| {
+        Enforcing::known(roots, Guard::forced(self.force), self.saying.saying(), begun).run(|settled| {
             // The trial that was to be ended had ended by itself.
             if settled {
                 return Ok(None);
@@ -62,7 +62,7 @@ impl Rollback {
     fn list(&self, roots: &Roots) -> Result<Outcome> {
         let (revisions, active) = (roots.revisions()?, roots.active_revision()?);
         let mut out = terminal::out();
-        if self.json {
+        if self.saying.json {
             json(&mut out, &serde_json::json!({ "active": active, "revisions": revisions }))?;
             return Ok(Outcome::Done);
         }

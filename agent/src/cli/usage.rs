@@ -10,11 +10,8 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::{
-    Cli,
-    output::{Complaint, tell},
-};
-use crate::terminal::one_line;
+use super::{Cli, output::tell};
+use crate::{problem::Complaint, terminal::one_line};
 
 /// Tells what is wrong with the command line of this process, or shows the help that it asks for.
 pub(super) fn told(error: clap::Error) -> ExitCode {

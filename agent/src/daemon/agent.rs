@@ -22,7 +22,7 @@ use super::{
     trying::Trying,
 };
 use crate::{
-    cli::{Reading, Source, read_policy_text, resolve_policy},
+    cli::{Reading, Source, complaints, read_policy_text, resolve_policy},
     datapath::{DatapathError, Device, Kept, chain},
     generation::{
         Applied, ApplyError, ApplyOptions, ApplyStage, Carried, Lock, Prepared, Roots, StoreError, Unwanted,
@@ -31,6 +31,7 @@ use crate::{
     guard::{Cut, Refusal, Seen, cuts},
     last_good::LastGood,
     policy::{Policy, Problems},
+    problem::Complaint,
 };
 
 /// What passes by itself, as another command that holds the lock, is waited for so long, and looked at as
@@ -74,6 +75,23 @@ pub(super) struct Agent {
     pub(super) trials: BTreeMap<Device, (u32, Carried)>,
     /// Whether the file waits for the end of a trial or a shadow.
     pub(super) postponed: bool,
+}
+
+/// Why a file is refused.
+#[derive(Clone, Debug)]
+pub(super) struct Refused {
+    /// Whether it cannot be read or is not valid, rather than refused by the kernel or the guard.
+    pub(super) invalid: bool,
+    /// What is wrong, for whoever asked.
+    pub(super) errors: Vec<Complaint>,
+    /// The same in one text.
+    why: String,
+}
+
+impl Refused {
+    fn new(error: &anyhow::Error, invalid: bool) -> Self {
+        Self { invalid, errors: complaints(error), why: chain(error.as_ref()) }
+    }
 }
 
 impl Agent {
@@ -135,8 +153,9 @@ impl Agent {
     /// Applies the file where it changed, or in any case if `asked`.
     pub(super) fn reload(&mut self, asked: bool) -> Result<()> {
         let read = read_policy_text(&self.settings.policy, Reading::Trusted);
-        let read = read.map_err(|error| chain(error.as_ref()));
-        if !asked && read == self.tried {
+        let read = read.map_err(|error| Refused::new(&error, true));
+        let tried = read.as_ref().map_err(|refused| &refused.why);
+        if !asked && tried == self.tried.as_ref() {
             return Ok(());
         }
         let mut postponed = false;
@@ -145,21 +164,21 @@ impl Agent {
             Ok(text) => {
                 match self.apply(text, &manner).inspect_err(|error| postponed = is_postponed(error)) {
                     Err(error) if passes(&error) && self.waits_for_reload() => return Ok(()),
-                    Err(error) => Err((error.is::<Problems>(), chain(error.as_ref()))),
+                    Err(error) => Err(Refused::new(&error, error.is::<Problems>())),
                     Ok(()) => Ok(()),
                 }
             }
-            Err(error) => Err((true, error.clone())),
+            Err(refused) => Err(refused.clone()),
         };
         self.again = None;
-        self.tried = read;
+        self.tried = read.map_err(|refused| refused.why);
         self.answer(&outcome);
         match outcome {
             Ok(()) => {
                 (self.refused, self.postponed) = (None, false);
                 Ok(())
             }
-            Err((_, error)) => self.is_refused(error, postponed),
+            Err(refused) => self.is_refused(refused.why, postponed),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use super::{
-    agent::Agent,
+    agent::{Agent, Refused},
     control::{Answer, Standing, Status, Watched},
     event::{Event, emit},
     manner::Asking,
@@ -15,7 +15,7 @@ use crate::{cli::counted, counters::Report, datapath::chain, generation::active}
 
 impl Agent {
     /// Answers whoever asked for a reload.
-    pub(super) fn answer(&mut self, outcome: &Result<(), (bool, String)>) {
+    pub(super) fn answer(&mut self, outcome: &Result<(), Refused>) {
         let Some(Asking { answer: asking, .. }) = self.asking.take() else { return };
         let mut applied = Vec::new();
         for interface in self.protected.keys() {
@@ -26,8 +26,8 @@ impl Agent {
         let refused = outcome.as_ref().err();
         let answer = Answer::Reload {
             applied,
-            error: refused.map(|(_, error)| error.clone()),
-            invalid: refused.is_some_and(|(invalid, _)| *invalid),
+            errors: refused.map(|refused| refused.errors.clone()).unwrap_or_default(),
+            invalid: refused.is_some_and(|refused| refused.invalid),
             cuts: self.cuts.clone(),
             trial: self.trying.as_ref().filter(|_| refused.is_none()).map(Trying::told),
         };

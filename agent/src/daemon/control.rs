@@ -35,6 +35,8 @@ use crate::{
     files::{self, Held},
     guard::Cut,
     host::Session,
+    problem::Complaint,
+    schema::Formed,
 };
 
 /// Longest request: a hundred bytes for each session that the caller may be working in.
@@ -94,7 +96,7 @@ pub enum Answer {
         /// Interfaces with the generation that is in place now.
         applied: Vec<(String, u64)>,
         /// Why the policy was refused; the one before it goes on then.
-        error: Option<String>,
+        errors: Vec<Complaint>,
         /// Whether the policy is not valid, rather than refused by the kernel or the guard.
         invalid: bool,
         /// What the policy cuts, or would.
@@ -302,7 +304,7 @@ async fn serve(stream: UnixStream, sender: &mpsc::Sender<Asked>) -> Result<()> {
         }
         Err(error) => Answer::Misunderstood { error: error.to_string() },
     };
-    let mut line = serde_json::to_vec(&answer)?;
+    let mut line = serde_json::to_vec(&Formed::new(&answer))?;
     line.push(b'\n');
     timeout(PATIENCE, write.write_all(&line)).await.context("whoever asked does not read the answer")??;
     Ok(())

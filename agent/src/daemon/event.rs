@@ -13,6 +13,7 @@ use crate::{
     datapath::{Mode, Part},
     generation::Manifest,
     policy::Enforcement,
+    schema::Formed,
 };
 
 /// Something that happened.
@@ -75,13 +76,12 @@ impl<'a> Event<'a> {
 pub(super) fn emit(event: &Event<'_>) -> Result<()> {
     #[derive(Serialize)]
     struct Line<'a> {
-        schema: u32,
         time: f64,
         #[serde(flatten)]
         event: &'a Event<'a>,
     }
     let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
-    let mut line = serde_json::to_vec(&Line { schema: 1, time, event })?;
+    let mut line = serde_json::to_vec(&Formed::new(&Line { time, event }))?;
     line.push(b'\n');
     #[expect(clippy::disallowed_methods, reason = "JSON for programs")]
     let mut out = stdout().lock();

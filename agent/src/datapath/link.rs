@@ -26,6 +26,7 @@ use super::{
 const BPF_OBJ_PIN: c_long = 6;
 const BPF_OBJ_GET: c_long = 7;
 const BPF_PROG_GET_FD_BY_ID: c_long = 13;
+const BPF_PROG_QUERY: c_long = 16;
 const BPF_LINK_CREATE: c_long = 28;
 const BPF_LINK_UPDATE: c_long = 29;
 const BPF_LINK_DETACH: c_long = 34;
@@ -53,6 +54,23 @@ struct LinkCreate {
     tcx_relative: u32,
     _padding: u32,
     tcx_expected_revision: u64,
+}
+
+/// The part of `union bpf_attr` that `BPF_PROG_QUERY` reads and writes.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramQuery {
+    target_ifindex: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    count: u32,
+    _padding: u32,
+    prog_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
 }
 
 /// The part of `union bpf_attr` that `BPF_OBJ_PIN` and `BPF_OBJ_GET` read.
@@ -183,6 +201,13 @@ pub(super) fn attach_ingress(program: &impl AsFd, interface: u32, mode: Mode) ->
 /// As [`attach_ingress`], for a TCX program on the interface's egress.
 pub(super) fn attach_egress(program: &impl AsFd, interface: u32) -> io::Result<OwnedFd> {
     create(program, interface, BPF_TCX_EGRESS, BPF_F_AFTER)
+}
+
+/// Whether the kernel has TCX: one that has not does not know what is asked for (`bpf_prog_query` in
+/// kernel/bpf/syscall.c).
+pub(super) fn knows_tcx(target_ifindex: u32) -> bool {
+    let mut query = ProgramQuery { target_ifindex, attach_type: BPF_TCX_EGRESS, ..ProgramQuery::default() };
+    !matches!(bpf(BPF_PROG_QUERY, &mut query), Err(error) if error.raw_os_error() == Some(libc::EINVAL))
 }
 
 fn create(program: &impl AsFd, target_ifindex: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {

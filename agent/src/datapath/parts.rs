@@ -9,7 +9,7 @@ use netlink_packet_core::NlasIterator;
 use portcullis_common::abi::map;
 use serde::Serialize;
 
-use super::{Attachment, DatapathError, Pins, attach::link_at, pins::held};
+use super::{Attachment, DatapathError, Pins, attach::link_at, link, pins::held};
 use crate::netlink::list_links;
 
 /// A part of what enforces an interface.
@@ -113,7 +113,8 @@ impl Attachment {
             Some(_) => missing.push(Part::Egress),
             // On clsact there is no link to be pinned.
             None if self.filter()?.is_some() => {}
-            None => missing.push(Part::EgressPin),
+            None if link::knows_tcx(self.index()?) => missing.push(Part::EgressPin),
+            None => missing.push(Part::Egress),
         }
         for name in Pins::SHARED_MAPS {
             let part = if name == map::COUNTERS { Part::Counters } else { Part::Flows };

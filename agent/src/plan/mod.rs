@@ -14,6 +14,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use ipnet::IpNet;
 use serde::Serialize;
 
+pub use self::networks::others;
 use crate::{
     generation::{Manifest, Wanted, WantedInterface},
     policy::Settings,

@@ -3,6 +3,16 @@
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use iprange::IpRange;
 
+/// The fewest networks that hold every address that none of these does, in ascending order.
+#[must_use]
+pub fn others(networks: &[IpNet]) -> Vec<IpNet> {
+    let mut others = Networks::of_rule(&[]);
+    for network in networks {
+        others = others.without(&Networks::of_rule(&[*network]));
+    }
+    others.all()
+}
+
 /// A set of IPv4 and IPv6 addresses.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Networks {

@@ -1,11 +1,14 @@
 //! What is wrong with a policy or a catalog file, where, and what would be right.
 
+mod complaint;
 mod shape;
 
 use std::fmt;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::complaint::Complaint;
 
 /// A place in a file: line and column, both from 1, the column in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -108,6 +108,36 @@ fn there_is_one_agent_and_it_takes_over_what_a_killed_one_left() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_reload_says_to_programs_what_it_says_to_people_and_quietly_nothing() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    let json = edge.operator.run(&["reload", "--json"]).exits(1).json();
+    let message = json["errors"][0]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("no agent is running"), "{json:#}");
+    let _agent = edge.agent(&opening(443), &[]);
+    edge.operator.policy(&opening(8080))?;
+    let said = edge.operator.run(&["reload", "--json"]).exits(0);
+    assert_eq!(said.stderr, "");
+    let json = said.json();
+    assert_eq!((&json["schema"], &json["interfaces"][0]["interface"]), (&1.into(), &"edge0".into()));
+    assert!(json["interfaces"][0]["generation"].as_u64().is_some_and(|generation| generation > 1), "{json}");
+    let said = edge.operator.run(&["reload", "--quiet"]).exits(0);
+    assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("", ""));
+
+    let json = edge.operator.run(&["reload", "--json", "--confirm", "30s"]).exits(0).json();
+    assert_eq!((&json["trial_seconds"], &json["waits_for"]), (&30.0.into(), &serde_json::json!([])));
+    edge.operator.run(&["confirm", "--quiet"]).exits(0);
+
+    // A file that is not valid is told as `apply` does.
+    let path = edge.operator.policy(&opening(443).replace("tcp", "tpc"))?;
+    let path = path.to_str().expect("text");
+    let said = edge.operator.run(&["reload", "--json"]).exits(2);
+    assert_eq!(said.stderr, "");
+    let applied = edge.operator.run(&["apply", "--json", path]).exits(2).json();
+    assert_eq!((&said.json()["errors"], &applied["errors"][0]["line"]), (&applied["errors"], &8.into()));
+    Ok(())
+}
+
 /// Holds: security control-socket.
 #[test]
 fn what_is_no_request_is_answered_or_hung_up_on() -> Result<()> {
@@ -121,7 +151,12 @@ fn what_is_no_request_is_answered_or_hung_up_on() -> Result<()> {
         let _ = stream.read_to_string(&mut answer);
         Ok(answer)
     };
-    assert!(ask(b"{\"request\":\"explode\"}\n")?.contains("misunderstood"));
+    for request in ["explode", "status", "reload"] {
+        let answer = ask(format!("{{\"request\":\"{request}\"}}\n").as_bytes())?;
+        let answer: serde_json::Value = serde_json::from_str(&answer)?;
+        assert_eq!(answer["schema"], 1, "{answer}");
+        assert_eq!(answer["answer"], if request == "explode" { "misunderstood" } else { request });
+    }
     assert!(ask(b"\xff\xfe\n")?.is_empty());
     let endless = vec![b'x'; 1 << 20];
     assert!(ask(&endless)?.contains("misunderstood"), "it is cut off, and is no request");

@@ -19,6 +19,7 @@ use portcullis_tests::{
     running::Running,
     tampering::end_link,
     traffic::{Protocol, exchange},
+    without_tcx::{filters, without_tcx},
 };
 
 use crate::{Edge, IMPATIENCE, Noise, opening, server};
@@ -134,6 +135,43 @@ fn programs_that_somebody_takes_off_an_interface_are_attached_again() -> Result<
     );
     is_whole(&edge);
     assert!(edge.operator.packets("edge0", "open") > counted, "what was counted is not forgotten");
+    Ok(())
+}
+
+#[test]
+fn a_filter_that_somebody_takes_off_an_interface_without_tcx_is_put_back() -> Result<()> {
+    let Some(edge) = Edge::new()? else { return Ok(()) };
+    without_tcx()?;
+    let mut agent = edge.agent(&opening(443), &[]);
+    edge.assert_open(443, 8080);
+    let is_there = || filters(edge.lab.host(), "edge0") == 1;
+    assert!(is_there() && !pins_of("edge0").join("egress").exists(), "it is a filter, and no link");
+    let counted = edge.operator.packets("edge0", "open");
+    let tc = |words: &str| edge.lab.host().run("tc", &words.split(' ').collect::<Vec<_>>()).map(drop);
+
+    mended_after(&mut agent, &["egress"], || tc("filter delete dev edge0 egress"));
+    is_whole(&edge);
+    assert!(is_there(), "the filter");
+    mended_after(&mut agent, &["egress"], || tc("qdisc delete dev edge0 clsact"));
+    is_whole(&edge);
+    assert!(is_there(), "the filter and its qdisc");
+    mended_after(&mut agent, &["ingress"], || end_link(&pins_of("edge0").join("ingress")));
+    is_whole(&edge);
+    assert!(is_there(), "it stands alone");
+    mended_after(&mut agent, &["ingress-pin"], || Ok(fs::remove_file(pins_of("edge0").join("ingress"))?));
+    is_whole(&edge);
+    assert!(edge.operator.packets("edge0", "open") > counted, "what was counted is not forgotten");
+
+    // Without an agent it is told, and mended by the next apply.
+    agent.signal(Signal::SIGTERM);
+    agent.end();
+    tc("filter delete dev edge0 egress")?;
+    edge.operator.run(&["status", "--check"]).exits(3).prints("edge0: missing: the egress program");
+    edge.operator.apply(&opening(443)).exits(0);
+    edge.operator.run(&["status", "--check"]).exits(0);
+    assert!(is_there(), "the filter");
+    edge.operator.run(&["detach", "--all"]).exits(0);
+    assert_eq!(filters(edge.lab.host(), "edge0"), 0);
     Ok(())
 }
 

@@ -122,7 +122,7 @@ fn several_files_are_checked_and_standard_input() -> Result<()> {
     assert_eq!(
         json["errors"],
         serde_json::json!([{
-            "file": bad, "line": 2, "column": 1,
+            "file": bad, "line": 2, "column": 1, "text": "[interface]",
             "message": "`[interface]` is one table, and `interface` is a list of tables",
             "help": "write `[[interface]]`, also where there is only one",
         }])
@@ -183,6 +183,9 @@ fn every_json_document_has_its_form() -> Result<()> {
     let path = path.to_str().expect("text");
     let system = "skype-for-business-server-2015";
     let role = format!("{system}/director");
+    let document = edge.lab.folder("documents")?.join("ports.md");
+    fs::write(&document, "| Role | Port |\n| --- | --- |\n| Web server | TCP 443 |\n")?;
+    let document = document.to_str().expect("text");
     for args in [
         &["catalog", "list", "--json"][..],
         &["catalog", "show", "--json", system],
@@ -196,8 +199,19 @@ fn every_json_document_has_its_form() -> Result<()> {
         &["counters", "--json", "--archived"],
         &["doctor", "--json"],
         &["rollback", "--list", "--json"],
+        &["import", "--format", "json", document],
+        &["apply", "--json", "--shadow", path],
+        &["shadow", "--json"],
+        &["confirm", "--json"],
+        &["rollback", "--json"],
+        &["detach", "--json", "--all"],
         // What goes wrong.
         &["shadow", "--json"],
+        &["confirm", "--json"],
+        &["rollback", "--json"],
+        &["detach", "--json", "none"],
+        &["reload", "--json"],
+        &["import", "--format", "json", "/mnt/none.md"],
         &["plan", "--json", "/mnt/none.toml"],
         &["catalog", "show", "--json", "none"],
         &["counters", "--json", "--interface", "none"],
@@ -205,8 +219,54 @@ fn every_json_document_has_its_form() -> Result<()> {
     ] {
         let said = edge.operator.run(args);
         assert_eq!(said.json()["schema"], 1, "{said}");
-        assert_eq!(said.stderr, "", "{said}");
+        // An import also tells people what it could not read, as what it prints is kept in a file.
+        assert!(said.stderr.is_empty() || args[0] == "import", "{said}");
     }
+    Ok(())
+}
+
+#[test]
+fn whatever_changes_something_says_so_to_programs_or_quietly_nothing() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let edge = Edge::new(lab)?;
+    let ports = |port: &str| policy(&[interface("edge0", &[allow("web", "tcp", port)])]);
+    let apply = |port: &str, more: &[&str]| -> Result<()> {
+        let path = edge.operator.policy(&ports(port))?;
+        edge.operator.run(&[&["apply", "--force", path.to_str().expect("text")], more].concat()).exits(0);
+        Ok(())
+    };
+    let json = |args: &[&str]| {
+        let said = edge.operator.run(args).exits(0);
+        assert_eq!(said.stderr, "", "{said}");
+        said.json()
+    };
+    let quiet = |args: &[&str]| {
+        let said = edge.operator.run(args).exits(0);
+        assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("", ""), "{args:?}");
+    };
+    let stage = |json: &Value| {
+        let edge0 = &json["interfaces"][0];
+        (edge0["interface"].clone(), edge0["stage"].clone(), edge0["generation"].clone())
+    };
+    let enforced_as = |generation: u64| ("edge0".into(), "enforce".into(), generation.into());
+
+    apply("80", &[])?;
+    apply("81", &["--confirm", "60s"])?;
+    assert_eq!(stage(&json(&["confirm", "--json"])), enforced_as(3));
+    apply("82", &["--shadow"])?;
+    quiet(&["confirm", "--quiet"]);
+    let back = json(&["rollback", "--json"]);
+    assert_eq!(stage(&back), enforced_as(6));
+    assert_eq!(back["revision"], 2, "{back}");
+    quiet(&["rollback", "-q"]);
+    assert_eq!(json(&["detach", "--json", "edge0"])["detached"], serde_json::json!(["edge0"]));
+    assert_eq!(json(&["detach", "--json", "--all"])["detached"], serde_json::json!([]));
+    quiet(&["detach", "--quiet", "--all"]);
+    let said = edge.operator.run(&["confirm", "--json"]).exits(1);
+    assert_eq!(said.stderr, "");
+    let message = said.json()["errors"][0]["message"].clone();
+    assert_eq!(message, "there is nothing to confirm: no trial and no shadow is running");
+    edge.operator.run(&["rollback", "--list", "--force"]).exits(2);
     Ok(())
 }
 

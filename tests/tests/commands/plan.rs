@@ -121,6 +121,32 @@ fn a_source_that_is_narrowed_is_told_as_what_it_was_and_will_be() -> Result<()> 
 }
 
 #[test]
+fn every_source_but_some_is_told_by_those_at_a_first_enforcement_too() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let edge = Edge::new(lab)?;
+    let overlapping = policy(&[interface(
+        "edge0",
+        &[allow_from("ssh", "tcp", "22", &["10.0.0.0/24", "2001:db8::/32"]), allow("all", "tcp", "22-23")],
+    )]);
+    let told = |said: Ran, verb: &str| {
+        said.exits(3)
+            .prints(&format!("{verb}  tcp/22  10.0.0.0/24,2001:db8::/32          any  (policy)  ssh"))
+            .prints(&format!("{verb}  tcp/22  any but 10.0.0.0/24,2001:db8::/32  any  (policy)  all"))
+            .prints(&format!("{verb}  tcp/23  any                                any  (policy)  all"))
+            .keeps_quiet_about("0.0.0.0/5")
+    };
+    told(plan(&edge.operator, &overlapping), "stays");
+    // What opens where nothing was open, and what closes.
+    applied(&edge.operator, &policy(&[interface("edge0", &[])]));
+    told(plan(&edge.operator, &overlapping), "opens");
+    applied(&edge.operator, &overlapping);
+    plan(&edge.operator, &policy(&[interface("edge0", &[])]))
+        .exits(3)
+        .prints("closes  tcp/22  any but 10.0.0.0/24,2001:db8::/32  any");
+    Ok(())
+}
+
+#[test]
 fn a_plan_against_lost_state_is_refused() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
     let edge = Edge::new(lab)?;

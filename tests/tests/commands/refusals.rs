@@ -1,7 +1,13 @@
 //! Policies that are refused: what each complaint says, and which place it points at.
 
+use std::process::Stdio;
+
 use anyhow::Result;
-use portcullis_tests::operator::{Operator, lab};
+use nix::{sys::stat::Mode, unistd::mkfifo};
+use portcullis_tests::{
+    operator::{Operator, lab},
+    running::Running,
+};
 
 /// A policy with one allow, whose keys begin in line 6.
 macro_rules! allow {
@@ -363,6 +369,40 @@ fn all_mistakes_are_told_at_once_in_the_order_of_the_file() -> Result<()> {
         .filter_map(|line| line.strip_prefix(&format!("{}:", path.display()))?.split(": ").next())
         .collect();
     assert_eq!(places, ["1:11", "6:12", "8:8", "10:8"], "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_document_or_catalog_file_that_never_ends_is_refused_at_once() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let operator = Operator::new(&lab)?;
+    let folder = lab.folder("pipes")?;
+    // Nobody will ever write to them.
+    for name in ["ports.md", "mine.toml"] {
+        mkfifo(&folder.join(name), Mode::S_IRUSR | Mode::S_IWUSR)?;
+    }
+    let [document, catalog] = ["ports.md", "mine.toml"].map(|name| folder.join(name).display().to_string());
+    let built_in = "skype-for-business-server-2015";
+    for (args, path) in [
+        (&["import", &document][..], &document),
+        (&["import", "--format", "json", &document], &document),
+        (&["diff", &document, built_in], &document),
+        (&["diff", built_in, &catalog], &catalog),
+        (&["catalog", "list", "--catalog", &catalog], &catalog),
+    ] {
+        let mut command = operator.command(args);
+        command.stdin(Stdio::null());
+        let mut ran = Running::start(command);
+        let is_json = args.contains(&"json");
+        let told = |line: &str| line.contains(path) && line.contains("is a named pipe");
+        if is_json {
+            ran.line(|line| line.contains("is a named pipe"))
+        } else {
+            ran.complaint(told)
+        };
+        assert_eq!(ran.end().code(), Some(2), "{args:?}");
+    }
+    operator.run(&["import", "/dev/zero"]).exits(2).complains("/dev/zero is a device");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! under `cargo xtask soak`, which sets `PORTCULLIS_SOAK`.
 
 mod anew;
+mod batches;
 mod faults;
 mod flood;
 mod kills;

@@ -2,13 +2,9 @@
 //! and every packet counts once.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream, UdpSocket},
+    net::SocketAddr,
     process::Stdio,
-    sync::atomic::{
-        AtomicBool, AtomicU64,
-        Ordering::{Relaxed, SeqCst},
-    },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -18,112 +14,25 @@ use portcullis::{
     datapath::totals_in,
     generation::{Known, Roots, known},
 };
-use portcullis_common::{
-    abi,
-    slot::{FIRST_RULE, Reason},
-};
+use portcullis_common::{abi, slot::FIRST_RULE};
 use portcullis_tests::{
-    assembly::Generator,
-    draft::{allow, interface, policy},
-    lab::{Lab, Namespace},
+    draft::{interface, policy},
+    lab::Lab,
     operator::{Operator, device, lab, left_behind},
-    packet::{Frame, Ip},
+    packet::Ip,
     running::PATIENCE,
+    talk::Talk,
     traffic::{EchoServer, Protocol},
+    without_tcx::{filters, without_tcx},
 };
 
-use crate::times;
+use crate::{
+    batches::{BATCH, Batches, policies},
+    times,
+};
 
-/// Packets between two looks at the counters; veth queues 256.
-const BATCH: u32 = 192;
 /// Above every slot that is used here, in any version.
 const END: u32 = FIRST_RULE as u32 + 64;
-
-/// 443 is open in both, 1000 in the first, 2000 in the second, 444 in none.
-fn policies() -> [String; 2] {
-    let of = |allows: &[String]| policy(&[interface("edge0", allows)]);
-    let both = allow("both", "tcp", "443");
-    [of(&[both.clone(), allow("first", "udp", "1000")]), of(&[allow("second", "udp", "2000"), both])]
-}
-
-/// What is sent in turn, with how many packets of it were.
-struct Traffic {
-    /// Where it comes from.
-    peer: Namespace,
-    generator: Generator,
-    packets: [(Vec<u8>, AtomicU64); 4],
-}
-
-impl Traffic {
-    fn new(peer: &Namespace, interface: &str) -> Result<Self> {
-        let frames = [
-            Frame::syn(Ip::V4, 443),
-            Frame::udp(Ip::V4, 1_000),
-            Frame::udp(Ip::V6, 2_000),
-            Frame::syn(Ip::V6, 444),
-        ];
-        let packets = frames.map(|frame| (frame.bytes(), AtomicU64::new(0)));
-        let generator = peer.within(|| Generator::new(interface))?;
-        Ok(Self { peer: peer.clone(), generator, packets })
-    }
-
-    fn sent(&self) -> [u64; 4] {
-        self.packets.each_ref().map(|(_, count)| count.load(SeqCst))
-    }
-
-    /// Sends a batch of a packet.
-    fn send(&self, frame: &[u8]) -> Result<()> {
-        self.peer.within(|| self.generator.send(frame, BATCH))
-    }
-
-    /// Sends a batch of each packet, and waits after each until it was counted by one version or the other.
-    fn round(&self) -> Result<()> {
-        for (frame, count) in &self.packets {
-            self.send(frame)?;
-            count.fetch_add(BATCH.into(), SeqCst);
-            let sent: u64 = self.sent().iter().sum();
-            let since = Instant::now();
-            loop {
-                let counted = counted()?;
-                ensure!(counted <= sent, "{counted} packets counted of {sent} sent");
-                if counted == sent {
-                    break;
-                }
-                ensure!(since.elapsed() < PATIENCE, "{} packets were never counted", sent - counted);
-                thread::yield_now();
-            }
-        }
-        Ok(())
-    }
-
-    fn flood(&self, over: &AtomicBool) -> Result<()> {
-        while !over.load(Relaxed) {
-            self.round()?;
-        }
-        Ok(())
-    }
-
-    /// Expects that everything that was sent is counted once, and under what it was.
-    fn assert_counted(&self, operator: &Operator) {
-        let sent = self.sent();
-        let json = operator.counters("edge0");
-        assert_eq!(json["total"]["packets"], sent.iter().sum::<u64>(), "every packet once: {json:#}");
-        let bytes: u64 =
-            self.packets.iter().zip(sent).map(|((frame, _), sent)| frame.len() as u64 * sent).sum();
-        assert_eq!(json["total"]["bytes"], bytes, "every byte once");
-        let packets = |name| operator.packets("edge0", name);
-        assert_eq!(packets("both"), sent[0], "the port that stays open loses none");
-        assert_eq!(
-            packets(Reason::UndocumentedTcp.name()),
-            sent[3],
-            "the port that stays closed lets none in"
-        );
-        let (first, second) = (packets("first"), packets("second"));
-        let closed = packets(Reason::UndocumentedUdp.name());
-        assert_eq!(closed + first + second, sent[1] + sent[2], "the others are open or not");
-        assert!(first > 0, "what a rule had counted that is gone");
-    }
-}
 
 fn roots() -> Roots {
     Roots::new(Operator::state(), Operator::lasting(), Lab::bpffs())
@@ -157,24 +66,50 @@ fn left() -> Result<std::path::PathBuf> {
     Ok(folder.join(device.namespace.to_string()).join(device.index.to_string()))
 }
 
+/// Expects that everything is counted once, also what a rule had counted that is gone.
+fn assert_counted(batches: &Batches, operator: &Operator) {
+    let [first, _] = batches.assert_counted(operator);
+    assert!(first > 0, "what a rule had counted that is gone");
+}
+
+/// Sends and counts until it is over.
+fn flood(batches: &Batches, over: &AtomicBool) -> Result<()> {
+    while !over.load(Relaxed) {
+        batches.round(counted)?;
+    }
+    Ok(())
+}
+
 #[test]
 fn no_packet_is_lost_or_counted_twice_while_a_new_abi_takes_over() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
+    taken_over_under_traffic(&lab)
+}
+
+#[test]
+fn no_packet_is_lost_or_counted_twice_while_a_new_abi_takes_over_on_clsact() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    without_tcx()?;
+    taken_over_under_traffic(&lab)
+}
+
+fn taken_over_under_traffic(lab: &Lab) -> Result<()> {
     let peer = lab.silent_neighbour("edge0", "peer0")?;
-    let operator = Operator::new(&lab)?;
+    let operator = Operator::new(lab)?;
     let previous = operator.of_the_previous_abi()?;
     let policies = policies();
-    let traffic = Traffic::new(&peer, "peer0")?;
+    let batches = Batches::new(&peer, "peer0")?;
     drop(previous.apply(&policies[0]).exits(0).prints("generation 1"));
     ensure!(left()?.is_dir(), "it is another version");
+    let before = filters(lab.host(), "edge0");
 
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         // In the host's namespace, as the pins are.
-        let flood = scope.spawn(|| lab.host().within(|| traffic.flood(&over)));
+        let flood = scope.spawn(|| lab.host().within(|| flood(&batches, &over)));
         let flooded = |rounds: u64| {
-            let enough = traffic.sent()[3] + rounds * u64::from(BATCH);
-            while traffic.sent()[3] < enough && !flood.is_finished() {
+            let enough = batches.sent()[3] + rounds * u64::from(BATCH);
+            while batches.sent()[3] < enough && !flood.is_finished() {
                 thread::yield_now();
             }
         };
@@ -186,15 +121,16 @@ fn no_packet_is_lost_or_counted_twice_while_a_new_abi_takes_over() -> Result<()>
         drop(ran.exits(0).prints("generation 2").prints("swapped in"));
         anyhow::Ok(())
     })?;
-    println!("{:?} packets by port", traffic.sent());
-    traffic.assert_counted(&operator);
+    println!("{:?} packets by port", batches.sent());
+    assert_counted(&batches, &operator);
+    assert_eq!(filters(lab.host(), "edge0"), before, "one in the place of the other");
     drop(operator.run(&["status", "--check"]).exits(0));
     ensure!(!left()?.exists() && !Lab::bpffs().join(format!("portcullis/v{}", abi::VERSION - 1)).exists());
 
     // And on from there, as in any change.
     drop(operator.apply(&policies[0]).exits(0).prints("generation 3"));
-    traffic.round()?;
-    traffic.assert_counted(&operator);
+    batches.round(counted)?;
+    assert_counted(&batches, &operator);
     drop(operator.run(&["detach", "--all"]).exits(0));
     assert_eq!(left_behind(), Vec::<String>::new());
     Ok(())
@@ -203,8 +139,20 @@ fn no_packet_is_lost_or_counted_twice_while_a_new_abi_takes_over() -> Result<()>
 #[test]
 fn a_takeover_that_is_killed_at_any_moment_is_completed_and_counts_every_packet_once() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
+    taken_over_by_the_killed(&lab)
+}
+
+#[test]
+fn a_takeover_on_clsact_that_is_killed_at_any_moment_is_completed_and_counts_every_packet_once() -> Result<()>
+{
+    let Some(lab) = lab() else { return Ok(()) };
+    without_tcx()?;
+    taken_over_by_the_killed(&lab)
+}
+
+fn taken_over_by_the_killed(lab: &Lab) -> Result<()> {
     let peer = lab.silent_neighbour("edge0", "peer0")?;
-    let operator = Operator::new(&lab)?;
+    let operator = Operator::new(lab)?;
     let previous = operator.of_the_previous_abi()?;
     let policies = policies();
     drop(previous.apply(&policies[0]).exits(0));
@@ -215,11 +163,11 @@ fn a_takeover_that_is_killed_at_any_moment_is_completed_and_counts_every_packet_
 
     let rounds = times(8, 100);
     let (mut before, mut after) = (0, 0);
-    let traffic = Traffic::new(&peer, "peer0")?;
+    let batches = Batches::new(&peer, "peer0")?;
     for round in 1..=rounds {
-        traffic.packets.iter().for_each(|(_, count)| count.store(0, SeqCst));
+        batches.forget();
         drop(previous.apply(&policies[0]).exits(0));
-        traffic.round()?;
+        batches.round(counted)?;
         let path = operator.policy(&policies[1])?;
         let mut command = operator.command(&["apply", path.to_str().context("text")?]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
@@ -228,7 +176,7 @@ fn a_takeover_that_is_killed_at_any_moment_is_completed_and_counts_every_packet_
         child.kill()?;
         child.wait()?;
         // Whichever enforces, both close and open the same, and all is counted.
-        traffic.round()?;
+        batches.round(counted)?;
         match known(&roots(), "edge0")? {
             Known::Other => before += 1,
             Known::Active(_) => after += 1,
@@ -236,8 +184,8 @@ fn a_takeover_that_is_killed_at_any_moment_is_completed_and_counts_every_packet_
         }
         // The next command completes what was begun, and takes over what was not.
         drop(operator.apply(&policies[1]).exits(0));
-        traffic.round()?;
-        traffic.assert_counted(&operator);
+        batches.round(counted)?;
+        assert_counted(&batches, &operator);
         drop(operator.run(&["status", "--check"]).exits(0));
         drop(operator.run(&["detach", "--all"]).exits(0));
         assert_eq!(left_behind(), Vec::<String>::new());
@@ -245,36 +193,6 @@ fn a_takeover_that_is_killed_at_any_moment_is_completed_and_counts_every_packet_
     }
     println!("{rounds} kills: {before} before the swap, {after} after it");
     Ok(())
-}
-
-/// A conversation that the host began, over either transport.
-struct Talk {
-    stream: TcpStream,
-    socket: UdpSocket,
-}
-
-impl Talk {
-    fn begin(host: &Namespace, server: SocketAddr) -> Result<Self> {
-        host.within(|| {
-            let stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            let socket = UdpSocket::bind("0.0.0.0:0")?;
-            socket.connect(server)?;
-            socket.set_read_timeout(Some(PATIENCE))?;
-            Ok(Self { stream, socket })
-        })
-    }
-
-    fn go_on(&mut self, word: &[u8; 4]) -> Result<()> {
-        let mut answer = [0; 4];
-        self.stream.write_all(word)?;
-        self.stream.read_exact(&mut answer)?;
-        ensure!(&answer == word, "over TCP");
-        self.socket.send(word)?;
-        self.socket.recv(&mut answer)?;
-        ensure!(&answer == word, "over UDP");
-        Ok(())
-    }
 }
 
 #[test]
@@ -288,7 +206,7 @@ fn conversations_of_this_host_go_on_when_a_new_abi_takes_over() -> Result<()> {
     let _udp = EchoServer::start(&neighbour, Protocol::Udp, outside)?;
     let closed = policy(&[interface("edge0", &[])]);
     drop(previous.apply(&closed).exits(0));
-    let mut talk = Talk::begin(lab.host(), outside)?;
+    let mut talk = Talk::begin(lab.host(), outside, PATIENCE)?;
     talk.go_on(b"one.")?;
     let flows = |operator: &Operator| operator.packets("edge0", "flow-tcp");
     let counted = flows(&previous);
@@ -300,7 +218,7 @@ fn conversations_of_this_host_go_on_when_a_new_abi_takes_over() -> Result<()> {
         let talking = scope.spawn(|| {
             let mut talks = Vec::new();
             while !over.load(Relaxed) {
-                let mut talk = Talk::begin(lab.host(), outside)?;
+                let mut talk = Talk::begin(lab.host(), outside, PATIENCE)?;
                 talk.go_on(b"new.")?;
                 talks.push(talk);
                 thread::sleep(Duration::from_millis(5));
@@ -322,6 +240,28 @@ fn conversations_of_this_host_go_on_when_a_new_abi_takes_over() -> Result<()> {
 }
 
 #[test]
+fn conversations_of_this_host_go_on_when_a_new_abi_takes_over_on_clsact() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    without_tcx()?;
+    let neighbour = lab.neighbour("edge0", "far0")?;
+    let operator = Operator::new(&lab)?;
+    let previous = operator.of_the_previous_abi()?;
+    let outside = SocketAddr::new(Ip::V4.address(2), 7);
+    let _tcp = EchoServer::start(&neighbour, Protocol::Tcp, outside)?;
+    let _udp = EchoServer::start(&neighbour, Protocol::Udp, outside)?;
+    let closed = policy(&[interface("edge0", &[])]);
+    drop(previous.apply(&closed).exits(0));
+    assert_eq!(filters(lab.host(), "edge0"), 1, "it is clsact");
+    let mut talks =
+        (0..20).map(|_| Talk::begin(lab.host(), outside, PATIENCE)).collect::<Result<Vec<_>>>()?;
+    talks.iter_mut().try_for_each(|talk| talk.go_on(b"one."))?;
+    drop(operator.apply(&closed).exits(0).prints("swapped in").prints("adopted"));
+    assert_eq!(filters(lab.host(), "edge0"), 1, "one in the place of the other");
+    talks.iter_mut().try_for_each(|talk| talk.go_on(b"two."))?;
+    Ok(())
+}
+
+#[test]
 fn what_another_abi_enforces_is_told_and_can_be_detached() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
     let _peer = lab.silent_neighbour("edge0", "peer0")?;
@@ -337,16 +277,16 @@ fn what_another_abi_enforces_is_told_and_can_be_detached() -> Result<()> {
 
     // A policy that does not name the interface ends it as well, and keeps what it had counted.
     let peer = lab.silent_neighbour("edge1", "peer1")?;
-    let traffic = Traffic::new(&peer, "peer1")?;
+    let batches = Batches::new(&peer, "peer1")?;
     drop(previous.apply(&policies()[0].replace("edge0", "edge1")).exits(0));
-    traffic.send(&traffic.packets[0].0)?;
+    batches.send_one()?;
     drop(operator.apply(&policies()[0]).exits(0).prints("edge1: detached"));
     drop(operator.run(&["counters", "--archived"]).exits(0).prints("edge1").prints(&BATCH.to_string()));
 
     // What is left of an interface that is gone is archived.
     drop(operator.run(&["detach", "--all"]).exits(0));
     drop(previous.apply(&policies()[0].replace("edge0", "edge1")).exits(0));
-    traffic.send(&traffic.packets[0].0)?;
+    batches.send_one()?;
     lab.host().run("ip", &["link", "delete", "edge1"])?;
     drop(operator.apply(&policies()[0]).exits(0));
     drop(operator.run(&["counters", "--archived"]).exits(0).prints("edge1").prints(&BATCH.to_string()));

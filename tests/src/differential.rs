@@ -1,40 +1,44 @@
-//! The kernel programs against the reference model, on random rules and random packets.
+//! The kernel programs against the reference model, on random rules and random packets, while policies change.
 
+mod beginners;
+mod policy;
+mod scenario;
 mod shrink;
+mod world;
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context as _, Result};
-use portcullis::{
-    compile::compile,
-    datapath::{LoadOptions, Role, SecondSet},
-    evaluate::{Evaluator, Verdict},
-    policy::{Deployment, Enforcement, Settings, Unreadable, Wish},
-    ruleset::RuleSet,
-};
+use portcullis::evaluate::Verdict;
 use portcullis_common::slot::Reason;
 
-use crate::{
-    judge::{self, Disagreement, Judge},
-    random::{Random, Shape, rules, spoiled},
-    rules as text,
+pub use self::{
+    beginners::Stranger,
+    policy::{Part, Policy, Set},
+    scenario::{Difference, Scenario},
+    world::{Event, Fault},
 };
+use self::{policy::course, world::World};
+use crate::random::{Random, Shape, spoiled};
 
-/// All packets arrive at once: how conversations end is tested where the clock can be moved.
-const NOW: Duration = Duration::ZERO;
-/// Conversations of which a policy's packets remember the last ones.
+/// Conversations that a policy's packets come back to.
 const REMEMBERED: usize = 64;
 /// The kernel does not show the egress program a frame whose IP header is cut short; such a frame is
 /// padded to this length, that of Ethernet and IPv6.
 const LEAVING: usize = 54;
+
+/// Packets after which a host begins anew: the flow table has room for all their conversations.
+const FULL: usize = 20_000;
 
 /// How much to try.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// Arriving packets in all.
     pub packets: u64,
-    /// Rule sets that share them.
+    /// Policies that share them.
     pub policies: u64,
+    /// Changes in the middle of each policy's packets.
+    pub changes: u64,
     /// What all choices follow from.
     pub seed: u64,
 }
@@ -46,150 +50,200 @@ pub struct Statistics {
     pub arrived: u64,
     /// Packets that left.
     pub left: u64,
+    /// Changes in the middle of packets, by what they were.
+    pub changes: BTreeMap<&'static str, u64>,
     /// Packets by what became of them; rules together.
     pub verdicts: BTreeMap<&'static str, u64>,
     /// SCTP packets that a rule accepted.
     pub associations: u64,
+    /// Datagrams that were dropped although earlier ones of their conversation had come in.
+    pub shut_out: u64,
+    /// Hosts that began anew in the middle of a policy's packets.
+    pub renewed: u64,
 }
 
-/// Everything that a verdict depends on.
-#[derive(Clone, Debug)]
-pub struct Scenario {
-    /// The rules.
-    pub rules: RuleSet,
-    /// The rules of the second set, where the programs are loaded with one.
-    pub beside: Option<RuleSet>,
-    /// How the programs are loaded.
-    pub options: LoadOptions,
-    /// What was before, in its order.
-    pub earlier: Vec<Event>,
-    /// The packet on which the judges differ.
-    pub last: Event,
-}
-
-/// A packet that has to do with later ones.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// The host sent it.
-    Left(Vec<u8>),
-    /// It arrived at the host.
-    Arrived(Vec<u8>),
-}
-
-/// A packet on which the two judges differ, made small.
-#[derive(Clone, Debug)]
-pub struct Difference {
-    scenario: Scenario,
-    disagreement: Disagreement,
-    found: String,
-}
-
-/// Compares as many packets as the plan says, until the first difference.
+/// Compares as many packets as the plan says, until the first difference. Tells `progress` what was tried so far.
 ///
 /// # Errors
 ///
 /// Where the kernel refuses a program or a packet, or has counted what no verdict explains.
-pub fn run(plan: Plan) -> Result<Result<Statistics, Box<Difference>>> {
+pub fn run(
+    plan: Plan,
+    mut progress: impl FnMut(u64, &Statistics),
+) -> Result<Result<Statistics, Box<Difference>>> {
     let mut statistics = Statistics::default();
     for policy in 0..plan.policies {
-        // Each policy has a generator of its own, so that a difference is found again without those
-        // before it.
-        let mut random = Random::new(plan.seed ^ policy.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let packets = plan.packets * (policy + 1) / plan.policies - plan.packets * policy / plan.policies;
-        let one = one_policy(&mut random, packets, &mut statistics);
-        if let Some(scenario) = one.with_context(|| format!("seed {} policy {policy}", plan.seed))? {
-            let found = format!("seed {} policy {policy}", plan.seed);
-            return Ok(Err(Box::new(shrink::smallest(scenario, found)?)));
+        progress(policy, &statistics);
+        let found = format!("seed {} policy {policy}", plan.seed);
+        if let Err(scenario) = one_policy(plan, policy, &mut statistics).with_context(|| found.clone())? {
+            return Ok(Err(Box::new(shrink::smallest(*scenario, found)?)));
         }
     }
     Ok(Ok(statistics))
 }
 
-/// For half of the policies another set of rules in the same programs, which decides never or, in the
-/// place of the first, always.
-fn other(random: &mut Random) -> Result<Option<(RuleSet, SecondSet)>> {
-    let role = match random.below(4) {
-        0 => Role::After(0),
-        1 => Role::After(u64::MAX),
-        _ => return Ok(None),
-    };
-    let rules = rules(random);
-    let tables = compile(&rules, &judge::slots(&rules)).context("cannot compile the other rules")?.tables;
-    let settings = settings(random);
-    Ok(Some((rules, SecondSet { tables, settings, role })))
+/// Compares the packets of one policy; gives the first on which the judges differ, with all that was before it.
+fn one_policy(plan: Plan, number: u64, all: &mut Statistics) -> Result<Result<(), Box<Scenario>>> {
+    let packets = plan.packets * (number + 1) / plan.policies - plan.packets * number / plan.policies;
+    // Each policy has a generator of its own, so that a difference is found again without those before it.
+    let mut random = Random::new(plan.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let first = Policy::random(&mut random);
+    let course = course(&first, packets, plan.changes, &mut random);
+    let mut run = Run::new(&first, random)?;
+    let difference = run.packets(packets, &course)?;
+    all.add(run.statistics);
+    let Some((fault, last)) = difference else { return Ok(Ok(())) };
+    eprintln!("the judges differ, and the case is made smaller: {fault}");
+    Ok(Err(Box::new(Scenario { policy: run.first.clone(), earlier: run.earlier, last })))
 }
 
-/// Compares packets under one random rule set; gives the first on which the judges differ.
-fn one_policy(random: &mut Random, packets: u64, statistics: &mut Statistics) -> Result<Option<Scenario>> {
-    let rules = rules(random);
-    let (beside, second) = other(random)?.unzip();
-    let settings = settings(random);
-    let outbound = settings.outbound;
-    let options = LoadOptions { second, ..LoadOptions::with(settings) };
-    let mut kernel = Judge::new(&rules, &options)?;
-    let mut model = Evaluator::new(&rules, options.settings);
-    let mut begun: Vec<Shape> = Vec::new();
-    let mut earlier: Vec<Event> = Vec::new();
-    let mut guests: Vec<Shape> = Vec::new();
-    let mut firsts: Vec<Shape> = Vec::new();
-    for _ in 0..packets {
-        if random.percent(if outbound.is_some() { 40 } else { 5 }) {
-            let (shape, answer) = leaving(&mut guests, &mut firsts, random);
-            let mut frame = spoiled(&shape, random);
-            frame.resize(frame.len().max(LEAVING), 0);
-            let verdict = model.leaving(&frame, NOW);
-            if kernel.leaves(&frame, verdict)?.is_err() {
-                return Ok(Some(Scenario { rules, beside, options, earlier, last: Event::Left(frame) }));
+/// The packets of one policy.
+struct Run<'a> {
+    world: World<'a>,
+    random: Random,
+    statistics: Statistics,
+    /// With what the world began.
+    first: &'a Policy,
+    /// What happened since then.
+    earlier: Vec<Event>,
+    /// What would answer packets that left.
+    begun: Vec<Shape>,
+    /// Packets that were let in.
+    guests: Vec<Shape>,
+    /// First fragments.
+    firsts: Vec<Shape>,
+}
+
+impl<'a> Run<'a> {
+    fn new(first: &'a Policy, random: Random) -> Result<Self> {
+        Ok(Self {
+            world: World::new(first)?,
+            random,
+            statistics: Statistics::default(),
+            first,
+            earlier: Vec::new(),
+            begun: Vec::new(),
+            guests: Vec::new(),
+            firsts: Vec::new(),
+        })
+    }
+
+    /// Lets packets come and go; gives the first on which the judges differ.
+    fn packets(&mut self, packets: u64, course: &'a [(u64, Event)]) -> Result<Option<(Fault, Event)>> {
+        let mut course = course.iter().peekable();
+        for number in 0..packets {
+            while let Some((_, event)) = course.next_if(|(moment, _)| *moment == number) {
+                self.changes(event)?;
             }
-            statistics.left += 1;
-            statistics.associations += u64::from(shape.is_association() && is_rule(verdict));
-            if let Some(verdict) = verdict {
-                *statistics.verdicts.entry(name(verdict)).or_default() += 1;
+            if self.world.is_late() || self.earlier.len() > FULL {
+                self.begin_anew()?;
             }
-            earlier.push(Event::Left(frame));
-            begun.push(answer);
-            if begun.len() > REMEMBERED {
-                begun.remove(0);
+            let share = if self.world.judges_leaving() { 40 } else { 15 };
+            if self.random.percent(share)
+                && let Some(difference) = self.one_leaves()?
+            {
+                return Ok(Some(difference));
+            }
+            if let Some(difference) = self.one_arrives()? {
+                return Ok(Some(difference));
             }
         }
-        let mut shape = match begun.len() {
-            0 => Shape::arriving(random),
-            _ if random.percent(60) => Shape::arriving(random),
-            count => begun[random.below(count)].varied(random),
+        self.finish()?;
+        Ok(None)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.statistics.shut_out += self.world.shut_out();
+        self.world.finish()
+    }
+
+    /// Another host under the policy that decides now, and on it no conversation.
+    fn begin_anew(&mut self) -> Result<()> {
+        self.finish()?;
+        let (policy, is_trial_over) = self.world.policy();
+        (self.world, self.first) = (World::new(policy)?, policy);
+        self.earlier.clear();
+        if is_trial_over {
+            self.world.ends_trial()?;
+            self.earlier.push(Event::Deadline);
+        }
+        self.statistics.renewed += 1;
+        Ok(())
+    }
+
+    fn changes(&mut self, event: &'a Event) -> Result<()> {
+        let name = match event {
+            Event::Changed(policy) => policy.name(),
+            _ => "trials-over",
+        };
+        *self.statistics.changes.entry(name).or_default() += 1;
+        match event {
+            Event::Changed(policy) => self.world.changes(policy)?,
+            _ => self.world.ends_trial()?,
+        }
+        self.earlier.push(event.clone());
+        Ok(())
+    }
+
+    fn one_leaves(&mut self) -> Result<Option<(Fault, Event)>> {
+        let (shape, answer) = leaving(&self.guests, &mut self.firsts, &mut self.random);
+        let mut frame = spoiled(&shape, &mut self.random);
+        frame.resize(frame.len().max(LEAVING), 0);
+        let verdict = match self.world.leaves(&frame)? {
+            Ok(verdict) => verdict,
+            Err(fault) => return Ok(Some((fault, Event::Left(frame)))),
+        };
+        self.statistics.left += 1;
+        if let Some(verdict) = verdict {
+            self.statistics.count(&shape, verdict);
+        }
+        self.earlier.push(Event::Left(frame));
+        remember(&mut self.begun, answer, &mut self.random);
+        Ok(None)
+    }
+
+    fn one_arrives(&mut self) -> Result<Option<(Fault, Event)>> {
+        let random = &mut self.random;
+        let origin = random.below(100);
+        let mut shape = match origin {
+            0..25 if !self.begun.is_empty() => self.begun[random.below(self.begun.len())].varied(random),
+            25..60 if !self.guests.is_empty() => self.guests[random.below(self.guests.len())].varied(random),
+            _ => Shape::arriving(random),
         };
         if random.percent(5) {
             shape = shape.first_fragment(random);
-            firsts.push(shape.clone());
-            if firsts.len() > REMEMBERED {
-                firsts.remove(0);
-            }
-        } else if random.percent(6) && !firsts.is_empty() {
-            shape = firsts[random.below(firsts.len())].later_fragment(random);
+            remember(&mut self.firsts, shape.clone(), random);
+        } else if random.percent(6) && !self.firsts.is_empty() {
+            shape = self.firsts[random.below(self.firsts.len())].later_fragment(random);
         }
         let frame = spoiled(&shape, random);
-        let verdict = model.arriving(&frame, NOW);
-        if let Err(disagreement) = kernel.arriving(&frame, verdict)? {
-            eprintln!("the judges differ, and the case is made smaller: {disagreement}");
-            return Ok(Some(Scenario { rules, beside, options, earlier, last: Event::Arrived(frame) }));
+        let verdict = match self.world.arrives(&frame)? {
+            Ok(verdict) => verdict,
+            Err(fault) => return Ok(Some((fault, Event::Arrived(frame)))),
+        };
+        self.statistics.arrived += 1;
+        self.statistics.count(&shape, verdict);
+        // Whoever comes again is there already.
+        if origin >= 60 && self.world.passes(verdict) && shape.has_ports() {
+            remember(&mut self.guests, shape, &mut self.random);
         }
-        statistics.associations += u64::from(shape.is_association() && is_rule(Some(verdict)));
-        if verdict.accepts() {
-            guests.push(shape);
-            if guests.len() > REMEMBERED {
-                guests.remove(0);
-            }
-        }
-        statistics.arrived += 1;
-        *statistics.verdicts.entry(name(verdict)).or_default() += 1;
-        earlier.push(Event::Arrived(frame));
+        self.earlier.push(Event::Arrived(frame));
+        Ok(None)
     }
-    kernel.finish()?;
-    Ok(None)
+}
+
+/// Adds a shape, in the place of any other where there are many: some are still there when the policy changes.
+fn remember(shapes: &mut Vec<Shape>, shape: Shape, random: &mut Random) {
+    if shapes.len() < REMEMBERED {
+        shapes.push(shape);
+    } else {
+        shapes[random.below(REMEMBERED)] = shape;
+    }
 }
 
 /// A packet that leaves: a question, an answer to one that was let in, or a fragment; and what would answer
 /// it.
-fn leaving(guests: &mut [Shape], firsts: &mut Vec<Shape>, random: &mut Random) -> (Shape, Shape) {
+fn leaving(guests: &[Shape], firsts: &mut Vec<Shape>, random: &mut Random) -> (Shape, Shape) {
     let mut answer = match guests.len() {
         0 => Shape::arriving(random),
         _ if random.percent(50) => Shape::arriving(random),
@@ -199,49 +253,11 @@ fn leaving(guests: &mut [Shape], firsts: &mut Vec<Shape>, random: &mut Random) -
     if random.percent(8) {
         shape = shape.first_fragment(random);
         answer = shape.reversed();
-        firsts.push(shape.clone());
-        if firsts.len() > REMEMBERED {
-            firsts.remove(0);
-        }
+        remember(firsts, shape.clone(), random);
     } else if random.percent(8) && !firsts.is_empty() {
         shape = firsts[random.below(firsts.len())].later_fragment(random);
     }
     (shape, answer)
-}
-
-/// What a policy says beside its rules.
-fn settings(random: &mut Random) -> Settings {
-    Settings {
-        mode: if random.percent(10) { Enforcement::Observe } else { Enforcement::Enforce },
-        outbound: random.of(&[
-            None,
-            Some(Enforcement::Enforce),
-            Some(Enforcement::Enforce),
-            Some(Enforcement::Observe),
-        ]),
-        dhcp: random.percent(50),
-        deployment: if random.percent(25) { Deployment::Gateway } else { Deployment::Host },
-        unreadable: unreadable(random),
-        ..judge::settings()
-    }
-}
-
-/// What a policy says of packets that cannot be judged; mostly nothing.
-fn unreadable(random: &mut Random) -> Unreadable {
-    let mut wish = || if random.percent(25) { Wish::Accept } else { Wish::Drop };
-    Unreadable {
-        non_ip: wish(),
-        vlan_depth: wish(),
-        header_limit: wish(),
-        truncated: wish(),
-        malformed: wish(),
-        fragment: wish(),
-        undocumented_protocol: wish(),
-    }
-}
-
-fn is_rule(verdict: Option<Verdict>) -> bool {
-    matches!(verdict, Some(Verdict::Rule(_)))
 }
 
 fn name(verdict: Verdict) -> &'static str {
@@ -251,49 +267,27 @@ fn name(verdict: Verdict) -> &'static str {
     }
 }
 
-impl Event {
-    /// The packet.
-    #[must_use]
-    pub fn frame(&self) -> &Vec<u8> {
-        let (Self::Left(frame) | Self::Arrived(frame)) = self;
-        frame
-    }
-
-    fn frame_mut(&mut self) -> &mut Vec<u8> {
-        let (Self::Left(frame) | Self::Arrived(frame)) = self;
-        frame
-    }
-}
-
-impl Scenario {
-    /// What the kernel does instead of what the model says, if it does.
-    ///
-    /// # Errors
-    ///
-    /// Where the kernel refuses a program or a packet.
-    pub fn difference(&self) -> Result<Option<Disagreement>> {
-        let mut kernel = Judge::new(&self.rules, &self.options)?;
-        let mut model = Evaluator::new(&self.rules, self.options.settings);
-        for event in self.earlier.iter().chain([&self.last]) {
-            let answer = match event {
-                Event::Left(frame) => {
-                    let verdict = model.leaving(frame, NOW);
-                    kernel.leaves(frame, verdict)?
-                }
-                Event::Arrived(frame) => {
-                    let verdict = model.arriving(frame, NOW);
-                    kernel.arriving(frame, verdict)?
-                }
-            };
-            if let Err(disagreement) = answer {
-                return Ok(Some(disagreement));
-            }
-        }
-        Ok(None)
-    }
-}
-
 impl Statistics {
+    fn count(&mut self, shape: &Shape, verdict: Verdict) {
+        let is_rule = matches!(verdict, Verdict::Rule(_));
+        self.associations += u64::from(shape.is_association() && is_rule);
+        *self.verdicts.entry(name(verdict)).or_default() += 1;
+    }
+
+    fn add(&mut self, one: Self) {
+        self.arrived += one.arrived;
+        self.left += one.left;
+        self.associations += one.associations;
+        self.shut_out += one.shut_out;
+        self.renewed += one.renewed;
+        for (name, count) in one.changes {
+            *self.changes.entry(name).or_default() += count;
+        }
+        for (name, count) in one.verdicts {
+            *self.verdicts.entry(name).or_default() += count;
+        }
+    }
+
     /// Reasons that no packet had.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
@@ -306,35 +300,19 @@ impl Statistics {
 
 impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { arrived, left, associations, .. } = self;
-        write!(f, "{arrived} packets arrived, {left} left, {associations} of SCTP by a rule:")?;
+        let Self { arrived, left, associations, shut_out, renewed, .. } = self;
+        write!(f, "{arrived} packets arrived, {left} left, {associations} of SCTP by a rule, ")?;
+        write!(
+            f,
+            "{shut_out} were of conversations that had been let in and were not any more, {renewed} hosts began anew;"
+        )?;
+        for (name, count) in &self.changes {
+            write!(f, " {name} {count}")?;
+        }
+        f.write_str(";")?;
         for (name, count) in &self.verdicts {
             write!(f, " {name} {count}")?;
         }
         Ok(())
     }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Scenario { rules, beside, options, earlier, last } = &self.scenario;
-        writeln!(f, "{}: the kernel and the model differ", self.found)?;
-        writeln!(f, "{:?}, rules:", options.settings)?;
-        f.write_str(&text::print(rules))?;
-        if let (Some(beside), Some(second)) = (beside, &options.second) {
-            writeln!(f, "beside them, {:?} {:?}:", second.role, second.settings)?;
-            f.write_str(&text::print(beside))?;
-        }
-        for event in earlier.iter().chain([last]) {
-            match event {
-                Event::Left(frame) => writeln!(f, "leaves:  {}", hex(frame))?,
-                Event::Arrived(frame) => writeln!(f, "arrives: {}", hex(frame))?,
-            }
-        }
-        self.disagreement.fmt(f)
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

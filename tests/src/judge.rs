@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::{Context as _, Result, ensure};
 use portcullis::{
     compile,
-    datapath::{LoadOptions, Programs, Role, SecondSet},
+    datapath::{LoadOptions, Programs},
     evaluate::Verdict,
     policy::{Enforcement, Flows, Settings},
     ruleset::RuleSet,
@@ -23,10 +23,13 @@ const XDP_PASS: u32 = 2;
 const TCX_NEXT: u32 = u32::MAX;
 const SHOT: u32 = 2;
 
-/// The programs of one rule set in the kernel, attached nowhere, and what they must have counted.
+/// The programs of one rule set in the kernel, attached nowhere, and what they must have counted; one generation
+/// after the other where they share pins.
 pub struct Judge {
     programs: Programs,
     settings: Settings,
+    /// The slot of the rule with number 0.
+    first: Slot,
     expected: Vec<Counter>,
 }
 
@@ -39,6 +42,8 @@ pub struct Disagreement {
     pub action: u32,
     /// Packets and bytes by which counters moved.
     pub moved: Vec<(Slot, Counter)>,
+    /// The slot of the rule with number 0.
+    pub first: Slot,
 }
 
 /// Settings for tests: few flows, because their table is allocated at each load.
@@ -57,54 +62,43 @@ pub fn options() -> LoadOptions {
 /// The slots of a rule set that stands alone: in the order of the rules.
 #[must_use]
 pub fn slots(rules: &RuleSet) -> Vec<Slot> {
-    (slot::FIRST_RULE..).take(rules.rules.len()).collect()
+    slots_from(slot::FIRST_RULE, rules)
 }
 
-/// The slot in which a verdict is counted, by the numbering of [`slots`].
-///
-/// # Panics
-///
-/// On a rule beyond the last slot.
+/// The slots of a rule set whose first rule has the slot `first`.
 #[must_use]
-pub fn slot_of(verdict: Verdict) -> Slot {
-    match verdict {
-        Verdict::Rule(number) => slot::FIRST_RULE + Slot::try_from(number).expect("a rule has a slot"),
-        Verdict::Reason(reason) => reason.slot(),
-    }
-}
-
-/// The mode that does the opposite.
-fn other_mode(mode: Enforcement) -> Enforcement {
-    match mode {
-        Enforcement::Enforce => Enforcement::Observe,
-        Enforcement::Observe => Enforcement::Enforce,
-    }
+pub fn slots_from(first: Slot, rules: &RuleSet) -> Vec<Slot> {
+    (first..).take(rules.rules.len()).collect()
 }
 
 impl Judge {
-    /// Compiles and loads rules. With a second set that decides from the beginning of time on, these
-    /// rules take its place, and its own tables that of the first set: whichever stands first, the other
-    /// must make no difference.
+    /// Compiles and loads rules.
     ///
     /// # Errors
     ///
     /// Where the rules do not compile or the kernel refuses the programs.
     pub fn new(rules: &RuleSet, options: &LoadOptions) -> Result<Self> {
         let compiled = compile::compile(rules, &slots(rules)).context("cannot compile the rules")?;
-        let programs = match &options.second {
-            Some(SecondSet { tables: other, role: Role::After(0), .. }) => {
-                let settings = options.settings;
-                let second = SecondSet { tables: compiled.tables, settings, role: Role::After(0) };
-                // What the first set would do differently in any case.
-                let mode = other_mode(settings.mode);
-                let turned = Settings { mode, outbound: Some(mode), dhcp: !settings.dhcp, ..settings };
-                let options = LoadOptions { settings: turned, second: Some(second), ..options.clone() };
-                Programs::load(other, &options, None)?
-            }
-            _ => Programs::load(&compiled.tables, options, None)?,
-        };
+        let programs = Programs::load(&compiled.tables, options, None)?;
+        Ok(Self::of(programs, options.settings, slot::FIRST_RULE))
+    }
+
+    /// Programs that have counted nothing yet, judge by `settings` and count the first rule in the slot `first`.
+    #[must_use]
+    pub fn of(programs: Programs, settings: Settings, first: Slot) -> Self {
         let expected = vec![Counter::default(); slot::COUNT as usize];
-        Ok(Self { programs, settings: options.settings, expected })
+        Self { programs, settings, first, expected }
+    }
+
+    /// The next generation takes over, which shares the counters with the one before. Gives that one back.
+    pub fn succeeded_by(&mut self, programs: Programs, settings: Settings, first: Slot) -> Programs {
+        (self.settings, self.first) = (settings, first);
+        std::mem::replace(&mut self.programs, programs)
+    }
+
+    /// The programs judge by other settings from now on, as a trial is over.
+    pub fn decided_by(&mut self, settings: Settings) {
+        self.settings = settings;
     }
 
     /// The host sends a frame.
@@ -152,7 +146,7 @@ impl Judge {
         action: u32,
         right: u32,
     ) -> Result<Result<(), Disagreement>> {
-        let slot = slot_of(verdict);
+        let slot = self.slot_of(verdict);
         let counter = &mut self.expected[usize::from(slot)];
         let before = *counter;
         *counter = counter.plus(Counter { packets: 1, bytes: frame.len() as u64 });
@@ -160,7 +154,16 @@ impl Judge {
             return Ok(Ok(()));
         }
         self.expected[usize::from(slot)] = before;
-        Ok(Err(Disagreement { expected: verdict, action, moved: self.differences(slot::COUNT)? }))
+        let moved = self.differences(slot::COUNT)?;
+        Ok(Err(Disagreement { expected: verdict, action, moved, first: self.first }))
+    }
+
+    /// The slot in which a verdict is counted.
+    fn slot_of(&self, verdict: Verdict) -> Slot {
+        match verdict {
+            Verdict::Rule(number) => self.first + Slot::try_from(number).expect("a rule has a slot"),
+            Verdict::Reason(reason) => reason.slot(),
+        }
     }
 
     /// As [`Self::arriving`], and checks at once that no counter of a reason or of the first rules
@@ -170,12 +173,12 @@ impl Judge {
     ///
     /// As [`Self::arriving`].
     pub fn alone(&mut self, frame: &[u8], verdict: Verdict) -> Result<Result<(), Disagreement>> {
-        let end = u32::from(slot::FIRST_RULE) + 32;
+        let end = u32::from(self.first) + 32;
         let answer = self.arriving(frame, verdict)?;
         let moved = self.differences(end)?;
         if answer.is_ok() && !moved.is_empty() {
             let action = self.action(verdict);
-            return Ok(Err(Disagreement { expected: verdict, action, moved }));
+            return Ok(Err(Disagreement { expected: verdict, action, moved, first: self.first }));
         }
         Ok(answer)
     }
@@ -222,7 +225,7 @@ impl fmt::Display for Disagreement {
         for (slot, counter) in &self.moved {
             let name = match Reason::of(*slot) {
                 Some(reason) => reason.name().to_owned(),
-                None if *slot >= slot::FIRST_RULE => format!("rule {}", slot - slot::FIRST_RULE),
+                None if *slot >= self.first => format!("rule {}", slot - self.first),
                 None => format!("slot {slot}"),
             };
             write!(f, " {name} {} packets {} bytes", counter.packets, counter.bytes)?;

@@ -88,14 +88,17 @@ enum Command {
         arguments: Vec<String>,
     },
     /// Set up, build, and compare the kernel programs with the reference model on random rules and
-    /// packets, as root; exit code 1 with the smallest example found where they differ.
+    /// packets while policies change, as root; exit code 1 with the smallest example found where they differ.
     Differential {
         /// Packets in all.
         #[arg(long, default_value_t = 10_000_000)]
         packets: u64,
-        /// Rule sets that share them.
+        /// Policies that share them.
         #[arg(long, default_value_t = 1_000)]
         policies: u64,
+        /// Changes in the middle of each policy's packets.
+        #[arg(long, default_value_t = 4)]
+        changes: u64,
         /// What all choices follow from.
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -145,8 +148,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Fuzz { targets, seconds } => fuzz::run(&workspace, &targets, seconds)?,
         Command::Package => package::run(&workspace)?,
         Command::Demo { arguments } => launch::demo(&workspace, &arguments)?,
-        Command::Differential { packets, policies, seed } => {
-            launch::differential(&workspace, packets, policies, seed)?;
+        Command::Differential { packets, policies, changes, seed } => {
+            let values =
+                [("--packets", packets), ("--policies", policies), ("--changes", changes), ("--seed", seed)];
+            launch::differential(&workspace, &values)?;
         }
         Command::Bench { against, json, svg, arguments } => {
             let files = launch::BenchFiles {

@@ -92,7 +92,14 @@ impl<'a> Evaluator<'a> {
     #[must_use]
     pub fn under(self, rules: &'a RuleSet, settings: Settings) -> Self {
         // Verdicts of first fragments are those of the old policy, and are forgotten with it.
-        Self { rules: &rules.rules, settings, datagrams: HashMap::new(), ..self }
+        Self { datagrams: HashMap::new(), ..self.after_trial(rules, settings) }
+    }
+
+    /// The same host where a trial is over, and the rules before it decide again: fragments go on to follow their
+    /// first, as no policy was applied.
+    #[must_use]
+    pub fn after_trial(self, rules: &'a RuleSet, settings: Settings) -> Self {
+        Self { rules: &rules.rules, settings, ..self }
     }
 
     /// The host sends a frame, or passes one on: judges it, if leaving packets are judged, and remembers the

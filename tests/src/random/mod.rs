@@ -4,7 +4,7 @@ mod packets;
 mod policies;
 
 pub use packets::{Shape, spoiled};
-pub use policies::rules;
+pub use policies::{changed, rules};
 
 /// A generator of numbers (SplitMix64, Steele, Lea and Flood 2014): small, fast, and good enough to
 /// choose what to test.

@@ -89,6 +89,12 @@ impl Shape {
         self.protocol == 132
     }
 
+    /// Whether its protocol has ports.
+    #[must_use]
+    pub fn has_ports(&self) -> bool {
+        matches!(self.protocol, 6 | 17 | 132)
+    }
+
     /// The packet's conversation in the other direction.
     #[must_use]
     pub fn reversed(&self) -> Self {

@@ -42,6 +42,37 @@ pub fn rules(random: &mut Random) -> RuleSet {
     set
 }
 
+/// The rules as an operator may change them: a few are gone, or one is limited otherwise, or all are others.
+#[must_use]
+pub fn changed(rules: &RuleSet, random: &mut Random) -> RuleSet {
+    let mut set = rules.clone();
+    if set.rules.is_empty() || random.percent(15) {
+        return self::rules(random);
+    }
+    match random.below(3) {
+        0 => {
+            for _ in 0..=random.below(set.rules.len()) / 2 {
+                let gone = random.below(set.rules.len());
+                set.rules.remove(gone);
+            }
+        }
+        1 => {
+            let at = random.below(set.rules.len());
+            let rule = &mut set.rules[at];
+            let peers = if rule.way == Way::Arriving { &mut rule.sources } else { &mut rule.destinations };
+            match peers.is_empty() {
+                true => *peers = (0..=random.below(2)).map(|_| prefix(random)).collect(),
+                false => peers.clear(),
+            }
+        }
+        _ => {
+            let at = random.below(set.rules.len());
+            set.rules[at].openings = vec![opening(random)];
+        }
+    }
+    set
+}
+
 fn opening(random: &mut Random) -> Opening {
     match random.below(13) {
         12 => Opening::EtherType(random.of(ETHER_TYPES)),

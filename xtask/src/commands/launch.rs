@@ -19,10 +19,9 @@ pub(crate) fn demo(workspace: &Workspace, arguments: &[String]) -> Result<()> {
 }
 
 /// Compares the kernel programs with the reference model.
-pub(crate) fn differential(workspace: &Workspace, packets: u64, policies: u64, seed: u64) -> Result<()> {
-    let values = [("--packets", packets), ("--policies", policies), ("--seed", seed)];
+pub(crate) fn differential(workspace: &Workspace, values: &[(&str, u64)]) -> Result<()> {
     let arguments: Vec<String> =
-        values.into_iter().flat_map(|(name, value)| [name.to_owned(), value.to_string()]).collect();
+        values.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]).collect();
     launch(workspace, "differential", "differential", &arguments)
 }
 

@@ -302,7 +302,11 @@ impl Finder<'_> {
 fn ports(opening: Opening) -> Option<PortRange> {
     match opening {
         Opening::Tcp(ports) | Opening::Udp(ports) | Opening::Sctp(ports) => Some(ports),
-        Opening::Icmp(_) | Opening::Icmpv6(_) | Opening::Protocol(_) | Opening::EtherType(_) => None,
+        Opening::Icmp(_)
+        | Opening::Icmpv6(_)
+        | Opening::Protocol(_)
+        | Opening::EtherType(_)
+        | Opening::Answers => None,
     }
 }
 

@@ -124,6 +124,8 @@ pub enum Opening {
     Protocol(u8),
     /// Frames that carry neither IP nor ARP, by their EtherType. They have no addresses that a rule could be limited to.
     EtherType(u16),
+    /// UDP datagrams that answer what this host asked a group, or a TFTP server, from another address or port.
+    Answers,
 }
 
 /// Openings as a manifest has them. One that was written before SCTP had ports opens all of them by the number
@@ -182,6 +184,7 @@ impl fmt::Display for Opening {
             Self::Icmpv6(kind) => write!(f, "icmpv6/{kind}"),
             Self::Protocol(number) => write!(f, "ip{number}"),
             Self::EtherType(number) => write!(f, "ethertype/{number:#06x}"),
+            Self::Answers => f.write_str("group-answer"),
         }
     }
 }

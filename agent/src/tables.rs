@@ -162,6 +162,7 @@ impl Tables {
         classes[class::PROTOCOL..class::PROTOCOL + 0x100].fill(Reason::UndocumentedProtocol.slot());
         classes[class::IGMP..class::IGMP + 0x100].fill(Reason::UndocumentedProtocol.slot());
         classes[class::ETHER..class::ETHER + class::ETHER_TYPES].fill(Reason::NonIp.slot());
+        classes[class::ANSWERS] = Reason::GroupAnswer.slot();
         classes[class::SCTP..class::COUNT].fill(Reason::UndocumentedSctp.slot());
         for (base, types, reason) in ALWAYS {
             classes[base + types.start()..=base + types.end()].fill(reason.slot());

@@ -20,6 +20,7 @@
 //! | [`PROTOCOL`] + number | any other IP protocol, by its number |
 //! | [`IGMP`] + type | IGMP type (RFC 9776 section 4), so that queries pass where no rule opens IGMP |
 //! | [`ETHER`] + number | an EtherType that a rule names, by its number in the list of those |
+//! | [`ANSWERS`] | whatever answers a question of this host from elsewhere than it was sent to |
 //! | [`SCTP`] + port | SCTP destination port, as those of TCP and UDP |
 
 /// First TCP port.
@@ -38,6 +39,9 @@ pub const IGMP: usize = PROTOCOL + 0x100;
 pub const ETHER: usize = IGMP + 0x100;
 /// EtherTypes that rules may name.
 pub const ETHER_TYPES: usize = 16;
+/// The one class of datagrams that answer what this host asked a group, or a TFTP server (RFC 1350 section 4), from an
+/// address or a port of their own.
+pub const ANSWERS: usize = ETHER + ETHER_TYPES;
 /// First SCTP port; after the others and some that are free. Not next to TCP and UDP: their classes alone have a
 /// byte each in the map of ports that flows use.
 pub const SCTP: usize = 0x2_0800;

@@ -36,6 +36,9 @@ pub const USUAL: u32 = 1 << 16;
 /// flow in a million without a free entry; three quarters full, seven in a thousand.
 pub const SPARE: u32 = 2;
 
+/// Set in the ends of a key that is no conversation but a question which others may answer; a bit next to the version.
+const QUESTION: u64 = 1 << 47;
+
 /// A conversation between two ends. Who began it is part of its [`Life`] and not of its key, so that one look-up
 /// finds it whoever did, and one conversation never has two entries that say otherwise.
 #[repr(C)]
@@ -86,6 +89,28 @@ impl Key {
         self
     }
 
+    /// What a question to a group is remembered as: anybody may answer it. No packet has such a key.
+    #[must_use]
+    #[inline(always)]
+    pub const fn by_anybody(mut self) -> Self {
+        if self.version() == 6 {
+            self.addresses[2] = 0;
+            self.addresses[3] = 0;
+        } else {
+            self.addresses[0] &= 0xffff_ffff;
+        }
+        self.from_any_port()
+    }
+
+    /// What a question is remembered as that is answered from another port of the same address. No packet has such a
+    /// key.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_any_port(mut self) -> Self {
+        self.ends = self.ends & !(0xffff << 16) | QUESTION;
+        self
+    }
+
     /// Whether its packets do not show who began it: those of UDP and SCTP.
     #[must_use]
     #[inline(always)]
@@ -132,6 +157,8 @@ pub mod state {
     /// UDP and SCTP: no rule let in what began it; it was seen while nothing was dropped. One of the four bits
     /// that select a timeout, of which these conversations need no other.
     pub const UNRULED: u8 = 2;
+    /// UDP: a question that others may answer than it was sent to. It too selects a timeout.
+    pub const QUESTION: u8 = 4;
 }
 
 /// Which timeout a conversation is subject to.
@@ -147,6 +174,8 @@ pub enum Phase {
     Closed,
     /// UDP and SCTP: what no rule let in was seen while nothing was dropped.
     Seen,
+    /// UDP: a question that others may answer.
+    Question,
     /// UDP.
     Datagrams,
     /// SCTP.
@@ -245,6 +274,7 @@ impl Phase {
             6 if state & state::ANSWERED != 0 => Self::Established,
             6 => Self::Opening,
             17 | 132 if state & state::UNRULED != 0 => Self::Seen,
+            17 if state & state::QUESTION != 0 => Self::Question,
             17 => Self::Datagrams,
             132 => Self::Associations,
             _ => Self::Echo,

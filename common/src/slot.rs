@@ -91,6 +91,8 @@ reasons! {
     UndocumentedSctp = 0x00e, "undocumented-sctp", "SCTP port that no rule opens, and no conversation of this host";
     /// A rule opens the port, but this host would route the packet on to another.
     Routed = 0x00f, "routed", "port is open, but the packet is addressed to another host, to which this one would pass it on";
+    /// A datagram that answers what this host asked a group, or a TFTP server, from elsewhere, and no rule lets it in.
+    GroupAnswer = 0x010, "group-answer", "answer to a question to a group, or TFTP from another port, that no rule lets in";
     /// The program could not read its own tables. Never seen; counted so that it cannot hide.
     Internal = 0x00c, "internal", "the program could not read its tables";
 

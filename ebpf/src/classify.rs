@@ -4,7 +4,7 @@ use aya_ebpf::programs::XdpContext;
 use portcullis_common::{
     abi::feature,
     class,
-    slot::{FIRST_RULE, Slot, accept_bit, accepts, unreadable},
+    slot::{FIRST_RULE, Reason, Slot, accept_bit, accepts, unreadable},
 };
 
 use crate::{
@@ -77,6 +77,9 @@ fn whole<const SET: bool>(
     if let Some(slot) = flow::reply::<SET>(packet, headers) {
         return slot;
     }
+    if let Some(slot) = answer::<SET>(packet, headers, features) {
+        return slot;
+    }
     if features.has(feature::OBSERVE) && matches!(headers.kind, Kind::Datagram | Kind::Association) {
         // It passes all the same, and what answers it must not be taken for a question of this host.
         flow::admit::<SET>(packet, headers, false);
@@ -120,7 +123,24 @@ pub(crate) fn judge<const SET: bool>(
     {
         return reason.slot();
     }
-    if accepts(slot) { slot } else { flow::reply::<SET>(packet, headers).unwrap_or(slot) }
+    if accepts(slot) {
+        return slot;
+    }
+    if let Some(slot) = flow::reply::<SET>(packet, headers) {
+        return slot;
+    }
+    answer::<SET>(packet, headers, features).unwrap_or(slot)
+}
+
+/// The slot of a datagram that answers a question of this host from elsewhere than it was sent to: that of the rule
+/// which lets such answers in, or the reason that there is none.
+#[inline(always)]
+fn answer<const SET: bool>(packet: &Packet, headers: &Headers, features: Features) -> Option<Slot> {
+    if !flow::answers_question(packet, headers) {
+        return None;
+    }
+    let slot = by_rules::<SET>(packet, headers, config::class::<SET>(class::ANSWERS), features);
+    Some(if accepts(slot) { slot } else { Reason::GroupAnswer.slot() })
 }
 
 /// The slot by the rules alone.

@@ -22,12 +22,17 @@ use crate::{
     table,
 };
 
-/// A byte for each local TCP and UDP port (by class index), not zero where a flow that this host began uses the
+/// A byte for each local TCP and UDP port (by class index), with [`USED`] where a flow that this host began uses the
 /// port. A packet to any other port is dropped without a flow look-up, which keeps a flood cheap.
 /// Bytes rather than bits, because two CPUs may mark neighbours at the same time. Pinned with the
 /// flows.
 #[unsafe(link_section = ".bss.flow_ports")]
 static FLOW_PORTS: Shared<[u8; PORTS]> = Shared::new([0; PORTS]);
+
+/// Bits of a port's mark: a flow uses it.
+const USED: u8 = 1;
+/// A question was asked from it that others may answer.
+const ASKED: u8 = 2;
 
 /// The tick at which it was forgotten last who began a conversation of a port ([`forgotten_index`]), because it
 /// gave way to another or found no room. Pinned with the flows.
@@ -60,10 +65,21 @@ pub(crate) fn learn<const SET: bool>(packet: &Packet, headers: &Headers) {
         }
     }
     let Some(key) = key(packet, headers, ports, Side::Source) else { return };
-    if flow_leaves(&raw const key, how) != 0 {
-        mark(headers, ports.local);
+    let own = flow_leaves(&raw const key, how);
+    if own == BEGAN {
+        mark(headers, ports.local, USED);
+    }
+    if own != NOT_OWN && headers.kind == Kind::Datagram && !config::has::<SET>(feature::GATEWAY) {
+        let is_for_group = is_for_group::<SET>(packet, headers);
+        if is_for_group || ports.remote == TFTP.to_be() {
+            flow_asks(&raw const key, is_for_group.into());
+            mark(headers, ports.local, USED | ASKED);
+        }
     }
 }
+
+/// The port that TFTP's questions go to; a server answers from a new one (RFC 1350 section 4).
+const TFTP: u16 = 69;
 
 /// Records what an arriving packet begins that passes: on a gateway a conversation of a client behind this
 /// interface, else one of the other side with this host. `is_ruled` says whether a rule let it in.
@@ -80,7 +96,7 @@ pub(crate) fn admit<const SET: bool>(packet: &Packet, headers: &Headers, is_rule
     let anew = if headers.kind == Kind::Syn { ANEW } else { 0 };
     let how = u32::from(began) | if is_ruled { 0 } else { state::UNRULED.into() } | anew;
     if flow_arrives(&raw const key, how) != 0 && is_gateway {
-        mark(headers, ports.local);
+        mark(headers, ports.local, USED);
     }
 }
 
@@ -132,6 +148,17 @@ pub(crate) fn reply<const SET: bool>(packet: &Packet, headers: &Headers) -> Opti
     let key = key(packet, headers, ports, Side::Destination)?;
     let ending = ending(packet, headers, Side::Destination);
     (flow_continues(&raw const key, ending.into()) != 0).then_some(headers.kind.reply())
+}
+
+/// Whether an arriving datagram answers a question of this host that others may answer than it was sent to.
+#[inline(always)]
+pub(crate) fn answers_question(packet: &Packet, headers: &Headers) -> bool {
+    if headers.kind != Kind::Datagram || mark_of(headers.index) & u32::from(ASKED) == 0 {
+        return false;
+    }
+    let Some(ports) = ports(packet, headers, Side::Destination) else { return false };
+    let Some(key) = key(packet, headers, ports, Side::Destination) else { return false };
+    flow_asked(&raw const key) != 0
 }
 
 // The functions that follow are functions for the verifier as well, which looks at each of them once, and
@@ -193,8 +220,14 @@ const BEGINS: u32 = 0x100;
 /// It begins a conversation anew, whatever was between the same ports before.
 const ANEW: u32 = 0x200;
 
+/// What [`flow_leaves`] answers: no packet of a conversation that this host began, one of such a conversation, or its
+/// first.
+const NOT_OWN: u32 = 0;
+const OWN: u32 = 1;
+const BEGAN: u32 = 2;
+
 /// Notes that a leaving packet begins a conversation, carries it on or ends it by the bits of `how`. Gives
-/// whether it began one.
+/// whose conversation it is.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn flow_leaves(key: *const Key, how: u32) -> u32 {
@@ -203,29 +236,55 @@ extern "C" fn flow_leaves(key: *const Key, how: u32) -> u32 {
     let now = clock::now();
     let Some(found) = table::find(key) else {
         if how & BEGINS == 0 || key.is_of_datagrams() && may_be_answer(key, now) {
-            return 0;
+            return NOT_OWN;
         }
         table::begin(key, 0);
-        return 1;
+        return BEGAN;
     };
     let (old, idle) = (found.life.state(), found.life.idle(now));
     if idle > silence(key, old) {
         if how & BEGINS == 0 || key.is_of_datagrams() && may_be_answer(key, now) {
-            return 0;
+            return NOT_OWN;
         }
         table::change(found, 0, now);
-        return 1;
+        return BEGAN;
     }
     if old & state::UNRULED != 0 && old & state::VISIT != 0 {
         // Only what was let in goes on by being answered: else an answer to what was seen before anything
         // was dropped would keep this host from ever beginning a conversation itself.
-        return 0;
+        return NOT_OWN;
     }
     let state = if how & ANEW != 0 { 0 } else { old | how as u8 };
     if state != old || idle > config::refresh() {
         table::change(found, state, now);
     }
+    if state & state::VISIT != 0 { NOT_OWN } else { OWN }
+}
+
+/// Remembers that this host asked a question that others may answer: anybody, or the same address from any port.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn flow_asks(key: *const Key, anybody: u32) -> u32 {
+    // SAFETY: as in `flow_continues`.
+    let Some(key) = (unsafe { key.as_ref() }) else { return 0 };
+    let question = if anybody != 0 { key.by_anybody() } else { key.from_any_port() };
+    table::note(&question, state::QUESTION, clock::now());
     0
+}
+
+/// Whether such a question was asked not long ago that a packet with this key may answer.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn flow_asked(key: *const Key) -> u32 {
+    // SAFETY: as in `flow_continues`.
+    let Some(key) = (unsafe { key.as_ref() }) else { return 0 };
+    let now = clock::now();
+    let anybody = key.by_anybody();
+    if living(&anybody, now).is_some() {
+        return 1;
+    }
+    let same = key.from_any_port();
+    living(&same, now).is_some().into()
 }
 
 /// Notes that an arriving packet begins a conversation or carries it on; the bits of `how` are its state if it
@@ -412,9 +471,9 @@ fn is_dhcp(ports: Ports, version: Version) -> bool {
     }
 }
 
-/// Marks the local port of a TCP or UDP flow as used.
+/// Sets bits in the mark of the local port of a TCP or UDP flow.
 #[inline(always)]
-fn mark(headers: &Headers, local_port: u16) {
+fn mark(headers: &Headers, local_port: u16, bits: u8) {
     let index = match headers.kind {
         Kind::Syn | Kind::Segment => tcp_index(local_port),
         Kind::Datagram => udp_index(local_port),
@@ -422,13 +481,15 @@ fn mark(headers: &Headers, local_port: u16) {
     };
     let used = port_byte(index);
     // SAFETY: `port_byte` gives a byte inside the map's value, valid while the program runs.
-    if unsafe { used.read_volatile() } == 0 {
-        // SAFETY: as above; a byte is written whole, and every writer writes the same.
-        unsafe { used.write_volatile(1) };
+    let marked = unsafe { used.read_volatile() };
+    if marked & bits != bits {
+        // SAFETY: as above; a byte is written whole. Should two write at once, no writer leaves out `USED`, and the
+        // next question sets its bit again.
+        unsafe { used.write_volatile(marked | bits) };
     }
 }
 
-/// 1 where some flow uses the local port with this class index, else 0.
+/// The mark of the local port with this class index: bit 0 where some flow uses it.
 #[inline(always)]
 pub(crate) fn mark_of(index: usize) -> u32 {
     // SAFETY: `port_byte` gives a byte inside the map's value, valid while the program runs.

@@ -88,32 +88,38 @@ extern "C" fn egress(buffer: &SkBuff) -> i32 {
     if word.is_cut_short() && buffer.gather() {
         word = Word::of(parse::headers(&Packet::leaving_again(buffer), features), features);
     }
-    let headers = word.headers(features);
-    let packet = Packet::leaving_again(buffer);
-    if second::decides(features) {
-        leave::<SECOND_SET>(buffer, &packet, &headers)
-    } else {
-        leave::<FIRST>(buffer, &packet, &headers)
+    match (word.headers(features), second::decides(features)) {
+        (Ok(headers), false) => leave::<FIRST>(buffer, &headers),
+        (Ok(headers), true) => leave::<SECOND_SET>(buffer, &headers),
+        (Err(reason), false) => end::<FIRST>(buffer, outbound::unread::<FIRST>(reason)),
+        (Err(reason), true) => end::<SECOND_SET>(buffer, outbound::unread::<SECOND_SET>(reason)),
     }
 }
 
+/// Judges a leaving packet by its headers, and learns from it.
 #[inline(always)]
-fn leave<const SET: bool>(buffer: &SkBuff, packet: &Packet, headers: &Result<Headers, Slot>) -> i32 {
-    let mut is_answer = false;
+fn leave<const SET: bool>(buffer: &SkBuff, headers: &Headers) -> i32 {
+    let packet = &Packet::leaving_again(buffer);
     if config::has::<SET>(feature::OUTBOUND) {
         let slot = outbound::slot::<SET>(packet, headers);
-        record::count(slot, buffer.length());
-        if config::has::<SET>(feature::OUTBOUND_DROP) && !accepts(slot) {
-            return SHOT;
+        let action = end::<SET>(buffer, slot);
+        let is_answer = slot == Reason::OutboundReplyUdp.slot() || slot == Reason::OutboundReplySctp.slot();
+        if action == SHOT || is_answer {
+            return action;
         }
-        is_answer = slot == Reason::OutboundReplyUdp.slot() || slot == Reason::OutboundReplySctp.slot();
     }
-    if let Ok(headers) = headers
-        && !is_answer
-    {
-        flow::learn::<SET>(packet, headers);
-    }
+    flow::learn::<SET>(packet, headers);
     NEXT
+}
+
+/// Counts a leaving packet in its slot, where leaving packets are judged, and gives the action that it stands for.
+#[inline(always)]
+fn end<const SET: bool>(buffer: &SkBuff, slot: Slot) -> i32 {
+    if !config::has::<SET>(feature::OUTBOUND) {
+        return NEXT;
+    }
+    record::count(slot, buffer.length());
+    if config::has::<SET>(feature::OUTBOUND_DROP) && !accepts(slot) { SHOT } else { NEXT }
 }
 
 #[panic_handler]

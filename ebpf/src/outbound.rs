@@ -25,11 +25,7 @@ static OUTBOUND: Array<[u16; PAGE]> = Array::with_max_entries(1, BPF_F_MMAPABLE)
 
 /// The slot in which a leaving packet ends, and with it the verdict.
 #[inline(always)]
-pub(crate) fn slot<const SET: bool>(packet: &Packet, headers: &Result<Headers, Slot>) -> Slot {
-    let headers = match headers {
-        Ok(headers) => headers,
-        Err(reason) => return leaving(unreadable(*reason, config::unreadable::<SET>())),
-    };
+pub(crate) fn slot<const SET: bool>(packet: &Packet, headers: &Headers) -> Slot {
     if headers.part == Part::Later {
         return fragment::follow::<SET>(packet, headers, Side::Source);
     }
@@ -38,6 +34,12 @@ pub(crate) fn slot<const SET: bool>(packet: &Packet, headers: &Result<Headers, S
         fragment::remember(packet, headers, Side::Source, slot);
     }
     slot
+}
+
+/// The slot of a leaving packet that cannot be judged by what it is addressed to.
+#[inline(always)]
+pub(crate) fn unread<const SET: bool>(reason: Slot) -> Slot {
+    leaving(unreadable(reason, config::unreadable::<SET>()))
 }
 
 #[inline(always)]

@@ -106,6 +106,15 @@ pub(crate) fn change(found: Found, state: u8, tick: u64) {
     swap(found.entry, found.life, found.life.with(state, tick));
 }
 
+/// Records that a flow of this state was seen, whether or not it is there.
+#[inline(always)]
+pub(crate) fn note(key: &Key, state: u8, now: u64) {
+    match find(key) {
+        Some(found) => change(found, state, now),
+        None => begin(key, state),
+    }
+}
+
 /// Records a flow that is not there, in a state: in a free entry of the emptier of its sets, or that of a flow
 /// which is over; else in that of the flow whose time ends first.
 #[inline(always)]

@@ -250,6 +250,9 @@ fn leaving(guests: &[Shape], firsts: &mut Vec<Shape>, random: &mut Random) -> (S
         count => guests[random.below(count)].varied(random),
     };
     let mut shape = answer.reversed();
+    if random.percent(10) {
+        shape = shape.to_group(random);
+    }
     if random.percent(8) {
         shape = shape.first_fragment(random);
         answer = shape.reversed();

@@ -4,6 +4,7 @@
 //! ```text
 //! tcp/443 udp/3478-3481 sctp/36412 icmp/8 icmpv6/128 ip47 from 198.51.100.0/24 2001:db8::/32 at 203.0.113.1
 //! ethertype/0x88f7
+//! group-answer from 198.51.100.0/24
 //! out tcp/443 udp/53 to 198.51.100.0/24 at 203.0.113.1
 //! ```
 
@@ -96,6 +97,9 @@ fn rule(line: u32, text: &str) -> Result<Rule> {
 }
 
 fn opening(word: &str) -> Result<Opening> {
+    if word == "group-answer" {
+        return Ok(Opening::Answers);
+    }
     let Some((kind, value)) = word.split_once('/') else {
         let number = word.strip_prefix("ip").with_context(|| format!("`{word}` opens nothing"))?;
         return Ok(Opening::Protocol(number.parse()?));
@@ -121,6 +125,7 @@ mod tests {
         let text = "tcp/443 udp/3478-3481 sctp/36412 icmp/8 icmpv6/128 ip47 from 198.51.100.0/24 2001:db8::/32 at 203.0.113.1\n\
                     udp/53\n\
                     ethertype/0x88f7\n\
+                    group-answer from 198.51.100.0/24\n\
                     out tcp/443 to 198.51.100.0/24 2001:db8::/32 at 203.0.113.1\n";
         assert_eq!(super::print(&super::parse(text)), text);
     }

@@ -163,6 +163,7 @@ fn indexes(opening: Opening, ether_types: &[u16]) -> Indexes {
         // Its protocol number in IPv6 means nothing, and nothing opens it.
         Opening::Protocol(IGMP) => Indexes::Types(class::IGMP, 0x100),
         Opening::Protocol(number) => Indexes::Types(class::PROTOCOL + usize::from(number), 1),
+        Opening::Answers => Indexes::Types(class::ANSWERS, 1),
         Opening::EtherType(number) => {
             Indexes::Types(class::ETHER + ether_types.partition_point(|other| *other < number), 1)
         }

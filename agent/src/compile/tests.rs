@@ -106,7 +106,7 @@ fn frame(opening: Opening, source: IpAddr, address: IpAddr) -> (usize, Vec<u8>) 
         // The type of an IGMP message is its first byte, here that of a source port.
         Opening::Protocol(2) if source.is_ipv4() => (class::IGMP, 2, [0, 0]),
         Opening::Protocol(number) => (class::PROTOCOL + usize::from(number), number, [0, 0]),
-        Opening::EtherType(_) => panic!("a frame without addresses"),
+        Opening::EtherType(_) | Opening::Answers => panic!("nothing in the packet says so"),
     };
     // ICMP begins with its type, the others with the source port.
     let transport = if matches!(protocol, 1 | 58) { [start[0], 0, 0, 0] } else { [0, 9, start[0], start[1]] };
@@ -289,7 +289,7 @@ proptest! {
         let near = |opening: &Opening| match opening {
             Opening::Tcp(ports) | Opening::Udp(ports) | Opening::Sctp(ports) => edges.contains(&ports.lo()),
             Opening::Icmp(_) | Opening::Icmpv6(_) | Opening::Protocol(_) => true,
-            Opening::EtherType(_) => false,
+            Opening::EtherType(_) | Opening::Answers => false,
         };
         for place in places(&rules) {
             for destination in destinations(place.0.is_ipv4()).filter(near) {

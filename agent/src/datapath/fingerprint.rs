@@ -61,11 +61,11 @@ fn facts() -> String {
     values!(facts: twins, leaves, bits);
     values!(facts:
         class::TCP, class::UDP, class::ICMP4, class::ICMP6, class::PROTOCOL, class::SCTP, class::COUNT, class::PAGE,
-        class::PAGES, class::MORE, class::MAX_ROWS, class::IGMP, class::ETHER, class::ETHER_TYPES, port_index(0x1234).to_be(),
+        class::PAGES, class::MORE, class::MAX_ROWS, class::IGMP, class::ETHER, class::ETHER_TYPES, class::ANSWERS, port_index(0x1234).to_be(),
     );
     values!(facts:
         flow::FORGOTTEN, flow::PORTS, flow::WAYS, flow::FEWEST, flow::MOST, flow::SPARE, flow::TIMEOUTS, flow::SECRETS,
-        state::ANSWERED, state::LOCAL_FIN, state::REMOTE_FIN, state::RESET, state::VISIT, state::UNRULED,
+        state::ANSWERED, state::LOCAL_FIN, state::REMOTE_FIN, state::RESET, state::VISIT, state::UNRULED, state::QUESTION,
     );
     let ends = Key::ends(0x0102, 0x0304, 17);
     let life = Life(0x1234_5678_9abc_def0);
@@ -82,6 +82,8 @@ fn facts() -> String {
     values!(facts:
         ends, Key::v4([1, 2, 3, 4], [5, 6, 7, 8], ends), Key::v6([1, 2], [3, 4], ends),
         Key::v4([1, 2, 3, 4], [5, 6, 7, 8], ends).of_group(), flow::forgotten_index(7, 132), hashed,
+        Key::v4([1, 2, 3, 4], [5, 6, 7, 8], ends).by_anybody(), Key::v6([1, 2], [3, 4], ends).by_anybody(),
+        Key::v6([1, 2], [3, 4], ends).from_any_port(),
         life.with(3, 9), life.busy(), life.next(), life.state(), life.idle(5), flow::believed(15), phases, timeouts,
     );
     values!(facts: fragment::DATAGRAMS, fragment::UNSEEN_HEADERS, fragment::LEAVING);

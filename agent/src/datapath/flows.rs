@@ -89,6 +89,7 @@ pub(super) fn timeouts(flows: &Flows, tick: Tick) -> [u64; TIMEOUTS] {
                 Phase::Established => flows.tcp_established,
                 Phase::Closing | Phase::Closed => flows.tcp_closing,
                 Phase::Seen => flows.udp.min(SEEN),
+                Phase::Question => flows.answers,
                 Phase::Datagrams => flows.udp,
                 Phase::Associations => flows.sctp,
                 Phase::Echo => flows.echo,

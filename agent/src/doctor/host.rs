@@ -21,9 +21,19 @@ pub struct Host {
     pub bpffs: bool,
     /// Whether BPF programs are compiled to machine code; `None` where that is not told, as in a container.
     pub jit: Option<bool>,
+    /// Settings by which a packet names the hosts that it goes on to from here, where they are on.
+    pub source_routes: Vec<&'static str>,
     /// Whether this process may load and attach programs.
     pub capable: bool,
 }
+
+/// Each counts for an interface only together with that interface's own (Documentation/networking/ip-sysctl.rst of the
+/// kernel, and seg6-sysctl.rst).
+const SOURCE_ROUTES: [&str; 3] = [
+    "net.ipv4.conf.all.accept_source_route",
+    "net.ipv6.conf.all.accept_source_route",
+    "net.ipv6.conf.all.seg6_enabled",
+];
 
 /// Looks at this host; pins are kept below `bpffs`.
 #[must_use]
@@ -38,8 +48,15 @@ pub fn host(bpffs: &Path) -> Host {
         btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
         bpffs: statfs(bpffs).is_ok_and(|info| is_bpffs(&info)),
         jit: jit.map(|value| value.trim() != "0"),
+        source_routes: SOURCE_ROUTES.into_iter().filter(|setting| is_on(setting)).collect(),
         capable: ensure_permission("this").is_ok(),
     }
+}
+
+/// Whether a setting is on; negative numbers mean off.
+fn is_on(setting: &str) -> bool {
+    let text = fs::read_to_string(format!("/proc/sys/{}", setting.replace('.', "/"))).unwrap_or_default();
+    text.trim().parse::<i32>().is_ok_and(|number| number > 0)
 }
 
 /// `6.18.5-amd64` -> (6, 18).

@@ -125,6 +125,13 @@ fn of_host(host: &Host, found: &mut Vec<Finding>) {
         let message = "BPF programs are interpreted: each packet costs several times as much".to_owned();
         add(Severity::Warning, "jit", message, "`sysctl net.core.bpf_jit_enable=1`", Some(Remedy::Jit));
     }
+    for setting in &host.source_routes {
+        let message = format!(
+            "{setting} is on: a packet may name the way that it takes on from here, past rules for one local address \
+             and to other hosts"
+        );
+        add(Severity::Warning, "source-routes", message, &format!("`sysctl {setting}=0`"), None);
+    }
     if !host.capable {
         let message =
             "this process may not load programs: CAP_BPF, CAP_NET_ADMIN or CAP_PERFMON is missing".to_owned();
@@ -336,6 +343,7 @@ mod tests {
             btf: true,
             bpffs: true,
             jit: Some(true),
+            source_routes: Vec::new(),
             capable: true,
         }
     }

@@ -29,6 +29,8 @@ pub enum Destination {
     Igmp(u8),
     /// Another IP protocol, by number.
     Protocol(u8),
+    /// Nothing that a packet says: whatever answers a question of this host from elsewhere.
+    Answers,
 }
 
 /// A packet whose headers could be read.
@@ -144,7 +146,7 @@ fn headers_of(destination: Destination) -> usize {
         Destination::Tcp(_) => 20,
         Destination::Sctp(_) => 12,
         Destination::Udp(_) | Destination::Icmp(_) | Destination::Icmpv6(_) | Destination::Igmp(_) => 8,
-        Destination::Protocol(_) => 0,
+        Destination::Protocol(_) | Destination::Answers => 0,
     }
 }
 

@@ -7,6 +7,8 @@
 
 mod conversation;
 mod frame;
+mod question;
+mod reasons;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +24,8 @@ use crate::{
 use conversation::{Carrier, Conversation};
 pub use frame::Destination;
 use frame::{Content, Datagram, Message, Packet};
+use question::Questions;
+use reasons::{leaving, unruled};
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +53,8 @@ pub struct Evaluator<'a> {
     rules: &'a [Rule],
     settings: Settings,
     conversations: HashMap<Conversation, Course>,
+    /// What was asked that others may answer.
+    questions: Questions,
     /// Fragmented datagram that arrives or leaves -> what became of its first fragment.
     datagrams: HashMap<(Way, Datagram), First>,
 }
@@ -85,7 +91,13 @@ impl<'a> Evaluator<'a> {
     /// A host that has begun no conversation yet.
     #[must_use]
     pub fn new(rules: &'a RuleSet, settings: Settings) -> Self {
-        Self { rules: &rules.rules, settings, conversations: HashMap::new(), datagrams: HashMap::new() }
+        Self {
+            rules: &rules.rules,
+            settings,
+            conversations: HashMap::new(),
+            questions: Questions::default(),
+            datagrams: HashMap::new(),
+        }
     }
 
     /// The same host with another policy: what has begun by now, and who began it, is still known.
@@ -240,6 +252,9 @@ impl<'a> Evaluator<'a> {
             _ => return,
         };
         self.conversations.insert(conversation, course);
+        if !course.is_visit && !self.is_gateway() {
+            self.questions.ask(packet, now);
+        }
     }
 
     /// A frame arrives at the host.
@@ -269,6 +284,11 @@ impl<'a> Evaluator<'a> {
         }
         if let Some(reason) = self.by_conversation(packet, now) {
             return Verdict::Reason(reason);
+        }
+        if self.questions.are_answered(packet, self.settings.flows.answers, now) {
+            let answer = Packet { destination: Destination::Answers, ..*packet };
+            let verdict = self.by_rules(&answer, Way::Arriving);
+            return if verdict.accepts() { verdict } else { Verdict::Reason(Reason::GroupAnswer) };
         }
         if self.settings.mode == Enforcement::Observe
             && matches!(packet.message, Message::Udp { .. } | Message::Sctp { .. })
@@ -448,6 +468,7 @@ fn width(rule: &Rule, destination: Destination) -> Option<u32> {
         (Opening::Icmp(open), Destination::Icmp(kind))
         | (Opening::Icmpv6(open), Destination::Icmpv6(kind)) => (open == kind).then_some(1),
         (Opening::Protocol(IGMP), Destination::Igmp(_)) => Some(1),
+        (Opening::Answers, Destination::Answers) => Some(1),
         // IGMP is of IPv4 alone.
         (Opening::Protocol(open), Destination::Protocol(number)) => {
             (open == number && open != IGMP).then_some(1)
@@ -464,62 +485,6 @@ fn applies(rule: &Rule, packet: &Packet) -> bool {
     within(&rule.sources, &packet.source)
         && within(&rule.destinations, &packet.target)
         && rule.address.is_none_or(|address| address == local)
-}
-
-/// A verdict about an arriving packet as one about a leaving packet.
-fn leaving(verdict: Verdict) -> Verdict {
-    let Verdict::Reason(reason) = verdict else { return verdict };
-    Verdict::Reason(match reason {
-        Reason::UndocumentedTcp => Reason::OutboundTcp,
-        Reason::UndocumentedUdp => Reason::OutboundUdp,
-        Reason::UndocumentedSctp => Reason::OutboundSctp,
-        Reason::UndocumentedIcmp => Reason::OutboundIcmp,
-        Reason::UndocumentedProtocol => Reason::OutboundProtocol,
-        Reason::UndocumentedProtocolAccepted => Reason::OutboundProtocolAccepted,
-        Reason::Source => Reason::Destination,
-        Reason::NonIp => Reason::OutboundNonIp,
-        Reason::NonIpAccepted => Reason::OutboundNonIpAccepted,
-        Reason::Truncated => Reason::OutboundTruncated,
-        Reason::TruncatedAccepted => Reason::OutboundTruncatedAccepted,
-        Reason::Malformed => Reason::OutboundMalformed,
-        Reason::MalformedAccepted => Reason::OutboundMalformedAccepted,
-        Reason::VlanDepth => Reason::OutboundVlanDepth,
-        Reason::VlanDepthAccepted => Reason::OutboundVlanDepthAccepted,
-        Reason::HeaderLimit => Reason::OutboundHeaderLimit,
-        Reason::HeaderLimitAccepted => Reason::OutboundHeaderLimitAccepted,
-        Reason::Fragment => Reason::OutboundFragment,
-        Reason::FragmentAccepted => Reason::OutboundFragmentAccepted,
-        Reason::FragmentHeader => Reason::OutboundFragmentHeader,
-        Reason::ForgedNeighbour => Reason::OutboundForgedNeighbour,
-        Reason::Arp => Reason::OutboundArp,
-        Reason::NeighbourDiscovery => Reason::OutboundNeighbourDiscovery,
-        Reason::MulticastListener => Reason::OutboundMulticastListener,
-        Reason::IcmpError => Reason::OutboundIcmpError,
-        Reason::IgmpQuery => Reason::OutboundIgmp,
-        Reason::LinkControl => Reason::OutboundLinkControl,
-        other => other,
-    })
-}
-
-/// The reason where no rule opens a destination.
-fn unruled(destination: Destination, way: Way) -> Reason {
-    match destination {
-        // RFC 9776 section 4: queries; and the messages by which a host says which groups it wants.
-        Destination::Igmp(0x11) => Reason::IgmpQuery,
-        Destination::Igmp(0x12 | 0x16 | 0x17 | 0x22) if way == Way::Leaving => Reason::IgmpQuery,
-        Destination::Igmp(_) => Reason::UndocumentedProtocol,
-        Destination::Tcp(_) => Reason::UndocumentedTcp,
-        Destination::Udp(_) => Reason::UndocumentedUdp,
-        Destination::Sctp(_) => Reason::UndocumentedSctp,
-        // Unreachable, time exceeded, parameter problem (RFC 792).
-        Destination::Icmp(3 | 11 | 12) => Reason::IcmpError,
-        // RFC 4890 section 4.4.1.
-        Destination::Icmpv6(1..=4) => Reason::IcmpError,
-        Destination::Icmpv6(130..=132 | 143) => Reason::MulticastListener,
-        Destination::Icmpv6(133..=137) => Reason::NeighbourDiscovery,
-        Destination::Icmp(_) | Destination::Icmpv6(_) => Reason::UndocumentedIcmp,
-        Destination::Protocol(_) => Reason::UndocumentedProtocol,
-    }
 }
 
 /// RFC 2131 section 4.1; RFC 8415 section 7.2.

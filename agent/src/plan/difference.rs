@@ -23,6 +23,7 @@ enum Kind {
     Icmpv6,
     Protocol,
     EtherType,
+    Answers,
 }
 
 impl Kind {
@@ -36,6 +37,7 @@ impl Kind {
             Self::Icmpv6 => "icmpv6/",
             Self::Protocol => "ip",
             Self::EtherType => "ethertype/",
+            Self::Answers => return Opening::Answers.to_string(),
         };
         let number = |number: u16| match self {
             Self::EtherType => format!("{number:#06x}"),
@@ -219,6 +221,7 @@ fn range(opening: Opening) -> (Kind, u16, u16) {
         Opening::Icmpv6(kind) => (Kind::Icmpv6, kind.into(), kind.into()),
         Opening::Protocol(number) => (Kind::Protocol, number.into(), number.into()),
         Opening::EtherType(number) => (Kind::EtherType, number, number),
+        Opening::Answers => (Kind::Answers, 0, 0),
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) struct FlowsTable {
     pub(super) udp: Option<Spanned<i64>>,
     pub(super) sctp: Option<Spanned<i64>>,
     pub(super) echo: Option<Spanned<i64>>,
+    pub(super) answers: Option<Spanned<i64>>,
     pub(super) entries: Option<Spanned<i64>>,
 }
 

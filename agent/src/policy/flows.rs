@@ -30,6 +30,9 @@ pub struct Flows {
     /// How long a ping may be silent.
     #[serde(with = "seconds")]
     pub echo: Duration,
+    /// How long others may answer what this host asked a group, or a TFTP server.
+    #[serde(with = "seconds", default = "answers")]
+    pub answers: Duration,
     /// Conversations that there is room for; a power of two.
     pub entries: u32,
 }
@@ -38,7 +41,8 @@ impl Flows {
     /// What the standards ask for: 2 hours and 4 minutes for TCP, 4 minutes while it opens and closes
     /// (RFC 5382 REQ-5), 5 minutes for UDP (RFC 4787 REQ-5), 1 minute for pings (RFC 5508 REQ-1). SCTP has no
     /// such standard; its heartbeats come every 30 seconds (RFC 9260 section 16), of which 5 minutes bear
-    /// several to be lost.
+    /// several to be lost. A device may wait 5 seconds before it answers a search (UPnP Device Architecture 2.0
+    /// section 1.3.3: MX), which is the longest that is usual.
     pub const STANDARD: Self = Self {
         tcp_opening: Duration::from_secs(4 * 60),
         tcp_established: Duration::from_secs(2 * 3600 + 4 * 60),
@@ -46,6 +50,7 @@ impl Flows {
         udp: Duration::from_secs(5 * 60),
         sctp: Duration::from_secs(5 * 60),
         echo: Duration::from_secs(60),
+        answers: Duration::from_secs(5),
         entries: USUAL,
     };
 
@@ -63,6 +68,7 @@ impl Flows {
             udp: time(&table.udp, 10..=86_400, standard.udp),
             sctp: time(&table.sctp, 10..=86_400, standard.sctp),
             echo: time(&table.echo, 10..=3_600, standard.echo),
+            answers: time(&table.answers, 1..=60, standard.answers),
             entries: table
                 .entries
                 .as_ref()
@@ -81,6 +87,11 @@ impl Default for Flows {
 /// What a manifest means that was written before SCTP had ports.
 const fn sctp() -> Duration {
     Flows::STANDARD.sctp
+}
+
+/// What a manifest means that was written before such answers could be let in.
+const fn answers() -> Duration {
+    Flows::STANDARD.answers
 }
 
 /// A number that must lie within bounds.

@@ -10,11 +10,13 @@ pub(super) enum Named {
     Icmpv6,
     /// Frames that carry neither IP nor ARP, by their EtherType.
     EtherType,
+    /// Datagrams that answer what this host asked a group, or a TFTP server, from elsewhere.
+    Answers,
     /// Another protocol by number.
     Number(u8),
 }
 
-/// IANA "Assigned Internet Protocol Numbers", and EtherTypes.
+/// IANA "Assigned Internet Protocol Numbers", and what is no protocol of IP's.
 const PROTOCOLS: &[(&str, Named)] = &[
     ("tcp", Named::Tcp),
     ("udp", Named::Udp),
@@ -33,6 +35,7 @@ const PROTOCOLS: &[(&str, Named)] = &[
     ("dccp", Named::Number(33)),
     ("udplite", Named::Number(136)),
     ("ethertype", Named::EtherType),
+    ("group-answer", Named::Answers),
 ];
 
 /// IANA "ICMP Type Numbers".

@@ -255,6 +255,7 @@ impl Resolver<'_> {
                     types_used = true;
                     openings.extend(self.ether_types(&table, address));
                 }
+                Named::Answers => openings.push(Opening::Answers),
                 Named::Number(number) => {
                     whole.extend((!Protocol::Ip(number).is_portless()).then(|| name.clone()));
                     openings.push(Opening::Protocol(number));
@@ -296,7 +297,16 @@ impl Resolver<'_> {
 
     /// Whether the limits of an allow are those of its way.
     fn limits(&mut self, allow: &Allow, outbound: Option<Enforcement>, deployment: Deployment) {
+        let is_of_answers = allow.openings.contains(&Opening::Answers);
         let (message, help) = match allow.way {
+            Way::Leaving if is_of_answers => (
+                "answers to what this host asks arrive: `group-answer` opens nothing that leaves",
+                "remove `direction = \"out\"`",
+            ),
+            Way::Arriving if is_of_answers && deployment == Deployment::Gateway => (
+                "a gateway's clients ask for themselves: `group-answer` is for questions of this host",
+                "put the allow on an interface that is no gateway's",
+            ),
             Way::Leaving if outbound.is_none() => (
                 "an allow for what leaves, where leaving packets are not judged",
                 "add `outbound = \"enforce\"` to the interface, or remove the allow",

@@ -172,6 +172,15 @@ impl Shape {
         shape
     }
 
+    /// The same question to a group, or to all on the link; its answer comes from an address of its own.
+    #[must_use]
+    pub fn to_group(&self, random: &mut Random) -> Self {
+        match random.below(3) {
+            0 => Self { station: [0xff; 6], ..self.clone() },
+            _ => Self { destination: group(random, self.v4), ..self.clone() },
+        }
+    }
+
     /// The frame.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {

@@ -74,7 +74,8 @@ pub fn changed(rules: &RuleSet, random: &mut Random) -> RuleSet {
 }
 
 fn opening(random: &mut Random) -> Opening {
-    match random.below(13) {
+    match random.below(14) {
+        13 => Opening::Answers,
         12 => Opening::EtherType(random.of(ETHER_TYPES)),
         0 => Opening::Icmp(kind(random)),
         1 => Opening::Icmpv6(kind(random)),

@@ -48,6 +48,17 @@ fn a_plain_host_is_well() -> Result<()> {
 }
 
 #[test]
+fn packets_that_name_their_way_are_warned_of() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let edge = Edge::new(lab)?;
+    edge.operator.apply(&policy(&[interface("edge0", &[])])).exits(0);
+    std::fs::write("/proc/sys/net/ipv4/conf/all/accept_source_route", "1")?;
+    assert_eq!(found(&edge.operator, &[], 3), ["host source-routes"]);
+    edge.operator.run(&["doctor"]).exits(3).prints("net.ipv4.conf.all.accept_source_route is on");
+    Ok(())
+}
+
+#[test]
 fn where_to_attach_is_told_for_bonds_bridges_and_vlans() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
     let edge = Edge::new(lab)?;

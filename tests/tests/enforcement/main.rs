@@ -1,6 +1,7 @@
 //! What real clients and servers meet behind a policy, over IPv4 and IPv6, each test in a lab of its
 //! own. The sentences are those of docs/policy.md.
 
+mod answers;
 mod associations;
 mod beginners;
 mod generic;

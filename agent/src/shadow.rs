@@ -134,7 +134,7 @@ impl Named {
     }
 }
 
-/// A packet in one line; `None` where none was kept.
+/// A packet in one line; `None` where none was kept, or it has no addresses.
 fn example(last: &Example) -> Option<String> {
     let address = |bytes: [u8; 16]| -> Option<IpAddr> {
         let [a, b, c, d, ..] = bytes;
@@ -160,6 +160,44 @@ fn example(last: &Example) -> Option<String> {
             Some(format!("icmpv6/{} {source} > {destination}", index - class::ICMP6))
         }
         class::SCTP.. => ports("sctp", class::SCTP),
-        _ => Some(format!("ip{} {source} > {destination}", index - class::PROTOCOL)),
+        class::PROTOCOL..class::IGMP => {
+            Some(format!("ip{} {source} > {destination}", index - class::PROTOCOL))
+        }
+        class::IGMP..class::ETHER => Some(format!("igmp {source} > {destination}")),
+        // A frame of an EtherType has no addresses; what was kept in their place is its payload.
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_example_is_told_by_what_it_was_addressed_to() {
+        let [source, destination] = [[192, 0, 2, 1], [203, 0, 113, 1]].map(|v4| {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&v4);
+            bytes
+        });
+        let of = |index: usize| {
+            let index = u32::try_from(index).expect("a class");
+            let source_port = 40_000_u16.to_be();
+            example(&Example { seen: 1, source, destination, index, source_port, version: 4 })
+        };
+        for (index, expected) in [
+            (class::TCP + class::port_index(443), "tcp 192.0.2.1:40000 > 203.0.113.1:443"),
+            (class::UDP + class::port_index(53), "udp 192.0.2.1:40000 > 203.0.113.1:53"),
+            (class::SCTP + class::port_index(36_412), "sctp 192.0.2.1:40000 > 203.0.113.1:36412"),
+            (class::ICMP4 + 8, "icmp/8 192.0.2.1 > 203.0.113.1"),
+            (class::PROTOCOL + 47, "ip47 192.0.2.1 > 203.0.113.1"),
+            (class::IGMP + 0x16, "igmp 192.0.2.1 > 203.0.113.1"),
+        ] {
+            assert_eq!(of(index).as_deref(), Some(expected));
+        }
+        for index in [class::ETHER, class::ETHER + class::ETHER_TYPES - 1] {
+            assert_eq!(of(index), None, "its payload is no address");
+        }
+        assert_eq!(example(&Example::default()), None);
     }
 }

@@ -9,7 +9,7 @@ use aya_ebpf::{
     helpers::generated::bpf_fib_lookup,
     programs::XdpContext,
 };
-use portcullis_common::slot::Reason;
+use portcullis_common::{class, slot::Reason};
 
 use crate::{
     header::{Headers, Version},
@@ -34,6 +34,10 @@ const NO_HEADER: i64 = -1;
 /// group goes to this host as well as to others.
 #[inline(always)]
 pub(crate) fn beyond(ctx: &XdpContext, headers: &Headers) -> Option<Reason> {
+    if (class::ETHER..class::ETHER + class::ETHER_TYPES).contains(&headers.index) {
+        // It carries no IP, and has no address that could be looked up.
+        return None;
+    }
     match answer(ctx.ctx, headers.network, headers.version) {
         BLACKHOLE..=PROHIBIT | NOT_FORWARDED | FORWARDING_DISABLED => None,
         0.. => Some(Reason::Routed),

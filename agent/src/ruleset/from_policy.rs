@@ -92,7 +92,7 @@ impl Builder {
             Ok(opened) => opened,
             Err(why) => return self.silent.push(Silent { origin, why }),
         };
-        let unread = unread.into_iter().map(|number| Silence::UnreadPorts(number));
+        let unread = unread.into_iter().map(Silence::UnreadPorts);
         let unread = unread.map(|why| Silent { origin: origin.clone(), why }).collect::<Vec<_>>();
         if openings.is_empty() {
             return self.silent.extend(unread);

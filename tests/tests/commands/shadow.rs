@@ -1,12 +1,14 @@
 //! A shadow decides nothing, and tells exactly what it would decide otherwise.
 
-use std::net::SocketAddr;
+use std::{io::Write as _, net::SocketAddr};
 
 use anyhow::Result;
 use portcullis_tests::{
-    draft::{allow, allow_from, interface, policy},
+    draft::{allow, allow_from, ether_types, interface, policy},
     operator::{Operator, Ran, lab},
     packet::Ip,
+    programs::soon,
+    splice, tagged,
     traffic::{EchoServer, Protocol, exchange},
 };
 use serde_json::Value;
@@ -104,5 +106,27 @@ fn replies_to_this_host_are_no_difference() -> Result<()> {
         assert!(exchange(edge.lab.host(), protocol, there, PATIENCE)?);
     }
     assert_eq!(differences(&edge.operator), []);
+    Ok(())
+}
+
+/// A frame of an EtherType that only the shadow names is read for it, and what its payload holds in the place of
+/// addresses is told nobody.
+#[test]
+fn ether_types_of_a_shadow_are_compared() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let neighbour = lab.silent_neighbour("edge0", "far0")?;
+    let operator = Operator::new(&lab)?;
+    let with = |name: &str, types: &[&str]| policy(&[interface("edge0", &[ether_types(name, types)])]);
+    applied(&operator, &with("machines", &["profinet", "mrp"]));
+    drop(shadowed(&operator, &with("clock", &["ptp", "profinet"])).exits(0));
+    let mut sender = neighbour.within(|| tagged::packets("far0"))?;
+    for ether_type in [0x8892, 0x88e3, 0x88f7, 0x88f7, 0x88cc] {
+        let frame = splice::plain(ether_type, &[0x45; 46]);
+        assert_eq!(sender.write(&frame)?, frame.len());
+    }
+    soon("the last frame", || operator.packets("edge0", "non-ip") == 3);
+    assert_eq!(operator.packets("edge0", "machines"), 2);
+    assert_eq!(differences(&operator), [("closes machines".to_owned(), 1), ("opens clock".to_owned(), 2)]);
+    drop(operator.run(&["shadow"]).exits(3).keeps_quiet_about("69.69.69.69"));
     Ok(())
 }

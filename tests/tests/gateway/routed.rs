@@ -1,11 +1,14 @@
 //! A host that forwards, whose rules open its own ports and nobody else's.
 
-use std::{fs, net::SocketAddr, time::Instant};
+use std::{fs, io::Write as _, net::SocketAddr, time::Instant};
 
 use anyhow::{Context as _, Result};
 use portcullis_tests::{
-    draft::{allow, interface, policy},
+    draft::{allow, ether_types, interface, policy},
+    packet::{Frame, Ip},
+    programs::soon,
     running::Running,
+    splice, tagged,
     traffic::{EchoServer, Protocol, exchange},
 };
 
@@ -153,5 +156,24 @@ fn the_agent_follows_whether_the_host_forwards() -> Result<()> {
     agent.event("applied");
     forward("lan0", true)?;
     agent.event("applied");
+    Ok(())
+}
+
+/// What stands in such a frame where others have their addresses is no address: this was dropped as `routed`, or as
+/// `internal` where the frame was shorter.
+#[test]
+fn frames_of_a_named_ether_type_have_no_route() -> Result<()> {
+    let Some(passage) = Passage::new()? else { return Ok(()) };
+    passage.operator.apply(&policy(&[interface("lan0", &[ether_types("clock", &["ptp"])])])).exits(0);
+    let mut sender = passage.client.within(|| tagged::packets("client0"))?;
+    let to_server = Frame::udp(Ip::V4, 443).bytes()[14..].to_vec();
+    let mut addressed = to_server.clone();
+    addressed[12..20].copy_from_slice(&[198, 51, 100, 2, 203, 0, 113, 2]);
+    for payload in [&addressed[..], &to_server[..16], &[]] {
+        let frame = splice::plain(0x88f7, payload);
+        assert_eq!(sender.write(&frame)?, frame.len());
+    }
+    soon("each frame under its rule", || passage.operator.packets("lan0", "clock") == 3);
+    assert_eq!(passage.operator.packets("lan0", "routed"), 0);
     Ok(())
 }

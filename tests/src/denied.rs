@@ -16,8 +16,20 @@ pub enum Call {
 
 /// Makes these calls of a command, and of what it starts, fail with this error (`errno`).
 pub fn deny(command: &mut Command, call: Call, error: i32) {
-    let filter =
-        filter(call, libc::SECCOMP_RET_ERRNO | u32::try_from(error).expect("error numbers are positive"));
+    answer(
+        command,
+        call,
+        libc::SECCOMP_RET_ERRNO | u32::try_from(error).expect("error numbers are positive"),
+    );
+}
+
+/// Ends a command that makes such a call, or what it starts that does: then no exit code is left of it.
+pub fn forbid(command: &mut Command, call: Call) {
+    answer(command, call, libc::SECCOMP_RET_KILL_PROCESS);
+}
+
+fn answer(command: &mut Command, call: Call, answer: u32) {
+    let filter = filter(call, answer);
     // SAFETY: between fork and exec only `prctl`, a plain system call, is made; the filter was made before.
     unsafe {
         command.pre_exec(move || install(&filter));

@@ -70,7 +70,7 @@ fn an_answer_to_a_group_from_an_address_of_its_own_begins_nothing() -> Result<()
     Ok(())
 }
 
-/// Holds: policy 7.
+/// Holds: policy 7, policy 8.
 #[test]
 fn strangers_at_a_limited_port_do_not_crowd_out_what_this_host_began() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };
@@ -94,7 +94,7 @@ fn strangers_at_a_limited_port_do_not_crowd_out_what_this_host_began() -> Result
     Ok(())
 }
 
-/// Holds: policy 7.
+/// Holds: policy 7, policy 8.
 #[test]
 fn an_answer_to_a_visit_that_gave_way_begins_nothing() -> Result<()> {
     let Some(_lab) = Lab::enter_as_root()? else { return Ok(()) };

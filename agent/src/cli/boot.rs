@@ -18,7 +18,6 @@ use super::{
 use crate::{
     datapath::{ensure_lasting_bpffs, ensure_permission, interfaces},
     generation::{ApplyOptions, Roots, prepare},
-    last_good::LastGood,
     terminal::{self, shown},
 };
 
@@ -55,7 +54,7 @@ impl Boot {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
         ensure_permission("enforcing a policy")?;
         ensure_lasting_bpffs(&roots.bpffs)?;
-        let (good, never) = match last_good(&roots.lasting) {
+        let (good, never) = match policy::last_good(&roots.lasting) {
             Ok(source) => (Ok(source), false),
             Err(error) => {
                 let never = matches!(error.downcast_ref(), Some(crate::last_good::LastGoodError::Never(_)));
@@ -95,11 +94,6 @@ fn tell(error: &anyhow::Error) {
     for complaint in complaints(error) {
         complain!("{complaint}");
     }
-}
-
-fn last_good(lasting: &Path) -> Result<Source> {
-    let LastGood { file, text, catalogs, .. } = LastGood::read(lasting)?;
-    policy::resolve_with(&text, &file, catalogs)
 }
 
 fn file(path: &Path) -> Result<Source> {

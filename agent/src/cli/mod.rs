@@ -38,9 +38,10 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use policy::{Reading, Source, read_text as read_policy_text, resolve as resolve_policy};
-
 pub(crate) use output::complaints;
+pub(crate) use policy::{
+    Reading, Source, last_good, read_text as read_policy_text, resolve as resolve_policy,
+};
 pub(crate) use table::counted;
 
 use self::output::{BadInput, tell};

@@ -8,6 +8,7 @@ use super::output::BadInput;
 use crate::{
     catalog::Catalog,
     files,
+    last_good::LastGood,
     policy::{Policy, Written},
 };
 
@@ -80,6 +81,12 @@ fn resolve_as(text: &str, name: &str, folder: &Path, reading: Reading) -> Result
         files.insert(file.clone(), text_of(&beside, reading).with_context(failed)?);
     }
     look_up(written, text, name, files)
+}
+
+/// The last known good policy.
+pub(crate) fn last_good(lasting: &Path) -> Result<Source> {
+    let LastGood { file, text, catalogs, .. } = LastGood::read(lasting)?;
+    resolve_with(&text, &file, catalogs)
 }
 
 /// As [`resolve`], with the texts of the catalog files at hand.

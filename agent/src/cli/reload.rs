@@ -101,7 +101,7 @@ impl Reload {
         }
     }
 
-    fn is_refused(self, mut errors: Vec<Complaint>, cuts: &[Cut]) -> Result<()> {
+    fn is_refused(&self, mut errors: Vec<Complaint>, cuts: &[Cut]) -> Result<()> {
         if let Some(last) = errors.last_mut().filter(|_| cuts.iter().any(|cut| cut.vital)) {
             last.help = Some(FORCE.to_owned());
         }
@@ -114,7 +114,7 @@ impl Reload {
         Ok(())
     }
 
-    fn is_done(self, applied: &[(String, u64)], cuts: &[Cut], trial: Option<daemon::Trial>) -> Result<()> {
+    fn is_done(&self, applied: &[(String, u64)], cuts: &[Cut], trial: Option<daemon::Trial>) -> Result<()> {
         let mut out = terminal::out();
         match self.saying.saying() {
             Saying::Json => return json(&mut out, &Done::new(applied, cuts, trial)),

@@ -254,6 +254,14 @@ fn rule_sets() -> impl Strategy<Value = RuleSet> {
     })
 }
 
+/// The same rules twice.
+fn in_two_orders() -> impl Strategy<Value = (RuleSet, RuleSet)> {
+    rule_sets().prop_flat_map(|rules| {
+        let shuffled = Just(rules.rules.clone()).prop_shuffle().prop_map(|rules| RuleSet { rules });
+        (Just(rules), shuffled)
+    })
+}
+
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
@@ -275,6 +283,23 @@ proptest! {
         }
     }
 
+    /// Holds: policy 2.
+    #[test]
+    fn the_order_of_the_rules_never_changes_a_verdict((rules, other) in in_two_orders()) {
+        let (first, second) = (compiled(&rules), compiled(&other));
+        let edges: BTreeSet<u16> = (0..10).chain([65_533, 65_534, 65_535]).collect();
+        let near = |opening: &Opening| match opening {
+            Opening::Tcp(ports) | Opening::Udp(ports) | Opening::Sctp(ports) => edges.contains(&ports.lo()),
+            Opening::Icmp(_) | Opening::Icmpv6(_) | Opening::Protocol(_) => true,
+        };
+        for (source, address) in places(&rules) {
+            for destination in destinations(source.is_ipv4()).filter(near) {
+                let (index, _) = frame(destination, source, address);
+                let verdict = |compiled: &Compiled| accepts(look_up(&compiled.tables, index, source, address));
+                prop_assert_eq!(verdict(&first), verdict(&second), "{} from {} to {}", destination, source, address);
+            }
+        }
+    }
 }
 
 proptest! {

@@ -3,10 +3,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -36,15 +33,15 @@ use crate::{
 
 /// What passes by itself, as another command that holds the lock, is waited for so long, and looked at as
 /// often.
-const PATIENCE: Duration = Duration::from_secs(10);
-const AGAIN: Duration = Duration::from_millis(50);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const AGAIN: Duration = Duration::from_millis(50);
 
 pub(super) struct Agent {
     pub(super) roots: Roots,
     pub(super) settings: Settings,
     pub(super) links: Arc<LinkWatch>,
     /// Whether the agent is to stop: then nothing is waited for any more.
-    stopping: Arc<AtomicBool>,
+    pub(super) stopping: Arc<AtomicBool>,
     /// What was last read from the policy's file, whether it was applied or refused.
     pub(super) tried: Result<String, String>,
     pub(super) enforced: Option<Arc<Source>>,
@@ -123,25 +120,6 @@ impl Agent {
             trials: BTreeMap::new(),
             postponed: false,
         }
-    }
-
-    /// Applies the file for the first time.
-    pub(super) fn begin(&mut self) -> Result<()> {
-        let text = read_policy_text(&self.settings.policy, Reading::Trusted)?;
-        let deadline = Instant::now() + PATIENCE;
-        while let Err(error) = self.apply(&text, &Manner::first()) {
-            if is_postponed(&error) {
-                // Somebody tries a policy: that goes on, and the file has its turn afterwards.
-                self.tried = Ok(text);
-                return self.is_refused(chain(error.as_ref()), true);
-            }
-            if !passes(&error) || Instant::now() > deadline || self.stopping.load(Ordering::Relaxed) {
-                return Err(error);
-            }
-            std::thread::sleep(AGAIN);
-        }
-        self.tried = Ok(text);
-        Ok(())
     }
 
     /// Applies the file for somebody who asked for it.
@@ -392,7 +370,7 @@ pub(super) fn is_postponed(error: &anyhow::Error) -> bool {
 
 /// Whether what failed may go well a moment later: another command held the lock, or an interface went
 /// while it was looked at.
-fn passes(error: &anyhow::Error) -> bool {
+pub(super) fn passes(error: &anyhow::Error) -> bool {
     let store = |error: &StoreError| matches!(error, StoreError::Locked(_));
     match error.downcast_ref::<ApplyError>() {
         Some(ApplyError::Store(error)) => store(error),

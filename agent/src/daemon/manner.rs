@@ -33,7 +33,7 @@ pub(super) struct Asking {
 }
 
 impl Manner {
-    /// That of the agent's start: whoever starts it has decided what is enforced.
+    /// That of what is put in place as it is: nothing else is known to have been in place before.
     pub(super) fn first() -> Self {
         Self { is_forced: true, is_first: true, ..Self::default() }
     }

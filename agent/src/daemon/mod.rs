@@ -5,6 +5,7 @@
 
 mod agent;
 mod answers;
+mod beginning;
 mod changes;
 mod control;
 mod event;

@@ -3,8 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    ffi::OsString,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -15,7 +14,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::datapath::chain;
+use crate::{datapath::chain, files::reversed};
 
 /// An editor writes in several steps: a change counts when nothing has happened for this long.
 const QUIET: Duration = Duration::from_millis(100);
@@ -133,16 +132,4 @@ fn folders(file: &Path) -> BTreeSet<PathBuf> {
         }
     }
     folders
-}
-
-/// The names of a path, the last one first.
-fn reversed(path: &Path) -> Vec<OsString> {
-    let names = path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    });
-    let mut names: Vec<OsString> = names.collect();
-    names.reverse();
-    names
 }

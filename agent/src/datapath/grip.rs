@@ -8,7 +8,7 @@ use std::{os::fd::OwnedFd, path::PathBuf};
 
 use super::{
     Attachment, DatapathError, Pins,
-    attach::{link_at, pin},
+    attachment::{link_at, pin},
     link::{self, Link},
     pins::held,
 };

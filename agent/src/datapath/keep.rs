@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use super::{
     Attachment, DatapathError, Mode, Place, Programs,
-    attach::{Pinned, pin},
+    attachment::{Pinned, pin},
     link,
     pins::remove_file,
 };

@@ -4,6 +4,7 @@
 //! and get plain values back; none of them sees a file descriptor.
 
 mod attach;
+mod attachment;
 mod clock;
 mod clsact;
 mod counters;
@@ -28,9 +29,8 @@ mod predecessor;
 mod second;
 mod sys;
 
-pub use attach::{
-    Attached, Attachment, Begun, Listener, Mode, Pinned, Place, Standing, interfaces, pinned_program,
-};
+pub use attach::{Attached, Begun, Listener, Mode};
+pub use attachment::{Attachment, Pinned, Place, Standing, interfaces, pinned_program};
 pub use clock::ticks;
 pub use counters::Totals;
 pub use device::{Device, index_of, name_of, namespace};

@@ -9,7 +9,7 @@ use netlink_packet_core::NlasIterator;
 use portcullis_common::abi::map;
 use serde::Serialize;
 
-use super::{Attachment, DatapathError, Pins, attach::link_at, link, pins::held};
+use super::{Attachment, DatapathError, Pins, attachment::link_at, link, pins::held};
 use crate::netlink::list_links;
 
 /// A part of what enforces an interface.

@@ -18,7 +18,7 @@ use portcullis_common::abi::{self, map};
 
 use super::{
     DatapathError, Device, OnInterfaces,
-    attach::link_at,
+    attachment::link_at,
     counters::{Counters, Totals},
     device::name_of,
     link::Link,

@@ -25,6 +25,7 @@ pub use self::folder::{
     Held, hard_link, make_private, names, open_lock, remove_all, remove_file, remove_folder, rename,
     take_owner_of_folder, touch, write_private,
 };
+pub(crate) use self::walk::reversed;
 use self::walk::{Rule, find, kind_of, what};
 
 /// `PIPEFS_MAGIC` of include/uapi/linux/magic.h: where pipes are that have no name.

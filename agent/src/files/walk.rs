@@ -258,7 +258,7 @@ pub(super) fn what(kind: SFlag) -> &'static str {
 }
 
 /// The names of a path, the last one first.
-fn reversed(path: &Path) -> Vec<OsString> {
+pub(crate) fn reversed(path: &Path) -> Vec<OsString> {
     let names = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some("..".into()),

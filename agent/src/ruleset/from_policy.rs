@@ -215,11 +215,11 @@ fn opened(row: &Requirement, parameters: &BTreeMap<String, PortRange>) -> Result
 
 #[cfg(test)]
 mod tests {
-    use super::{Catalog, rule_set};
+    use super::{Catalog, Way, rule_set};
     use crate::policy::Policy;
 
-    /// A role with one row that names these protocols and ports.
-    fn opened(protocols: &str, ports: &str) -> Vec<String> {
+    /// What an interface with these keys opens by a role with one row of these keys, and why it opens nothing.
+    fn outcome(keys: &str, row: &str) -> Vec<String> {
         let system = format!(
             r#"
 schema = 1
@@ -240,16 +240,18 @@ title = "MME"
 document = "guide"
 line = 5
 table = "ports"
-protocols = {protocols}
-ports = {ports}
+{row}
 "#
         );
         let mut catalog = Catalog::default();
         catalog.add(Catalog::parse_system(&system, "core.toml").unwrap());
-        let policy = "version = 1\n[[interface]]\nname = \"s1\"\nroles = [\"core/mme\"]\n";
-        let policy = Policy::parse(policy, "policy.toml", &catalog).unwrap();
+        let policy = format!("version = 1\n[[interface]]\nname = \"s1\"\nroles = [\"core/mme\"]\n{keys}\n");
+        let policy = Policy::parse(&policy, "policy.toml", &catalog).unwrap();
         let (rules, silent) = rule_set("policy.toml", &policy.interfaces[0], &catalog);
-        let openings = rules.rules.iter().flat_map(|rule| &rule.openings).map(ToString::to_string);
+        let openings = rules.rules.iter().flat_map(|rule| {
+            let way = if rule.way == Way::Leaving { "out " } else { "" };
+            rule.openings.iter().map(move |opening| format!("{way}{opening}"))
+        });
         let silent = silent.iter().map(|row| format!("{:?}", row.why));
         openings.chain(silent).collect()
     }
@@ -285,7 +287,22 @@ ports = {ports}
             (r#"["ip33", "ip50"]"#, r#"["500"]"#, &["ip50", "UnreadPorts(33)"]),
         ];
         for (protocols, ports, expected) in cases {
-            assert_eq!(opened(protocols, ports), expected, "{protocols} {ports}");
+            let row = format!("protocols = {protocols}\nports = {ports}");
+            assert_eq!(outcome("", &row), expected, "{protocols} {ports}");
         }
+    }
+
+    /// Holds: policy 3, policy 15.
+    #[test]
+    fn a_row_opens_nothing_whose_role_connects_or_whose_protocol_is_not_known() {
+        let web = "protocols = [\"tcp\"]\nports = [\"443\"]";
+        for direction in ["", "direction = \"inbound\"", "direction = \"both\""] {
+            assert_eq!(outcome("", &format!("{direction}\n{web}")), ["tcp/443"], "{direction}");
+        }
+        let outbound = format!("direction = \"outbound\"\n{web}");
+        assert_eq!(outcome("", &outbound), ["Outbound"]);
+        // What it opens to what leaves, it opens to nothing that arrives.
+        assert_eq!(outcome("outbound = \"enforce\"", &outbound), ["out tcp/443"]);
+        assert_eq!(outcome("", "protocols = []\nports = [\"443\"]"), ["NoProtocol"]);
     }
 }

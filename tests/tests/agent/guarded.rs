@@ -23,10 +23,10 @@ use crate::{Edge, IMPATIENCE, PATIENCE, opening, server};
 
 /// Somebody from the neighbour who talks with a server of the protected host. This process holds the server's
 /// end, as an SSH server does for whoever works in its session.
-struct Session(TcpStream);
+pub(crate) struct Session(TcpStream);
 
 impl Session {
-    fn begin(edge: &Edge, port: u16) -> Result<Self> {
+    pub(crate) fn begin(edge: &Edge, port: u16) -> Result<Self> {
         let stream = edge.neighbour.within(|| TcpStream::connect_timeout(&server(port), PATIENCE))?;
         let mut session = Self(stream);
         assert!(session.lives(PATIENCE)?);
@@ -34,7 +34,7 @@ impl Session {
     }
 
     /// Whether what is said is answered.
-    fn lives(&mut self, patience: Duration) -> Result<bool> {
+    pub(crate) fn lives(&mut self, patience: Duration) -> Result<bool> {
         self.0.set_read_timeout(Some(patience))?;
         self.0.write_all(b"?")?;
         match self.0.read_exact(&mut [0]) {
@@ -45,7 +45,7 @@ impl Session {
     }
 
     /// As the command writes it.
-    fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         let (client, server): (SocketAddr, SocketAddr) =
             (self.0.local_addr().expect("bound"), self.0.peer_addr().expect("connected"));
         format!("tcp {client} > {server}")
@@ -74,7 +74,7 @@ fn elsewhere(edge: &Edge, port: u16) -> Result<String> {
         .to_owned())
 }
 
-fn text<'a>(event: &'a Value, key: &str) -> &'a str {
+pub(crate) fn text<'a>(event: &'a Value, key: &str) -> &'a str {
     event[key].as_str().unwrap_or_else(|| panic!("no `{key}` in {event}"))
 }
 
@@ -189,7 +189,7 @@ fn a_reload_that_is_tried_ends_by_itself_and_is_kept_where_it_is_confirmed() -> 
 }
 
 /// A policy that lets in logins and something else.
-fn with_logins(port: u16) -> String {
+pub(crate) fn with_logins(port: u16) -> String {
     policy(&[interface("edge0", &[allow("ssh", "tcp", "22"), allow("open", "tcp", &port.to_string())])])
 }
 

@@ -1,6 +1,7 @@
 //! The agent: follows its policy file however it is changed, refuses what is not valid, and is not
 //! needed for what it has put in place. Real binary, real sockets, each test in a lab of its own.
 
+mod beginning;
 mod boot;
 mod control;
 mod following;

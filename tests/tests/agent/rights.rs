@@ -203,6 +203,7 @@ fn nothing_is_changed_where_others_could_write_to_the_state_folder() -> Result<(
     Ok(())
 }
 
+/// Holds: security pinned-objects.
 #[test]
 fn a_pinned_map_of_another_shape_is_refused() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };

@@ -1,8 +1,11 @@
 //! The agent as a service: what it tells its manager, and how it works as a user of its own.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::{fs::chown, net::UnixDatagram},
+    path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::Result;
@@ -12,6 +15,7 @@ use portcullis_tests::{
     operator::{Operator, Ran},
     running::{PATIENCE, Running},
 };
+use xtask::skip::{Need, skip};
 
 use crate::{Edge, opening};
 
@@ -30,7 +34,7 @@ impl Manager {
         Ok(Self(socket))
     }
 
-    fn path() -> std::path::PathBuf {
+    fn path() -> PathBuf {
         Lab::state().join("notify.sock")
     }
 
@@ -94,6 +98,78 @@ fn an_agent_that_hangs_does_not_say_that_it_lives() -> Result<()> {
     Ok(())
 }
 
+/// How many sockets a process has, of which each must be local or of netlink.
+fn local_sockets(process: u64) -> Result<usize> {
+    let process = PathBuf::from(format!("/proc/{process}"));
+    // The number of the socket is a column of both.
+    let known: String = ["net/unix", "net/netlink"]
+        .into_iter()
+        .map(|table| fs::read_to_string(process.join(table)))
+        .collect::<Result<_, _>>()?;
+    let known: BTreeSet<&str> = known.split_whitespace().collect();
+    let mut sockets = 0;
+    for entry in fs::read_dir(process.join("fd"))? {
+        let target = fs::read_link(entry?.path())?;
+        let target = target.to_string_lossy();
+        let Some(number) = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')) else {
+            continue;
+        };
+        assert!(known.contains(number), "{target} is neither local nor of netlink");
+        sockets += 1;
+    }
+    Ok(sockets)
+}
+
+/// Holds: security agent-confined.
+#[test]
+fn the_packaged_units_take_away_what_the_agent_does_not_need() -> Result<()> {
+    const CAPABILITIES: &str = "CAP_BPF CAP_NET_ADMIN CAP_PERFMON";
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/systemd");
+    for name in ["portcullis.service", "portcullis-boot.service"] {
+        let path = folder.join(name);
+        let unit = fs::read_to_string(&path)?;
+        let values = |key: &str| -> Vec<&str> {
+            unit.lines()
+                .filter_map(|line| line.split_once('='))
+                .filter(|(known, _)| *known == key)
+                .map(|(_, value)| value)
+                .collect()
+        };
+        for (key, value) in [
+            ("User", "portcullis"),
+            ("CapabilityBoundingSet", CAPABILITIES),
+            ("AmbientCapabilities", CAPABILITIES),
+            ("NoNewPrivileges", "yes"),
+            ("ProtectHome", "yes"),
+            ("PrivateDevices", "yes"),
+            ("ProtectProc", "invisible"),
+            ("RestrictAddressFamilies", "AF_UNIX AF_NETLINK"),
+            ("ProtectSystem", "strict"),
+            // The three folders.
+            ("RuntimeDirectory", "portcullis"),
+            ("StateDirectory", "portcullis"),
+            ("ReadWritePaths", "/sys/fs/bpf/portcullis"),
+        ] {
+            assert_eq!(values(key), [value], "{name}: {key}");
+        }
+        // What else a unit may take away: systemd judges, 0 is best and 100 worst.
+        match Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--threshold=12"])
+            .arg(&path)
+            .output()
+        {
+            Ok(judged) => {
+                assert!(judged.status.success(), "{name}: {}", String::from_utf8_lossy(&judged.stdout))
+            }
+            Err(_) => skip(
+                Need::Program("systemd-analyze".to_owned()),
+                "there is no systemd here to judge the units",
+            ),
+        }
+    }
+    Ok(())
+}
+
 /// Holds: security agent-confined.
 #[test]
 fn the_agent_works_as_a_user_of_its_own_beside_root() -> Result<()> {
@@ -111,6 +187,9 @@ fn the_agent_works_as_a_user_of_its_own_beside_root() -> Result<()> {
         Running::start(edge.operator.command_as(USER, CAPABILITIES, &["agent", "--policy", path]));
     assert_eq!(agent.event("applied")["generation"], 2);
     edge.assert_open(443, 8080);
+    let status = edge.operator.run(&["status", "--json"]).exits(0).json();
+    let local = local_sockets(status["agent"]["pid"].as_u64().expect("a process"))?;
+    assert!(local >= 2, "the control socket and that of the interfaces: {local}");
     edge.operator.policy(&opening(8080))?;
     assert_eq!(agent.event("applied")["generation"], 3);
     // Root while it runs, and the agent after root.

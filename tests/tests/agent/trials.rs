@@ -95,7 +95,7 @@ fn an_agent_that_starts_during_a_trial_leaves_it_alone() -> Result<()> {
     let mut first = edge.agent(&opening(443), &[]);
     first.signal(Signal::SIGKILL);
     first.end();
-    tried(&edge, &opening(8080), "4s")?.exits(0);
+    tried(&edge, &opening(8080), "30s")?.exits(0);
     let path = Operator::policy_path();
     let mut agent =
         Running::start(edge.operator.command(&["agent", "--policy", path.to_str().expect("text")]));

@@ -54,6 +54,9 @@ fn without_root_nothing_changes_and_a_sentence_says_what_is_missing() -> Result<
     // Whoever may not look must not be told that nothing is there.
     as_nobody(&edge.operator, &["status"])?.exits(1).complains(sentence).keeps_quiet_about("no interface");
     as_nobody(&edge.operator, &["counters"])?.exits(1).complains(sentence);
+    // What is pinned lies where nobody else may enter.
+    let folder = Lab::bpffs().join("portcullis");
+    assert_eq!(fs::metadata(&folder)?.permissions().mode() & 0o077, 0, "{}", folder.display());
     // To check a policy needs no right at all.
     as_nobody(&edge.operator, &["check", path])?.exits(3).prints("valid: 1 interface");
     Ok(())

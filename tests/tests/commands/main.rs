@@ -18,6 +18,7 @@ mod rollback;
 mod seeing;
 mod shadow;
 mod trial;
+mod untrusted;
 
 use std::{net::SocketAddr, time::Duration};
 

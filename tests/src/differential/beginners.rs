@@ -61,13 +61,11 @@ impl Beginners {
             }
             return;
         }
-        if is_gateway && self.datagrams.get(&packet.of_destination()) == Some(&true) {
-            // It answers a client.
-            return;
+        let answers_client = is_gateway && self.datagrams.get(&packet.of_destination()) == Some(&true);
+        // Whoever has asked a group is answered by an address of this host's own.
+        if !answers_client && !self.datagrams.contains_key(&conversation.clone().of_group()) {
+            self.datagrams.entry(conversation).or_insert(true);
         }
-        // What goes to somebody who has asked a group answers that.
-        let is_own = !self.datagrams.contains_key(&conversation.clone().of_group());
-        self.datagrams.entry(conversation).or_insert(is_own);
     }
 
     /// A frame arrived that has this verdict and passed or did not.
@@ -154,27 +152,33 @@ impl Packet {
         matches!(self.protocol, UDP | SCTP)
     }
 
-    /// Reads a frame; `None` where it names no port.
+    /// Reads a frame as far as docs/policy.md sentence 10 has it; `None` where it names no port there.
     fn read(frame: &[u8]) -> Option<Self> {
         let half = |at: usize| Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]));
         let mut at = 12;
-        while matches!(half(at)?, 0x8100 | 0x88a8) {
+        while matches!(half(at)?, 0x8100 | 0x88a8) && at < 12 + 2 * 4 {
             at += 4;
         }
         let (ether_type, at) = (half(at)?, at + 2);
         let (protocol, upper, addresses, length) = match (ether_type, frame.get(at)? >> 4) {
-            (0x0800, 4) if half(at + 6)? & 0x1fff == 0 => {
+            (0x0800, 4) if half(at + 6)? & 0x1fff == 0 && frame[at] & 15 >= 5 => {
                 (*frame.get(at + 9)?, at + usize::from(frame[at] & 15) * 4, at + 12, 4)
             }
             (0x86dd, 6) => {
                 let (mut next, mut upper) = (*frame.get(at + 6)?, at + 40);
+                let (mut extensions, mut is_fragment) = (0, false);
                 while matches!(next, 0 | 43 | 44 | 60) {
                     let units = match next {
-                        44 if half(upper + 2)? >> 3 != 0 => return None,
+                        44 if is_fragment || half(upper + 2)? >> 3 != 0 => return None,
                         44 => 0,
                         _ => usize::from(*frame.get(upper + 1)?),
                     };
+                    is_fragment |= next == 44;
+                    extensions += 1;
                     (next, upper) = (*frame.get(upper)?, upper + 8 + units * 8);
+                }
+                if extensions > 7 {
+                    return None;
                 }
                 (next, upper, at + 8, 16)
             }
@@ -212,5 +216,74 @@ impl fmt::Display for Stranger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { verdict, conversation } = self;
         write!(f, "taken for a reply ({verdict:?}), and nobody had asked: {conversation:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Frame, Ip, Transport};
+
+    const REPLY: Verdict = Verdict::Reason(Reason::FlowUdp);
+
+    /// A datagram of the other side, and what answers it.
+    fn both(ip: Ip) -> [Vec<u8>; 2] {
+        let question = Frame::new(ip, Transport::Udp { source: 5_000, destination: 53 });
+        [question.bytes(), question.reply().bytes()]
+    }
+
+    #[test]
+    fn whoever_sent_first_began() {
+        for ip in Ip::BOTH {
+            let [question, answer] = both(ip);
+            let rule = Verdict::Rule(0);
+
+            let mut stranger = Beginners::default();
+            assert!(stranger.arrived(&question, REPLY, true, false).is_err(), "nobody asked: {ip:?}");
+            assert!(stranger.arrived(&question, rule, true, false).is_ok());
+            stranger.left(&answer, false);
+            assert!(stranger.arrived(&question, REPLY, true, false).is_err(), "it asked itself: {ip:?}");
+            let closed = Verdict::Reason(Reason::UndocumentedUdp);
+            assert!(stranger.arrived(&question, closed, false, false).is_ok());
+            assert_eq!(stranger.shut_out(), 1);
+
+            let mut own = Beginners::default();
+            own.left(&answer, false);
+            assert!(own.arrived(&question, rule, true, false).is_ok());
+            assert!(own.arrived(&question, REPLY, true, false).is_ok(), "this host asked: {ip:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_begins_nothing() {
+        let closed = Verdict::Reason(Reason::UndocumentedUdp);
+        let [question, answer] = both(Ip::V4);
+        let mut beginners = Beginners::default();
+        assert!(beginners.arrived(&question, closed, false, false).is_ok());
+        beginners.left(&answer, false);
+        assert!(beginners.arrived(&question, REPLY, true, false).is_ok());
+
+        let mut observed = Beginners::default();
+        assert!(observed.arrived(&question, closed, true, false).is_ok());
+        observed.left(&answer, false);
+        assert!(observed.arrived(&question, REPLY, true, false).is_err(), "it passed, as nothing is dropped");
+    }
+
+    #[test]
+    fn behind_eight_extension_headers_nothing_is_read() {
+        let with_extensions = |count: usize| {
+            let [mut frame, _] = both(Ip::V6);
+            // The IPv6 header follows 14 bytes of Ethernet; its next header is its seventh byte.
+            let (mut next, options) = (frame[14 + 6], 60);
+            for _ in 0..count {
+                frame.splice(14 + 40..14 + 40, [next, 0, 1, 4, 0, 0, 0, 0]);
+                next = options;
+            }
+            frame[14 + 6] = next;
+            frame
+        };
+        assert!(Packet::read(&with_extensions(0)).is_some());
+        assert!(Packet::read(&with_extensions(7)).is_some_and(|packet| packet.destination.1 == 53));
+        assert!(Packet::read(&with_extensions(8)).is_none());
     }
 }

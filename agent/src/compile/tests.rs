@@ -291,6 +291,7 @@ proptest! {
         let near = |opening: &Opening| match opening {
             Opening::Tcp(ports) | Opening::Udp(ports) | Opening::Sctp(ports) => edges.contains(&ports.lo()),
             Opening::Icmp(_) | Opening::Icmpv6(_) | Opening::Protocol(_) => true,
+            Opening::EtherType(_) | Opening::Answers => false,
         };
         for (source, address) in places(&rules) {
             for destination in destinations(source.is_ipv4()).filter(near) {

@@ -87,11 +87,11 @@ impl Reload {
                 "no agent is running with the state folder {state}: start it, or apply a policy with `portcullis apply`"
             ),
             Some(Answer::Reload { applied, errors, cuts, trial, .. }) if errors.is_empty() => {
-                self.is_done(&applied, &cuts, trial)?;
+                self.done(&applied, &cuts, trial)?;
                 Ok(Outcome::Done)
             }
             Some(Answer::Reload { errors, invalid, cuts, .. }) => {
-                self.is_refused(errors, &cuts)?;
+                self.refused(errors, &cuts)?;
                 Ok(if invalid { Outcome::BadInput } else { Outcome::Failed })
             }
             Some(Answer::Misunderstood { error }) => {
@@ -101,7 +101,7 @@ impl Reload {
         }
     }
 
-    fn is_refused(&self, mut errors: Vec<Complaint>, cuts: &[Cut]) -> Result<()> {
+    fn refused(&self, mut errors: Vec<Complaint>, cuts: &[Cut]) -> Result<()> {
         if let Some(last) = errors.last_mut().filter(|_| cuts.iter().any(|cut| cut.vital)) {
             last.help = Some(FORCE.to_owned());
         }
@@ -114,7 +114,7 @@ impl Reload {
         Ok(())
     }
 
-    fn is_done(&self, applied: &[(String, u64)], cuts: &[Cut], trial: Option<daemon::Trial>) -> Result<()> {
+    fn done(&self, applied: &[(String, u64)], cuts: &[Cut], trial: Option<daemon::Trial>) -> Result<()> {
         let mut out = terminal::out();
         match self.saying.saying() {
             Saying::Json => return json(&mut out, &Done::new(applied, cuts, trial)),

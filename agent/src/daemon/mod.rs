@@ -180,7 +180,7 @@ pub async fn run(roots: &Roots, settings: &Settings) -> Result<()> {
             _ = whole.tick(), if idle => {
                 if worker.idle().is_some_and(Agent::is_tampered_with) {
                     worker.begin("putting back what was taken away", Agent::mend);
-                } else if worker.idle().is_some_and(|agent| agent.forwards_otherwise()) {
+                } else if worker.idle().is_some_and(Agent::forwards_otherwise) {
                     worker.begin("following what this host forwards", Agent::follow_forwarding);
                 }
             }

@@ -41,13 +41,13 @@ mod table;
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use portcullis_common::{
     abi::feature,
-    slot::{Reason, Slot, accepts},
+    slot::{Reason, accepts},
 };
 
 use crate::{
     config::{FIRST, Features, SECOND_SET},
     header::Headers,
-    pack::Word,
+    pack::{Refused, Word},
     packet::{Packet, SkBuff},
 };
 
@@ -98,7 +98,7 @@ extern "C" fn egress(buffer: &SkBuff) -> i32 {
 }
 
 #[inline(always)]
-fn leave<const SET: bool>(buffer: &SkBuff, packet: &Packet, headers: &Result<Headers, Slot>) -> i32 {
+fn leave<const SET: bool>(buffer: &SkBuff, packet: &Packet, headers: &Result<Headers, Refused>) -> i32 {
     let mut is_answer = false;
     if config::has::<SET>(feature::OUTBOUND) {
         let slot = outbound::slot::<SET>(packet, headers);

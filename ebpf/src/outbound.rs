@@ -15,6 +15,7 @@ use crate::{
     config, flow, fragment,
     header::{Headers, Kind, Part, Side, Version, tcp_index},
     more,
+    pack::Refused,
     packet::{Packet, Window},
 };
 
@@ -25,10 +26,10 @@ static OUTBOUND: Array<[u16; PAGE]> = Array::with_max_entries(1, BPF_F_MMAPABLE)
 
 /// The slot in which a leaving packet ends, and with it the verdict.
 #[inline(always)]
-pub(crate) fn slot<const SET: bool>(packet: &Packet, headers: &Result<Headers, Slot>) -> Slot {
+pub(crate) fn slot<const SET: bool>(packet: &Packet, headers: &Result<Headers, Refused>) -> Slot {
     let headers = match headers {
         Ok(headers) => headers,
-        Err(reason) => return leaving(unreadable(*reason, config::unreadable::<SET>())),
+        Err(reason) => return leaving(unreadable(reason.slot(), config::unreadable::<SET>())),
     };
     if headers.part == Part::Later {
         return fragment::follow::<SET>(packet, headers, Side::Source);

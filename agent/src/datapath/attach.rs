@@ -20,14 +20,13 @@ use super::{
     DatapathError, Device,
     clsact::Filter,
     counters::{Counters, Totals},
-    device::name_of,
+    device::{interfaces, name_of},
     link::{self, Link},
     object::Programs,
     pins::{self, Pins, held, remove_file},
     predecessor::LinkPins,
     second::{self, Differing},
 };
-use crate::policy::is_interface_name;
 
 /// How XDP is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -407,6 +406,7 @@ impl Attachment {
 
     /// TCX where the kernel has it, clsact otherwise; gives the link that is to be pinned, if it needs to.
     fn attach_egress(&self, programs: &Programs, index: u32) -> Result<Option<OwnedFd>, DatapathError> {
+        programs.link.ensure(&self.interface, index)?;
         let egress = programs.egress()?;
         match link::attach_egress(egress, index) {
             Ok(link) => Ok(Some(link)),
@@ -446,6 +446,7 @@ impl Attachment {
         programs: &Programs,
         index: u32,
     ) -> Result<(OwnedFd, Mode, Option<String>), DatapathError> {
+        programs.link.ensure(&self.interface, index)?;
         let ingress = programs.ingress()?;
         let mut native = None;
         for mode in [Mode::Native, Mode::Generic] {
@@ -511,17 +512,6 @@ pub(super) fn link_at(pin: &Path) -> Result<Option<Link>, DatapathError> {
 #[must_use]
 pub fn pinned_program(pin: &Path) -> Option<u32> {
     link_at(pin).ok().flatten().map(|link| link.program)
-}
-
-/// The names of the interfaces in this network namespace, loopback left out.
-#[must_use]
-pub fn interfaces() -> Vec<String> {
-    let mut names: Vec<String> = nix::net::if_::if_nameindex()
-        .map(|list| list.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect())
-        .unwrap_or_default();
-    names.retain(|name| name != "lo" && is_interface_name(name));
-    names.sort_unstable();
-    names
 }
 
 pub(super) fn pin(link: &OwnedFd, path: &Path) -> Result<(), DatapathError> {

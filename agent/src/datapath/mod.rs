@@ -19,6 +19,7 @@ mod held;
 mod keep;
 mod lasting;
 mod link;
+mod link_type;
 mod load;
 mod object;
 mod parts;
@@ -28,9 +29,7 @@ mod predecessor;
 mod second;
 mod sys;
 
-pub use attach::{
-    Attached, Attachment, Begun, Listener, Mode, Pinned, Place, Standing, interfaces, pinned_program,
-};
+pub use attach::{Attached, Attachment, Begun, Listener, Mode, Pinned, Place, Standing, pinned_program};
 pub use clock::ticks;
 pub use counters::Totals;
 pub use device::{Device, index_of, name_of, namespace};
@@ -42,6 +41,7 @@ pub use held::Held;
 pub use keep::Kept;
 pub use lasting::ends_with_this_process;
 pub use link::is_loaded;
+pub use link_type::{LinkType, LinkTypes, OtherLink};
 pub use load::{Loaded, OBJECT};
 pub use object::{LoadOptions, Programs};
 pub use parts::{OnInterfaces, Part};

@@ -1,10 +1,11 @@
 //! Findings: what an operator should know of a policy that is valid.
 //!
 //! Policy and catalog go in, findings come out; nothing here looks at the machine, and what depends on the host
-//! ([`of_host`]) is given what was seen there. A finding never stops a policy from being applied.
+//! ([`of_host`], [`unjudged`]) is given what was seen there. A finding never stops a policy from being applied.
 
 mod groups;
 mod limits;
+mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 pub use self::groups::{drops_vrrp, of_host};
 use self::limits::{Cancelled, End};
+pub use self::links::unjudged;
 use crate::{
     catalog::Catalog,
     compile::{CompileError, compile},
@@ -78,6 +80,8 @@ pub enum Kind {
     Groups,
     /// This host speaks VRRP, and no rule lets it in or out.
     Vrrp,
+    /// Packets of an interface that is here cannot be judged.
+    Unjudged,
 }
 
 /// What to know of a policy, interface by interface, warnings first.

@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    datapath::{DatapathError, Programs},
+    datapath::{DatapathError, LinkType, Programs},
     findings::drops_vrrp,
     generation::Candidate,
     host::{
@@ -216,7 +216,8 @@ fn of_interface(candidate: &Candidate, seen: &Seen) -> Result<Vec<Cut>, Datapath
     let gateways: Vec<IpAddr> = seen
         .gateways
         .iter()
-        .filter(|(interface, _)| interface == name)
+        // Elsewhere nobody asks for link-layer addresses.
+        .filter(|(interface, _)| interface == name && candidate.load.link == LinkType::Ethernet)
         .map(|(_, gateway)| *gateway)
         .collect();
     let is_spoken = seen.groups.speak_vrrp_on(name);
@@ -249,7 +250,7 @@ fn of_interface(candidate: &Candidate, seen: &Seen) -> Result<Vec<Cut>, Datapath
     for lease in leases {
         let Lease { address, seconds, .. } = *lease;
         let answer = talk(Transport::Udp, Side::Here, (address, DHCP_CLIENT), (any(address), DHCP_SERVER));
-        if !judge.passes(&probe::arriving(&answer, Segment::Ack))? {
+        if !judge.arrives(&answer, Segment::Ack)? {
             judge.cut(Subject::Lease { address, seconds }, true, Some("dhcp = true\n".to_owned()));
         }
     }
@@ -282,7 +283,7 @@ impl Judge<'_> {
         operators: &BTreeSet<usize>,
     ) -> Result<(), DatapathError> {
         for (_, talk) in talks.iter().filter(|(_, talk)| talk.begun == Side::Here) {
-            self.programs.learn(&probe::beginning(talk))?;
+            self.programs.learn(&probe::beginning(self.candidate.load.link, talk))?;
         }
         // No verdict on what others began depends on their port.
         let mut alike: BTreeMap<(Transport, SocketAddr, IpAddr, Side), Vec<usize>> = BTreeMap::new();
@@ -317,22 +318,27 @@ impl Judge<'_> {
         if talk.begun == Side::Here {
             return self.answered(talk);
         }
-        let goes_on = self.passes(&probe::arriving(talk, Segment::Ack))?;
+        let goes_on = self.arrives(talk, Segment::Ack)?;
         if talk.transport == Transport::Udp {
             return Ok(goes_on);
         }
         let again = Conversation { remote: SocketAddr::new(talk.remote.ip(), FRESH_PORT), ..*talk };
-        Ok(goes_on && self.passes(&probe::arriving(&again, Segment::Syn))?)
+        Ok(goes_on && self.arrives(&again, Segment::Syn)?)
     }
 
     /// Whether what this host begins leaves, and its answer arrives.
     fn answered(&mut self, talk: &Conversation) -> Result<bool, DatapathError> {
-        let leaves = self.programs.leaving(&probe::beginning(talk))? != SHOT;
-        Ok(leaves && self.passes(&probe::arriving(talk, Segment::Ack))?)
+        let leaves = self.programs.leaving(&probe::beginning(self.candidate.load.link, talk))? != SHOT;
+        Ok(leaves && self.arrives(talk, Segment::Ack)?)
     }
 
-    fn passes(&mut self, frame: &[u8]) -> Result<bool, DatapathError> {
-        Ok(self.programs.judge(frame, 1)?.0 == PASS)
+    /// Whether what the other side sends passes.
+    fn arrives(&mut self, talk: &Conversation, segment: Segment) -> Result<bool, DatapathError> {
+        self.passes(&probe::arriving(self.candidate.load.link, talk, segment))
+    }
+
+    fn passes(&mut self, packet: &[u8]) -> Result<bool, DatapathError> {
+        Ok(self.programs.judge(packet, 1)?.0 == PASS)
     }
 
     fn cut(&mut self, subject: Subject, vital: bool, remedy: Option<String>) {

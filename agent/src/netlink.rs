@@ -25,6 +25,36 @@ pub(crate) fn list_links<T>(read: impl Fn(u16, &[u8]) -> Option<T>) -> Result<Ve
     list(NETLINK_ROUTE, &bytes, read)
 }
 
+/// What `read` makes of `struct ifinfomsg` and attributes of one interface; `None` where there is no interface with
+/// this number.
+///
+/// # Errors
+///
+/// Where the kernel does not answer, or answers with an error.
+pub(crate) fn link<T>(index: u32, read: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    let mut request = NetlinkMessage::new(
+        NetlinkHeader::default(),
+        NetlinkPayload::from(RouteNetlinkMessage::GetLink(message)),
+    );
+    request.header.flags = NLM_F_REQUEST;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    let (answer, _) = ask(NETLINK_ROUTE, &bytes)?.recv_from_full()?;
+    let told = messages(&answer, |kind, _, payload| match kind {
+        // `struct nlmsgerr` begins with the error.
+        NLMSG_ERROR if payload.get(..4) == Some(&(-libc::ENODEV).to_ne_bytes()) => Ok(None),
+        NLMSG_ERROR => Err("the kernel refuses to tell"),
+        _ => read(payload).map(Some).ok_or("its answer is cut short"),
+    })?;
+    match told.into_iter().next() {
+        Some(told) => told.map_err(anyhow::Error::msg),
+        None => bail!("the kernel does not answer"),
+    }
+}
+
 /// Sends a request and gives what `read` makes of each message of the answer, from its type and payload. A
 /// listing that something changed under is repeated.
 ///
@@ -52,10 +82,7 @@ fn once<T>(
     request: &[u8],
     read: &impl Fn(u16, &[u8]) -> Option<T>,
 ) -> Result<Option<Vec<T>>> {
-    let mut socket = Socket::new(protocol)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.send(request, 0)?;
+    let socket = ask(protocol, request)?;
     let mut all = Vec::new();
     let mut whole = true;
     loop {
@@ -71,6 +98,15 @@ fn once<T>(
             }
         }
     }
+}
+
+/// Sends a request; the answer is read from the socket.
+fn ask(protocol: isize, request: &[u8]) -> Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.send(request, 0)?;
+    Ok(socket)
 }
 
 /// What `read` makes of each netlink message in a datagram, from its type, flags and payload.

@@ -1,18 +1,21 @@
-//! Conversations -> the frames that they consist of, for asking a program about them and for showing it
+//! Conversations -> the packets that they consist of, for asking a program about them and for showing it
 //! what this host has begun. Nothing here is ever sent.
 //!
-//! Frames are whole and plain: Ethernet II, IP without options, checksums included. Link-layer addresses
-//! are zero, as no verdict depends on them.
+//! Packets are whole and plain: Ethernet II where the link type has it, IP without options, checksums included.
+//! Link-layer addresses are zero, as no verdict depends on them.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use etherparse::{
-    ArpHardwareId, ArpOperation, ArpPacket, EtherType, Ethernet2Header, PacketBuilder, PacketBuilderStep,
+    ArpHardwareId, ArpOperation, ArpPacket, EtherType, IpHeaders, PacketBuilder, PacketBuilderStep,
 };
 
-use crate::host::{Conversation, Transport};
+use crate::{
+    datapath::LinkType,
+    host::{Conversation, Transport},
+};
 
-/// No frame crosses more routers than this before it arrives.
+/// No packet crosses more routers than this before it arrives.
 const HOPS: u8 = 64;
 /// What neighbour discovery asks for (RFC 4861 section 7.1).
 const ON_LINK: u8 = 255;
@@ -30,17 +33,17 @@ pub enum Segment {
 
 /// What the other end of a conversation sends.
 #[must_use]
-pub fn arriving(talk: &Conversation, segment: Segment) -> Vec<u8> {
-    frame(talk.transport, talk.remote, talk.local, segment)
+pub fn arriving(link: LinkType, talk: &Conversation, segment: Segment) -> Vec<u8> {
+    packet(link, talk.transport, [talk.remote, talk.local], segment)
 }
 
 /// What this host sends when it begins a conversation.
 #[must_use]
-pub fn beginning(talk: &Conversation) -> Vec<u8> {
-    frame(talk.transport, talk.local, talk.remote, Segment::Syn)
+pub fn beginning(link: LinkType, talk: &Conversation) -> Vec<u8> {
+    packet(link, talk.transport, [talk.local, talk.remote], Segment::Syn)
 }
 
-/// What a gateway answers when this host asks for its link-layer address: an ARP reply (RFC 826) or a
+/// What a gateway answers on Ethernet when this host asks for its link-layer address: an ARP reply (RFC 826) or a
 /// neighbour advertisement.
 #[must_use]
 pub fn neighbour(gateway: IpAddr) -> Vec<u8> {
@@ -82,14 +85,9 @@ pub fn neighbour(gateway: IpAddr) -> Vec<u8> {
 /// # Panics
 ///
 /// Where the two are not of the same version of IP, which no socket's are.
-fn frame(transport: Transport, from: SocketAddr, to: SocketAddr, segment: Segment) -> Vec<u8> {
-    let ethernet: PacketBuilderStep<Ethernet2Header> = PacketBuilder::ethernet2([0; 6], [0; 6]);
-    let ip = match (from.ip(), to.ip()) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => ethernet.ipv4(from.octets(), to.octets(), HOPS),
-        (IpAddr::V6(from), IpAddr::V6(to)) => ethernet.ipv6(from.octets(), to.octets(), HOPS),
-        _ => panic!("{from} and {to} are of different versions of IP"),
-    };
-    let mut frame = Vec::with_capacity(128);
+fn packet(link: LinkType, transport: Transport, [from, to]: [SocketAddr; 2], segment: Segment) -> Vec<u8> {
+    let ip = ip(link, from.ip(), to.ip());
+    let mut packet = Vec::with_capacity(128);
     match transport {
         Transport::Tcp => {
             let tcp = ip.tcp(from.port(), to.port(), 1, u16::MAX);
@@ -97,10 +95,30 @@ fn frame(transport: Transport, from: SocketAddr, to: SocketAddr, segment: Segmen
                 Segment::Syn => tcp.syn(),
                 Segment::Ack => tcp.ack(1),
             };
-            tcp.write(&mut frame, &[])
+            tcp.write(&mut packet, &[])
         }
-        Transport::Udp => ip.udp(from.port(), to.port()).write(&mut frame, &[]),
+        Transport::Udp => ip.udp(from.port(), to.port()).write(&mut packet, &[]),
     }
     .expect("a vector takes every byte");
-    frame
+    packet
+}
+
+/// The headers before a datagram or segment.
+fn ip(link: LinkType, from: IpAddr, to: IpAddr) -> PacketBuilderStep<IpHeaders> {
+    let ethernet = || PacketBuilder::ethernet2([0; 6], [0; 6]);
+    match (from, to, link) {
+        (IpAddr::V4(from), IpAddr::V4(to), LinkType::Ethernet) => {
+            ethernet().ipv4(from.octets(), to.octets(), HOPS)
+        }
+        (IpAddr::V6(from), IpAddr::V6(to), LinkType::Ethernet) => {
+            ethernet().ipv6(from.octets(), to.octets(), HOPS)
+        }
+        (IpAddr::V4(from), IpAddr::V4(to), LinkType::Ip) => {
+            PacketBuilder::ipv4(from.octets(), to.octets(), HOPS)
+        }
+        (IpAddr::V6(from), IpAddr::V6(to), LinkType::Ip) => {
+            PacketBuilder::ipv6(from.octets(), to.octets(), HOPS)
+        }
+        _ => panic!("{from} and {to} are of different versions of IP"),
+    }
 }

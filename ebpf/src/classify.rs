@@ -30,7 +30,7 @@ pub(crate) fn slot<const SET: bool>(ctx: &XdpContext, packet: &Packet, features:
     }
     match joined(parse::headers(packet, features), features) {
         Ok(headers) => any::<SET>(ctx, &Packet::arriving_again(ctx), &headers, features),
-        Err(reason) => unreadable(reason, config::unreadable::<SET>()),
+        Err(reason) => unreadable(reason.slot(), config::unreadable::<SET>()),
     }
 }
 

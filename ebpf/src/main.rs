@@ -91,8 +91,8 @@ extern "C" fn egress(buffer: &SkBuff) -> i32 {
     match (word.headers(features), second::decides(features)) {
         (Ok(headers), false) => leave::<FIRST>(buffer, &headers),
         (Ok(headers), true) => leave::<SECOND_SET>(buffer, &headers),
-        (Err(reason), false) => end::<FIRST>(buffer, outbound::unread::<FIRST>(reason)),
-        (Err(reason), true) => end::<SECOND_SET>(buffer, outbound::unread::<SECOND_SET>(reason)),
+        (Err(reason), false) => end::<FIRST>(buffer, outbound::unread::<FIRST>(reason.slot())),
+        (Err(reason), true) => end::<SECOND_SET>(buffer, outbound::unread::<SECOND_SET>(reason.slot())),
     }
 }
 

@@ -44,8 +44,23 @@ impl Field {
 /// The same headers, of which the verifier has forgotten how they were found, or the slot of the reason why
 /// there are none.
 #[inline(always)]
-pub(crate) fn joined(headers: Result<Headers, Reason>, features: Features) -> Result<Headers, Slot> {
+pub(crate) fn joined(headers: Result<Headers, Reason>, features: Features) -> Result<Headers, Refused> {
     Word::of(headers, features).headers(features)
+}
+
+/// The slot of the reason why a packet has no headers.
+///
+/// As wide as an index, in whose place it lies: of a narrower one the compiler makes two halves of both, and joins them
+/// again where an index is needed, after which the verifier of Linux 6.1 knows nothing of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Refused(usize);
+
+impl Refused {
+    /// The slot.
+    #[inline(always)]
+    pub(crate) fn slot(self) -> Slot {
+        self.0 as Slot
+    }
 }
 
 /// Headers, or the reason why there are none.
@@ -84,16 +99,16 @@ impl Word {
 
     /// Unpacks them after the verifier was made to forget.
     #[inline(always)]
-    pub(crate) fn headers(self, features: Features) -> Result<Headers, Slot> {
+    pub(crate) fn headers(self, features: Features) -> Result<Headers, Refused> {
         unpack(forget_long(self.0), !features.has(feature::NO_LINK_HEADER))
     }
 }
 
 /// The headers in a word, or the slot of the reason why there are none.
 #[inline(always)]
-fn unpack(word: u64, has_link_header: bool) -> Result<Headers, Slot> {
+fn unpack(word: u64, has_link_header: bool) -> Result<Headers, Refused> {
     if IS_REASON.of(word) != 0 {
-        return Err(INDEX.of(word) as Slot);
+        return Err(Refused(INDEX.of(word)));
     }
     let kind = match KIND.of(word) {
         SYN => Kind::Syn,

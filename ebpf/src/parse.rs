@@ -150,7 +150,8 @@ fn not_syn(flags: u8) -> u32 {
 #[inline(always)]
 pub(crate) fn headers(packet: &Packet, features: Features) -> Result<Headers, Reason> {
     if features.has(feature::NO_LINK_HEADER) {
-        return match packet.window::<1>(0).ok_or(Reason::Truncated)?.byte::<0>() >> 4 {
+        // No less than a header: one byte would be compared in 32 bits, which the verifier does not follow.
+        return match packet.window::<20>(0).ok_or(Reason::Truncated)?.byte::<0>() >> 4 {
             4 => ipv4(packet, 0),
             6 => ipv6(packet, 0),
             _ => Err(Reason::NonIp),

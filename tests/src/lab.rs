@@ -19,6 +19,8 @@ use nix::{
 };
 use xtask::skip::{Need, skip};
 
+use crate::tunnel::Tunnel;
+
 /// How the addresses of the test networks begin (RFC 5737, RFC 3849).
 const V4: &str = "203.0.113.";
 const V6: &str = "2001:db8::";
@@ -139,6 +141,19 @@ impl Lab {
         let peer = self.host.link(here, there)?;
         self.address_in(here, there, &peer, v4, v6)?;
         Ok(peer)
+    }
+
+    /// As [`Lab::neighbour`], by a tunnel, whose packets have no Ethernet header.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel has no tun devices, or iproute2 refuses.
+    pub fn tunnelled(&self, here: &str, there: &str) -> Result<(Namespace, Tunnel)> {
+        let peer = Namespace::new()?;
+        peer.run("ip", &["link", "set", "lo", "up"])?;
+        let tunnel = Tunnel::new([(&self.host, here), (&peer, there)])?;
+        self.address_in(here, there, &peer, V4, V6)?;
+        Ok((peer, tunnel))
     }
 
     /// As [`Lab::neighbour`], by a veth pair that is there already.

@@ -23,5 +23,7 @@ pub mod tagged;
 pub mod talk;
 pub mod tampering;
 pub mod traffic;
+pub mod tun;
+pub mod tunnel;
 pub mod unit;
 pub mod without_tcx;

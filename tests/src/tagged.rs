@@ -3,12 +3,9 @@
 //! offloads.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read as _, Write as _},
-    os::{
-        fd::{AsFd as _, AsRawFd as _, FromRawFd as _},
-        unix::fs::OpenOptionsExt as _,
-    },
+    os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,7 +19,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use crate::{lab::Namespace, splice};
+use crate::{lab::Namespace, splice, tun};
 
 /// Milliseconds after which is looked whether it is over.
 const POLL: u8 = 20;
@@ -44,7 +41,7 @@ impl Tagged {
     /// Where the kernel has no TAP devices, or there is no such interface.
     pub fn new(namespace: &Namespace, name: &str, below: &str, tags: &[(u16, u16)]) -> Result<Self> {
         let (device, port) = namespace.within(|| -> Result<_> {
-            let device = tap(name).context("cannot make a TAP device")?;
+            let device = tun::open(name, tun::Kind::Tap).context("cannot make a TAP device")?;
             let port = packets(below).with_context(|| format!("cannot listen on {below}"))?;
             Ok((device, port))
         })?;
@@ -92,28 +89,6 @@ fn carry(mut device: &File, mut port: &File, tags: &[(u16, u16)]) {
         let frame = [&buffer[..12], &buffer[start..count]].concat();
         let _ = device.write(&frame);
     }
-}
-
-nix::ioctl_write_ptr_bad!(
-    /// `TUNSETIFF` of include/uapi/linux/if_tun.h.
-    set_interface,
-    libc::TUNSETIFF,
-    libc::ifreq
-);
-
-/// A TAP device, which vanishes with the file.
-fn tap(name: &str) -> io::Result<File> {
-    let file =
-        OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
-    // SAFETY: a structure of numbers and arrays of them, for which zeros are valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)) {
-        *to = from.cast_signed();
-    }
-    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TAP | libc::IFF_NO_PI).expect("two low bits");
-    // SAFETY: the structure lives until the call returns, and is the one that this request reads.
-    unsafe { set_interface(file.as_raw_fd(), &raw const request) }?;
-    Ok(file)
 }
 
 /// Every frame that arrives at an interface, and a way to send more (packet(7)), in the calling thread's namespace.

@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Result, bail};
 use portcullis::{
     compile::compile,
-    datapath::{LoadOptions, Role, SecondSet},
+    datapath::{LinkType, LoadOptions, Role, SecondSet},
     policy::{Deployment, Enforcement, Settings},
 };
 use portcullis_tests::{
@@ -18,13 +18,19 @@ use portcullis_tests::{
 /// `BPF_COMPLEXITY_LIMIT_INSNS` of include/linux/bpf.h: instructions that the verifier follows at most.
 const LIMIT: u32 = 1_000_000;
 
-/// What a policy may ask for beside its rules, as far as the programs differ by it.
-fn settings() -> [(&'static str, Settings); 4] {
+/// What a policy and an interface may ask for beside rules, as far as the programs differ by it.
+fn settings() -> [(&'static str, Settings, LinkType); 5] {
     let host = Settings { dhcp: false, ..judge::settings() };
     let dhcp = judge::settings();
     let outbound = Settings { outbound: Some(Enforcement::Enforce), ..dhcp };
     let gateway = Settings { deployment: Deployment::Gateway, ..outbound };
-    [("host", host), ("DHCP client", dhcp), ("leaving too", outbound), ("gateway", gateway)]
+    [
+        ("host", host, LinkType::Ethernet),
+        ("DHCP client", dhcp, LinkType::Ethernet),
+        ("leaving too", outbound, LinkType::Ethernet),
+        ("gateway", gateway, LinkType::Ethernet),
+        ("gateway without Ethernet", gateway, LinkType::Ip),
+    ]
 }
 
 /// Version of the running kernel.
@@ -45,14 +51,14 @@ fn the_verifier_has_little_to_do() -> Result<()> {
     let everything = "tcp/22 udp/123 icmp/8 from 198.51.100.0/24 2001:db8:1::/48 at 203.0.113.1\n\
                       tcp/23 ip47 at 2001:db8::1";
     for (what, text) in [("no rule", ""), ("open ports", "tcp/22\n udp/123"), ("every feature", everything)] {
-        for (kind, settings) in settings() {
+        for (kind, settings, link) in settings() {
             for (stage, role) in
                 [("alone", None), ("trial", Some(Role::After(u64::MAX))), ("shadow", Some(Role::Shadow(128)))]
             {
                 // Such a kernel refuses a shadow, which is a documented limit and takes it a minute each time;
                 // and it is asked about the least and the most that there is.
-                let is_extreme =
-                    (what, kind) == ("no rule", "host") || (what, kind) == ("every feature", "gateway");
+                let is_extreme = (what, kind) == ("no rule", "host")
+                    || what == "every feature" && kind.starts_with("gateway");
                 if !joins && (stage == "shadow" || !is_extreme) {
                     println!("{what}, {kind}, {stage}: not loaded, as this kernel is older than Linux 6.3");
                     continue;
@@ -63,9 +69,8 @@ fn the_verifier_has_little_to_do() -> Result<()> {
                     let tables = compile(&rules, &judge::slots(&rules))?.tables;
                     Ok(SecondSet { tables, settings, role })
                 });
-                let routes = what == "every feature";
-                let options =
-                    LoadOptions { routes, second: second.transpose()?, ..LoadOptions::with(settings) };
+                let (second, routes) = (second.transpose()?, what == "every feature");
+                let options = LoadOptions { link, routes, second, ..LoadOptions::with(settings) };
                 let mut judge = Judge::new(&rules, &options)?;
                 for (program, count) in judge.programs().verified_instructions()? {
                     println!("{program}, {what}, {kind}, {stage}: {count} of {LIMIT} instructions verified");

@@ -16,8 +16,8 @@ use super::{
     saying::SayingArgs,
 };
 use crate::{
-    datapath::{ensure_permission, interfaces},
-    generation::{ApplyError, ApplyOptions, ApplyStage, Pending, Roots, Stage, Wanted},
+    datapath::{LinkType, ensure_permission},
+    generation::{ApplyError, ApplyOptions, ApplyStage, Here, Pending, Roots, Stage, Wanted},
     last_good::LastGood,
 };
 
@@ -99,7 +99,8 @@ impl Apply {
         };
         let options =
             ApplyOptions { observe: self.observe, learn: self.learn, stage, ..ApplyOptions::default() };
-        let wanted = Wanted::of(&source.policy.on(&interfaces()), &source.text, &source.catalog);
+        let Here { policy, skipped } = Here::new(&source.policy, &LinkType::of_all()?);
+        let wanted = Wanted::of(&policy, &source.text, &source.catalog);
         let good = (stage == ApplyStage::Enforce && !self.observe)
             .then(|| LastGood::now(&source.policy.file, &source.text, &source.files));
         let saying = self.saying.saying();
@@ -110,7 +111,7 @@ impl Apply {
                 Some(_) => return Err(ApplyError::Pending("a trial").into()),
                 None => {}
             }
-            Ok(Some(Step { wanted, not_after: None, detach: Detach::Others, good }))
+            Ok(Some(Step { wanted, skipped, not_after: None, detach: Detach::Others, good }))
         })
     }
 }

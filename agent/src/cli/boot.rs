@@ -16,8 +16,8 @@ use super::{
     policy::{self, Reading, Source},
 };
 use crate::{
-    datapath::{ensure_lasting_bpffs, ensure_permission, interfaces},
-    generation::{ApplyOptions, Roots, prepare},
+    datapath::{LinkType, ensure_lasting_bpffs, ensure_permission},
+    generation::{ApplyOptions, Here, Roots, prepare},
     terminal::{self, shown},
 };
 
@@ -103,12 +103,12 @@ fn file(path: &Path) -> Result<Source> {
 /// Enforces a policy on the interfaces that are there and that nothing is attached to yet.
 fn enforce(roots: &Roots, source: &Source) -> Result<()> {
     let lock = roots.lock()?;
-    let present = interfaces();
-    let mut here = source.policy.on(&present);
+    let present = LinkType::of_all()?;
+    let Here { policy: mut here, skipped } = Here::new(&source.policy, &present);
     let stands = |name: &str| {
         roots.attachment(name).is_ok_and(|attachment| matches!(attachment.program(), Ok(Some(_))))
     };
-    here.interfaces.retain(|entry| present.contains(&entry.name) && !stands(&entry.name));
+    here.interfaces.retain(|entry| present.contains_key(&entry.name) && !stands(&entry.name));
     // Nothing runs yet that could be listened to.
     let options = ApplyOptions { learn: Duration::ZERO, ..ApplyOptions::default() };
     let prepared = prepare(roots, &lock, &here, &source.text, &source.catalog, options)?;
@@ -118,6 +118,9 @@ fn enforce(roots: &Roots, source: &Source) -> Result<()> {
         let manifest = &generation.manifest;
         let (name, policy) = (&manifest.interface, shown(&manifest.policy));
         writeln!(out, "{name}: generation {} of {policy}", manifest.generation)?;
+    }
+    for skipped in skipped {
+        writeln!(out, "{}", skipped.sentence())?;
     }
     if let Some(error) = error {
         return Err(anyhow!(error));

@@ -16,7 +16,8 @@ use super::{
     table::counted,
 };
 use crate::{
-    findings::{Finding, Severity, findings, of_host},
+    datapath::LinkType,
+    findings::{Finding, Severity, findings, of_host, unjudged},
     host::{Groups, Paths},
     problem::Complaint,
     terminal::{self, shown},
@@ -105,6 +106,8 @@ fn check(path: &Path) -> Result<Checked> {
         Ok(Source { policy, catalog, .. }) => {
             let mut found = findings(&policy, &catalog)?;
             found.extend(of_host(&policy, &catalog, &groups()));
+            // Where the kernel does not tell, nothing is known of this host.
+            found.extend(LinkType::of_all().map(|here| unjudged(&policy, &here)).unwrap_or_default());
             (policy.interfaces.len(), Ok(found))
         }
         Err(error) => (0, Err(complaints(&error))),

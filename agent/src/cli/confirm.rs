@@ -53,7 +53,7 @@ impl Confirm {
             };
             let wanted = roots.wanted(tried)?;
             let good = good(&wanted);
-            Ok(Some(Step { wanted, not_after, detach: Detach::Others, good }))
+            Ok(Some(Step { wanted, skipped: Vec::new(), not_after, detach: Detach::Others, good }))
         })
     }
 }

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     datapath::ensure_lasting_bpffs,
     generation::{
-        ApplyOptions, ApplyStage, Lock, Prepared, Roots, Spent, Unwanted, Wanted, detach, detach_others,
-        in_place, prepare_wanted, settle,
+        ApplyOptions, ApplyStage, Lock, Prepared, Roots, Skipped, Spent, Unwanted, Wanted, detach,
+        detach_others, in_place, prepare_wanted, settle,
     },
     guard::{Cut, Seen, cuts},
     last_good::LastGood,
@@ -91,6 +91,8 @@ impl Guard {
 /// What is to be done under the lock.
 pub(super) struct Step {
     pub(super) wanted: Wanted,
+    /// Interfaces that its patterns pass over.
+    pub(super) skipped: Vec<Skipped>,
     /// Moment after which it is too late, on the kernel's clock.
     pub(super) not_after: Option<u64>,
     pub(super) detach: Detach,
@@ -156,9 +158,13 @@ impl Enforcing<'_> {
             report
                 .line(format!("{interface}: a trial had ended unconfirmed; what was before it is in place"));
         }
-        let Some(Step { wanted, not_after, detach: gone, good }) = step(!report.reverted.is_empty())? else {
+        let Some(Step { wanted, skipped, not_after, detach: gone, good }) =
+            step(!report.reverted.is_empty())?
+        else {
             return Ok(Outcome::Done);
         };
+        skipped.iter().for_each(|skipped| report.line(skipped.sentence()));
+        report.skipped = skipped;
         // Without one nothing is enforced: whoever has nothing to do leaves the host as it is.
         if ensure_lasting_bpffs(&roots.bpffs)? {
             report.remark(format!("mounted a BPF file system at {}", roots.bpffs.display()));

@@ -13,8 +13,8 @@ use super::{
     table::{counted, lines, table},
 };
 use crate::{
-    datapath::{ensure_permission, interfaces},
-    generation::{ApplyOptions, Candidate, Known, Manifest, Roots, Wanted, known, last},
+    datapath::{LinkType, ensure_permission},
+    generation::{ApplyOptions, Candidate, Here, Known, Manifest, Roots, Wanted, known, last},
     guard::{Cut, Seen, cuts},
     plan::{Change, ChangeKind, InterfacePlan, Terms, Whole, others, plan},
     policy::{Deployment, Enforcement},
@@ -43,8 +43,8 @@ impl Plan {
     pub(super) fn run(self, roots: &Roots) -> Result<Outcome> {
         ensure_permission("comparing a policy with what is enforced")?;
         let source = policy::read(&self.policy, policy::Reading::Anything)?;
-        let present = interfaces();
-        let here = source.policy.on(&present);
+        let present = LinkType::of_all()?;
+        let Here { policy: here, skipped } = Here::new(&source.policy, &present);
         let wanted = Wanted::of(&here, &source.text, &source.catalog);
         let active = active(roots, &wanted)?;
         let plans = plan(&active, &wanted);
@@ -56,20 +56,25 @@ impl Plan {
         let cuts = cuts(&candidates, &Seen::now()?)?;
 
         let is_different = plans.iter().any(InterfacePlan::is_different);
-        let is_here = |name: &str| name == "lo" || present.iter().any(|known| known == name);
+        let is_here = |name: &str| name == "lo" || present.contains_key(name);
         let missing: Vec<&str> =
             wanted.interfaces.iter().map(|entry| entry.name.as_str()).filter(|name| !is_here(name)).collect();
         let mut out = terminal::out();
         if self.json {
             let json = serde_json::json!({
-                "different": is_different, "interfaces": plans, "missing": missing, "cuts": cuts,
+                "different": is_different, "interfaces": plans, "missing": missing, "skipped": skipped,
+                "cuts": cuts,
             });
             output::json(&mut out, &json)?;
         } else {
             for plan in &plans {
                 print(&mut out, plan, !missing.contains(&plan.interface.as_str()))?;
             }
+            for skipped in &skipped {
+                writeln!(out, "{}", skipped.sentence())?;
+            }
             if !missing.is_empty() {
+                let present: Vec<&str> = present.keys().map(String::as_str).collect();
                 let known = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
                 writeln!(
                     out,

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{duration::humane, table::counted};
 use crate::{
     datapath::Mode,
-    generation::{Applied, ApplyStage, Beside, Manifest},
+    generation::{Applied, ApplyStage, Beside, Manifest, Skipped},
     guard::Cut,
     policy::Enforcement,
     terminal::shown,
@@ -26,6 +26,8 @@ pub(super) struct Report {
     pub(super) revision: Option<u64>,
     /// The interfaces that the policy is in place on now.
     pub(super) interfaces: Vec<Enforced>,
+    /// Those that a pattern of the policy covers and that cannot be judged.
+    pub(super) skipped: Vec<Skipped>,
     /// Those that are not enforced any more.
     pub(super) detached: Vec<String>,
     /// Those on which a trial had ended, and what was before it was put back first.

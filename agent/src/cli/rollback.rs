@@ -55,7 +55,7 @@ impl Rollback {
                 None => (earlier(roots)?, Detach::Others),
             };
             let good = good(&wanted);
-            Ok(Some(Step { wanted, not_after: None, detach, good }))
+            Ok(Some(Step { wanted, skipped: Vec::new(), not_after: None, detach, good }))
         })
     }
 

@@ -189,7 +189,11 @@ impl Status {
 
 /// Whether the agent protects everything that its policy names, and refuses nothing.
 fn is_content(agent: &daemon::Status) -> bool {
-    agent.refused.is_none() && agent.interfaces.iter().all(|watched| watched.standing == Standing::Protected)
+    agent.refused.is_none()
+        && agent
+            .interfaces
+            .iter()
+            .all(|watched| matches!(watched.standing, Standing::Protected | Standing::Skipped))
 }
 
 /// How a trial or a shadow stands, for programs; null where there is none.
@@ -256,6 +260,10 @@ fn describe(out: &mut impl std::io::Write, agent: &daemon::Status) -> std::io::R
         let name = &watched.interface;
         match watched.standing {
             Standing::Protected => {}
+            Standing::Skipped => {
+                let why = watched.error.as_deref().unwrap_or_default();
+                writeln!(out, "{name}: left out: {}", shown(why))?;
+            }
             Standing::Awaited => writeln!(out, "{name}: not there yet; protected when it appears")?,
             Standing::Unprotected => {
                 let why = watched.error.as_deref().unwrap_or("it was detached by hand");

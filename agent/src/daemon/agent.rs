@@ -22,8 +22,8 @@ use crate::{
     cli::{Reading, Source, complaints, read_policy_text, resolve_policy},
     datapath::{DatapathError, Device, Kept, chain},
     generation::{
-        Applied, ApplyError, ApplyOptions, ApplyStage, Carried, Lock, Prepared, Roots, StoreError, Unwanted,
-        Wanted, detach_others, prepare, prepare_wanted,
+        Applied, ApplyError, ApplyOptions, ApplyStage, Carried, Here, Lock, Prepared, Roots, StoreError,
+        Unwanted, Wanted, detach_others, prepare, prepare_wanted,
     },
     guard::{Cut, Refusal, Seen, cuts},
     last_good::LastGood,
@@ -58,6 +58,8 @@ pub(super) struct Agent {
     /// The interfaces that this agent has protected, as they were then.
     pub(super) protected: Present,
     pub(super) unprotected: BTreeMap<String, Unprotected>,
+    /// Those that are left out, as it was told.
+    pub(super) skipped: Present,
     /// The programs of interfaces, for when they are made anew.
     pub(super) kept: BTreeMap<String, Kept>,
     /// Whether this host forwarded what arrives at an interface, when its programs were loaded.
@@ -112,6 +114,7 @@ impl Agent {
             again: None,
             protected: Present::new(),
             unprotected: BTreeMap::new(),
+            skipped: Present::new(),
             kept: BTreeMap::new(),
             routing: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -195,8 +198,8 @@ impl Agent {
         let lock = self.roots.lock()?;
         self.roots.follow_renames(&lock, |name| policy.covering(name).is_some())?;
         let present = self.links.present()?;
-        let names: Vec<String> = present.keys().cloned().collect();
-        let mut here = policy.on(&names);
+        let links = present.iter().map(|(name, identity)| (name.clone(), identity.link())).collect();
+        let Here { policy: mut here, skipped } = Here::new(policy, &links);
         here.interfaces.retain(|entry| present.contains_key(&entry.name));
         let absent: Vec<&str> = policy
             .interfaces
@@ -225,9 +228,12 @@ impl Agent {
             return self.begin_to_try(trying);
         }
         let kept = |name: &str| {
-            policy.covering(name).is_some_and(|entry| {
-                !entry.is_pattern() || present.contains_key(name) || self.gone.iter().any(|gone| gone == name)
-            })
+            !skipped.iter().any(|skipped| skipped.interface == name)
+                && policy.covering(name).is_some_and(|entry| {
+                    !entry.is_pattern()
+                        || present.contains_key(name)
+                        || self.gone.iter().any(|gone| gone == name)
+                })
         };
         for unwanted in detach_others(&self.roots, &lock, kept)? {
             match unwanted {
@@ -253,6 +259,12 @@ impl Agent {
             log::warn!("the policy is in place, but is not kept for the next boot: {lasting}: {error}");
         }
         self.enforced = Some(Arc::clone(source));
+        self.skipped.clear();
+        for skipped in skipped {
+            if let Some(identity) = present.get(&skipped.interface) {
+                self.tell_skipped(skipped, *identity)?;
+            }
+        }
         Ok(())
     }
 

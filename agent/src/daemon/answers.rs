@@ -44,6 +44,11 @@ impl Agent {
         let names: BTreeSet<&str> =
             present.keys().map(String::as_str).chain(full.map(|entry| entry.name.as_str())).collect();
         for name in names.into_iter().filter(|name| self.covered(name)) {
+            if let Some(skipped) = present.get(name).and_then(|identity| self.skips(name, *identity)) {
+                let (interface, error) = (skipped.interface, Some(skipped.reason));
+                interfaces.push(Watched { interface, standing: Standing::Skipped, error });
+                continue;
+            }
             let trouble = self.unprotected.get(name);
             let standing = match (present.get(name), self.protected.get(name)) {
                 (None, _) => Standing::Awaited,

@@ -140,7 +140,7 @@ pub struct Watched {
     pub interface: String,
     /// How it stands.
     pub standing: Standing,
-    /// Why it is not protected.
+    /// Why it is not protected, or left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -155,6 +155,8 @@ pub enum Standing {
     Unprotected,
     /// It is not there.
     Awaited,
+    /// It cannot be judged, and only a pattern covers it.
+    Skipped,
 }
 
 /// Asks the agent that runs with this state folder; `None` where none does.

@@ -34,6 +34,8 @@ pub(super) enum Event<'a> {
     Detached { interface: &'a str },
     /// The policy names an interface that is not there; it is protected when it appears.
     Awaited { interface: &'a str },
+    /// A pattern covers an interface that cannot be judged.
+    Skipped { interface: &'a str, reason: &'a str },
     /// An interface that was protected is gone.
     Vanished { interface: &'a str },
     /// An interface that was protected has another name now.

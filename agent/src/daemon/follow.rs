@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cli::Source,
     datapath::{Standing, chain, index_of},
-    generation::{ApplyError, ApplyOptions, StoreError, active, detach},
+    generation::{ApplyError, ApplyOptions, Skipped, StoreError, active, detach},
     host::forwards,
 };
 
@@ -56,11 +56,17 @@ impl Agent {
             self.vanished(&interface, &present)?;
         }
         self.unprotected.retain(|name, trouble| present.get(name) == Some(&trouble.identity));
+        self.skipped.retain(|name, identity| present.get(name) == Some(identity));
         for (interface, identity) in &present {
             let known = self.protected.contains_key(interface);
             let waits = |trouble: &Unprotected| trouble.next > Instant::now();
             let later = self.unprotected.get(interface).is_some_and(waits);
-            if !known && !later && self.covered(interface) {
+            if known || later || !self.covered(interface) {
+                continue;
+            }
+            if let Some(skipped) = self.skips(interface, *identity) {
+                self.tell_skipped(skipped, *identity)?;
+            } else {
                 self.protect(interface, *identity, &present)?;
             }
         }
@@ -69,6 +75,23 @@ impl Agent {
 
     pub(super) fn covered(&self, interface: &str) -> bool {
         self.enforced.as_ref().is_some_and(|enforced| enforced.policy.covering(interface).is_some())
+    }
+
+    /// An interface that only a pattern covers and that cannot be judged.
+    pub(super) fn skips(&self, interface: &str, identity: Identity) -> Option<Skipped> {
+        let entry = self.enforced.as_ref()?.policy.covering(interface)?;
+        identity.link().err().filter(|_| entry.is_pattern()).map(|link| Skipped::new(interface, link))
+    }
+
+    /// Tells that an interface is left out, once for each policy.
+    pub(super) fn tell_skipped(&mut self, skipped: Skipped, identity: Identity) -> Result<()> {
+        let Skipped { interface, reason } = &skipped;
+        if self.skipped.get(interface) != Some(&identity) {
+            log::warn!("{}", skipped.sentence());
+            emit(&Event::Skipped { interface, reason })?;
+            self.skipped.insert(skipped.interface, identity);
+        }
+        Ok(())
     }
 
     fn take_along(&self, to: &str) -> Result<(), StoreError> {
@@ -82,6 +105,11 @@ impl Agent {
             && !matches!(standing, Standing::Astray(_))
             && self.protected.get(interface).is_some_and(|known| known.has_index_of(*identity))
         {
+            if self.protected.get(interface).is_some_and(|known| known.link() != identity.link()) {
+                log::info!("{interface}: its packets begin otherwise by now");
+                self.protected.remove(interface);
+                return Ok(());
+            }
             // Events were lost, and it is still the same; or it was detached by hand meanwhile.
             self.protected.insert(interface.to_owned(), *identity);
             return Ok(());

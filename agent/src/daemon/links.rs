@@ -19,7 +19,7 @@ use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use tokio::sync::Notify;
 
 use crate::{
-    datapath::chain,
+    datapath::{LinkType, OtherLink, chain},
     netlink::{list_links, messages},
 };
 
@@ -40,9 +40,15 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 pub(super) struct Identity {
     index: u32,
     appeared: u64,
+    link: Result<LinkType, OtherLink>,
 }
 
 impl Identity {
+    /// What its packets begin with, or why they cannot be judged.
+    pub(super) fn link(self) -> Result<LinkType, OtherLink> {
+        self.link
+    }
+
     /// Whether both have the same number, which a new interface rarely has.
     pub(super) fn has_index_of(self, other: Self) -> bool {
         self.index == other.index
@@ -51,7 +57,7 @@ impl Identity {
     /// An interface with this number.
     #[cfg(test)]
     pub(super) fn for_tests(index: u32) -> Self {
-        Self { index, appeared: index.into() }
+        Self { index, appeared: index.into(), link: Ok(LinkType::Ethernet) }
     }
 }
 
@@ -71,7 +77,7 @@ struct Shared {
 /// The interfaces by index.
 #[derive(Debug, Default)]
 struct Table {
-    links: BTreeMap<u32, (String, u64)>,
+    links: BTreeMap<u32, (String, Identity)>,
     /// How many interfaces have appeared so far.
     appeared: u64,
     /// Why events are not read any more.
@@ -81,8 +87,8 @@ struct Table {
 /// What an event says.
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
-    /// The interface with this index is there, under this name.
-    There(u32, String),
+    /// The interface with this index is there, under this name, and its packets begin so.
+    There(u32, String, Result<LinkType, OtherLink>),
     /// It is gone.
     Gone(u32),
 }
@@ -116,10 +122,7 @@ impl LinkWatch {
         if let Some(error) = &table.failed {
             bail!("the interfaces cannot be watched any more: {error}");
         }
-        let identity = |(index, (name, appeared)): (&u32, &(String, u64))| {
-            (name.clone(), Identity { index: *index, appeared: *appeared })
-        };
-        Ok(table.links.iter().map(identity).collect())
+        Ok(table.links.values().cloned().collect())
     }
 }
 
@@ -136,12 +139,13 @@ impl Table {
             Event::Gone(index) => {
                 self.links.remove(&index);
             }
-            Event::There(index, name) => {
-                if let Some((known, _)) = self.links.get_mut(&index) {
+            Event::There(index, name, link) => {
+                if let Some((known, identity)) = self.links.get_mut(&index) {
                     *known = name;
+                    identity.link = link;
                 } else {
                     self.appeared += 1;
-                    self.links.insert(index, (name, self.appeared));
+                    self.links.insert(index, (name, Identity { index, appeared: self.appeared, link }));
                 }
             }
         }
@@ -185,7 +189,7 @@ fn subscribe() -> Result<Socket> {
     Ok(socket)
 }
 
-/// What a message says of an interface. Only its head and its name are read, so that no attribute of a
+/// What a message says of an interface. Only its head, its name and its kind are read, so that no attribute of a
 /// newer kernel can hide an interface.
 fn event(kind: u16, payload: &[u8]) -> Option<Event> {
     let header = LinkHeader::parse(payload).ok()?;
@@ -199,7 +203,8 @@ fn event(kind: u16, payload: &[u8]) -> Option<Event> {
             let mut attributes = NlasIterator::new(payload.get(HEADER..)?).flatten();
             let name = attributes.find(|attribute| attribute.kind() == NAME)?;
             let name = name.value().split(|byte| *byte == 0).next().unwrap_or_default();
-            Some(Event::There(header.index, String::from_utf8_lossy(name).into_owned()))
+            let name = String::from_utf8_lossy(name).into_owned();
+            Some(Event::There(header.index, name, LinkType::told(payload)?))
         }
         _ => None,
     }
@@ -210,11 +215,12 @@ mod tests {
     use super::*;
 
     fn there(index: u32, name: &str) -> Event {
-        Event::There(index, name.to_owned())
+        Event::There(index, name.to_owned(), Ok(LinkType::Ethernet))
     }
 
     fn identities(table: &Table) -> Vec<(u32, &str, u64)> {
-        table.links.iter().map(|(index, (name, appeared))| (*index, name.as_str(), *appeared)).collect()
+        let links = table.links.values();
+        links.map(|(name, identity)| (identity.index, name.as_str(), identity.appeared)).collect()
     }
 
     /// A message as the kernel sends it: `struct ifinfomsg` and attributes, in this host's byte order.
@@ -262,6 +268,16 @@ mod tests {
         let attributes: &[(u16, &[u8])] = &[(999, &[1, 2, 3]), (NAME, b"eth0\0"), (1, &[])];
         assert_eq!(event(NEW_LINK, &payload(0, 7, attributes)), Some(there(7, "eth0")));
         assert_eq!(event(DEL_LINK, &payload(0, 7, attributes)), Some(Event::Gone(7)));
+    }
+
+    #[test]
+    fn an_interface_whose_packets_begin_otherwise_by_now_is_another_one() {
+        let mut table = Table::default();
+        table.apply(there(5, "bond0"));
+        let before = table.links[&5].1;
+        table.apply(Event::There(5, "bond0".to_owned(), Err(OtherLink::Header(32))));
+        let after = table.links[&5].1;
+        assert!(before != after && before.has_index_of(after) && after.link() == Err(OtherLink::Header(32)));
     }
 
     #[test]

@@ -194,6 +194,7 @@ impl Attachment {
 
     /// TCX where the kernel has it, clsact otherwise; gives the link that is to be pinned, if it needs to.
     fn attach_egress(&self, programs: &Programs, index: u32) -> Result<Option<OwnedFd>, DatapathError> {
+        programs.link.ensure(&self.interface, index)?;
         let egress = programs.egress()?;
         match link::attach_egress(egress, index) {
             Ok(link) => Ok(Some(link)),
@@ -233,6 +234,7 @@ impl Attachment {
         programs: &Programs,
         index: u32,
     ) -> Result<(OwnedFd, Mode, Option<String>), DatapathError> {
+        programs.link.ensure(&self.interface, index)?;
         let ingress = programs.ingress()?;
         let mut native = None;
         for mode in [Mode::Native, Mode::Generic] {

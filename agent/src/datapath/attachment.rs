@@ -14,13 +14,12 @@ use portcullis_common::abi::map;
 use super::{
     DatapathError, Device,
     counters::{Counters, Totals},
-    device::name_of,
+    device::{interfaces, name_of},
     link::{self, Link},
     pins::{self, Pins, held, remove_file},
     predecessor::LinkPins,
     second::{self, Differing},
 };
-use crate::policy::is_interface_name;
 
 /// The links of one interface, as their pins describe them.
 pub struct Attachment {
@@ -252,17 +251,6 @@ pub(super) fn link_at(pin: &Path) -> Result<Option<Link>, DatapathError> {
 #[must_use]
 pub fn pinned_program(pin: &Path) -> Option<u32> {
     link_at(pin).ok().flatten().map(|link| link.program)
-}
-
-/// The names of the interfaces in this network namespace, loopback left out.
-#[must_use]
-pub fn interfaces() -> Vec<String> {
-    let mut names: Vec<String> = nix::net::if_::if_nameindex()
-        .map(|list| list.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect())
-        .unwrap_or_default();
-    names.retain(|name| name != "lo" && is_interface_name(name));
-    names.sort_unstable();
-    names
 }
 
 pub(super) fn pin(link: &OwnedFd, path: &Path) -> Result<(), DatapathError> {

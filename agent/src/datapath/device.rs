@@ -83,6 +83,16 @@ pub fn name_of(index: u32) -> Option<String> {
     is_interface_name(&name).then_some(name)
 }
 
+/// The names of the interfaces in this network namespace, loopback left out.
+pub(super) fn interfaces() -> Vec<String> {
+    let mut names: Vec<String> = nix::net::if_::if_nameindex()
+        .map(|list| list.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    names.retain(|name| name != "lo" && is_interface_name(name));
+    names.sort_unstable();
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

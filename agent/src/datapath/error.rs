@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use super::link_type::OtherLink;
+
 /// A kernel operation that failed, with what it was done to.
 #[derive(Debug, thiserror::Error)]
 pub enum DatapathError {
@@ -21,6 +23,14 @@ pub enum DatapathError {
         /// The interfaces that exist.
         known: Vec<String>,
     },
+    /// What the packets of the interface begin with cannot be read.
+    #[error("packets of `{interface}` cannot be judged: {link}; {}", .link.advice())]
+    Unjudged {
+        /// The interface.
+        interface: String,
+        /// Why.
+        link: OtherLink,
+    },
     /// Another XDP program sits on the interface.
     #[error(
         "another XDP program is attached to `{interface}`: detach it first; `portcullis doctor {interface}` tells \
@@ -31,7 +41,7 @@ pub enum DatapathError {
         interface: String,
     },
     /// Another program than expected is attached.
-    #[error("the program on `{interface}` was replaced meanwhile by something else: try again")]
+    #[error("`{interface}` or the program on it was replaced meanwhile by something else: try again")]
     Changed {
         /// The interface.
         interface: String,

@@ -59,6 +59,7 @@ impl Attachment {
     ///
     /// Then, or where the kernel refuses; what was attached before still is.
     pub fn replace(&self, programs: &Programs, held: &Held) -> Result<(), DatapathError> {
+        programs.link.ensure(&self.interface, self.index()?)?;
         let egress = programs.egress()?.as_fd();
         if self.is_taking_over() {
             // Once ingress is swapped, all is: whoever finds that need not know what egress was.

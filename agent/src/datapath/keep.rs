@@ -6,7 +6,7 @@
 use std::os::fd::OwnedFd;
 
 use super::{
-    Attachment, DatapathError, Mode, Place, Programs,
+    Attachment, DatapathError, LinkType, Mode, Place, Programs,
     attachment::{Pinned, pin},
     link,
     pins::remove_file,
@@ -17,6 +17,7 @@ pub struct Kept {
     /// Kernel identifier of the ingress program.
     program: u32,
     mode: Mode,
+    link: LinkType,
     ingress: OwnedFd,
     egress: OwnedFd,
 }
@@ -32,13 +33,13 @@ impl Programs {
             program.try_clone().map_err(|error| DatapathError::bpf("keep the programs", &error))
         };
         let (ingress, egress) = (keep(self.ingress()?)?, keep(self.egress()?)?);
-        Ok(Kept { program: self.id()?, mode, ingress, egress })
+        Ok(Kept { program: self.id()?, mode, link: self.link, ingress, egress })
     }
 }
 
 impl Attachment {
     /// Puts a generation back on its interface, which was removed and is there again. Gives whether it
-    /// was the last one there; if not, nothing has changed.
+    /// was the last one there and can read the packets of this one; if not, nothing has changed.
     ///
     /// # Errors
     ///
@@ -49,6 +50,9 @@ impl Attachment {
             return Ok(false);
         }
         let index = self.index()?;
+        if kept.link.ensure(&self.interface, index).is_err() {
+            return Ok(false);
+        }
         let failed = |source| DatapathError::bpf(format!("attach to `{}` again", self.interface), &source);
         // Egress first, as in any first attachment; both end with this process until they are pinned.
         let egress = link::attach_egress(&kept.egress, index).map_err(failed)?;

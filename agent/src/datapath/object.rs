@@ -18,6 +18,7 @@ use super::{
     counters::{Counters, Totals},
     fill::{self, entries, packed},
     flows::{self, FlowTotals},
+    link_type::LinkType,
     load::{self, Constant, Loaded, Loader},
     pins::Pins,
     second::{Classes, Constants, Second, SecondSet},
@@ -40,6 +41,8 @@ const REFRESH: Duration = Duration::from_secs(1);
 pub struct LoadOptions {
     /// How packets are judged, beside the rules.
     pub settings: Settings,
+    /// What packets begin with.
+    pub link: LinkType,
     /// Whether the counters are its own, even where the pinned flows are used.
     pub uncounted: bool,
     /// Whether the programs only listen before an interface is enforced: what may answer a question of this host
@@ -57,7 +60,8 @@ impl LoadOptions {
     /// Those of a generation that is judged as `settings` say.
     #[must_use]
     pub fn with(settings: Settings) -> Self {
-        Self { settings, uncounted: false, listening: false, routes: false, second: None, log_level: 0 }
+        let link = LinkType::default();
+        Self { settings, link, uncounted: false, listening: false, routes: false, second: None, log_level: 0 }
     }
 }
 
@@ -71,6 +75,8 @@ impl Default for LoadOptions {
 pub struct Programs {
     pub(super) loaded: Loaded,
     counters: Counters,
+    /// What the packets begin with that they can read.
+    pub(super) link: LinkType,
 }
 
 impl Programs {
@@ -137,7 +143,7 @@ impl Programs {
         flows::prepare(&mut loaded, *sets, pins)?;
         loaded.verify(&[abi::INGRESS_PROGRAM, abi::EGRESS_PROGRAM])?;
         let counters = Counters::of(&mut loaded)?;
-        Ok(Self { loaded, counters })
+        Ok(Self { loaded, counters, link: options.link })
     }
 
     /// What the slots below `end` have counted so far. With pinned counters, by earlier generations
@@ -192,7 +198,7 @@ impl Programs {
     ///
     /// # Errors
     ///
-    /// Where the kernel refuses: a packet shorter than an Ethernet header, for example.
+    /// Where the kernel refuses: a packet of fewer than 14 bytes, for example.
     pub fn judge(&mut self, packet: &[u8], repeat: u32) -> Result<(u32, Duration), DatapathError> {
         sys::run(self.ingress()?, packet, repeat)
             .map_err(|error| DatapathError::bpf("run the program on a packet", &error))
@@ -318,7 +324,9 @@ fn assembled<T>(
     let sets = flows::sets(settings.flows.entries);
     // What only the second set names, the first one reads for it where it is a shadow.
     let named = if second.ether_types.is_empty() { 0 } else { feature::ETHER_TYPES };
-    let features = first.features | second.what | named;
+    let link = options.link.feature();
+    let features = first.features | second.what | named | link;
+    let second_features = second.constants.features | link;
     let ephemeral = if options.listening { ephemeral_ports()? } else { 0 };
     let fragment_timeout = tick.in_duration(FRAGMENT_TIMEOUT);
 
@@ -332,7 +340,7 @@ fn assembled<T>(
         .override_global(constant::SOURCES6, &first.sources.v6, true)
         .override_global(constant::ADDRESSES4, &first.addresses.v4, true)
         .override_global(constant::ADDRESSES6, &first.addresses.v6, true)
-        .override_global(constant::SECOND_FEATURES, &second.constants.features, true)
+        .override_global(constant::SECOND_FEATURES, &second_features, true)
         .override_global(constant::SECOND_UNREADABLE, &second.constants.unreadable, true)
         .override_global(constant::SECOND_SOURCE_CLASSES, &second.constants.source_classes, true)
         .override_global(constant::SECOND_SOURCES4, &second.constants.sources.v4, true)

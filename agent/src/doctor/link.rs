@@ -9,7 +9,10 @@ use netlink_sys::protocols::NETLINK_GENERIC;
 use serde::Serialize;
 
 use super::ethtool;
-use crate::netlink::{list, list_links};
+use crate::{
+    datapath::{LinkType, OtherLink},
+    netlink::{list, list_links},
+};
 
 /// What an interface is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +38,11 @@ pub struct Link {
     pub index: u32,
     /// What it is.
     pub kind: Kind,
+    /// What its packets begin with; none where they cannot be judged.
+    pub link_type: Option<LinkType>,
+    /// Why they cannot.
+    #[serde(skip)]
+    pub other: Option<OtherLink>,
     /// Largest packet in bytes, without the Ethernet header.
     pub mtu: u32,
     /// The bond or bridge that it is a port of.
@@ -61,14 +69,17 @@ pub struct Link {
 ///
 /// Where the kernel does not list them.
 pub fn links() -> Result<Vec<Link>> {
-    let read = |_, payload: &[u8]| LinkMessage::parse(payload).ok();
+    let read = |_, payload: &[u8]| Some((LinkMessage::parse(payload).ok()?, LinkType::told(payload)?));
     let messages = list_links(read).context("the kernel does not list the interfaces")?;
     let names: BTreeMap<u32, String> =
-        messages.iter().filter_map(|message| Some((message.header.index, name(message)?))).collect();
+        messages.iter().filter_map(|(message, _)| Some((message.header.index, name(message)?))).collect();
     let features = features();
     let mut links: Vec<Link> = messages
         .iter()
-        .filter_map(|message| link(message, &names, features.as_ref()))
+        .filter_map(|(message, told)| {
+            let link = link(message, &names, features.as_ref())?;
+            Some(Link { link_type: told.ok(), other: told.err(), ..link })
+        })
         .filter(|link| link.interface != "lo")
         .collect();
     links.sort_by(|one, other| one.interface.cmp(&other.interface));
@@ -91,6 +102,8 @@ fn link(message: &LinkMessage, names: &BTreeMap<u32, String>, features: Option<&
     let mut link = Link {
         index,
         kind: Kind::Device,
+        link_type: None,
+        other: None,
         mtu: 0,
         port_of: None,
         stands_on: None,

@@ -147,6 +147,15 @@ struct Examination<'a> {
 
 impl Examination<'_> {
     fn all(&mut self, ours: &Ours) {
+        if let Some(other) = self.link.other {
+            let message = format!("its packets cannot be judged: {other}");
+            let advice = format!(
+                "{}; `apply` refuses a policy that names this one, and a pattern passes it over",
+                other.advice()
+            );
+            self.add(Severity::Warning, "unjudged", message, advice, None);
+            return;
+        }
         self.place();
         self.program(ours);
         self.native();
@@ -333,6 +342,7 @@ impl fmt::Display for Severity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datapath::{LinkType, OtherLink};
 
     type Case<T> = (&'static str, fn(&mut T));
 
@@ -353,6 +363,8 @@ mod tests {
             interface: name.to_owned(),
             index: 2,
             kind: Kind::Device,
+            link_type: Some(LinkType::Ethernet),
+            other: None,
             mtu: 1500,
             port_of: None,
             stands_on: None,
@@ -400,7 +412,8 @@ mod tests {
 
     #[test]
     fn each_trait_of_an_interface_is_one_finding() {
-        let cases: [Case<Link>; 6] = [
+        let cases: [Case<Link>; 7] = [
+            ("unjudged", |link| (link.link_type, link.other) = (None, Some(OtherLink::Header(280)))),
             ("occupied", |link| link.xdp_program = Some(9)),
             ("generic", |link| link.native = Some(false)),
             ("mtu", |link| link.mtu = 9000),

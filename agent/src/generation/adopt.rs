@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 
 use super::{ApplyError, prepare::Generation};
 use crate::{
-    datapath::{Begun, DatapathError, Listener, LoadOptions, Pins, Programs},
+    datapath::{Begun, DatapathError, LinkType, Listener, LoadOptions, Pins, Programs},
     host::{Conversation, HostError, Paths, Side, Socket, Transport, conversations, sockets, translated},
     policy::{Enforcement, Settings},
     probe::{self, Segment},
@@ -58,13 +58,8 @@ pub(super) fn adopt(newcomers: &mut [Newcomer<'_>], learn: Duration) -> Result<(
     let half = if waits { learn / 2 } else { Duration::ZERO };
 
     if newcomers.iter().any(|newcomer| newcomer.before == Before::Nothing) {
-        let settings = Settings { mode: Enforcement::Observe, dhcp: false, ..Settings::STANDARD };
-        let options = LoadOptions { uncounted: true, listening: true, ..LoadOptions::with(settings) };
-        let listening = Programs::load(&Tables::deny_all(), &options, Some(&pins)).map_err(failed)?;
-        for newcomer in newcomers.iter_mut().filter(|newcomer| newcomer.before == Before::Nothing) {
-            let listener = newcomer.generation.attachment.listen(&listening);
-            *newcomer.listener =
-                Some(listener.map_err(|source| ApplyError::at(newcomer.interface(), source))?);
+        for link in LinkType::ALL {
+            listen(newcomers, link, &pins)?;
         }
         thread::sleep(half);
     }
@@ -89,7 +84,31 @@ pub(super) fn adopt(newcomers: &mut [Newcomer<'_>], learn: Duration) -> Result<(
     Ok(())
 }
 
+/// Has one pair of programs listen on all interfaces of a link type where nothing is in place.
+fn listen(newcomers: &mut [Newcomer<'_>], link: LinkType, pins: &Pins) -> Result<(), ApplyError> {
+    let wants = |newcomer: &&mut Newcomer<'_>| newcomer.before == Before::Nothing && newcomer.link() == link;
+    let mut listening = None;
+    for newcomer in newcomers.iter_mut().filter(wants) {
+        let failed = |source| ApplyError::at(&newcomer.generation.manifest.interface, source);
+        let programs = match &mut listening {
+            Some(programs) => programs,
+            none => {
+                let settings = Settings { mode: Enforcement::Observe, dhcp: false, ..Settings::STANDARD };
+                let options =
+                    LoadOptions { link, uncounted: true, listening: true, ..LoadOptions::with(settings) };
+                none.insert(Programs::load(&Tables::deny_all(), &options, Some(pins)).map_err(failed)?)
+            }
+        };
+        *newcomer.listener = Some(newcomer.generation.attachment.listen(programs).map_err(failed)?);
+    }
+    Ok(())
+}
+
 impl Newcomer<'_> {
+    fn link(&self) -> LinkType {
+        self.generation.candidate.load.link
+    }
+
     fn interface(&self) -> &str {
         &self.generation.manifest.interface
     }
@@ -136,14 +155,16 @@ fn show(begun: &[Conversation], pins: &Pins) -> Result<(), DatapathError> {
         return Ok(());
     }
     let settings = Settings { dhcp: false, ..Settings::STANDARD };
-    let options = LoadOptions { uncounted: true, ..LoadOptions::with(settings) };
+    // Flows are the same whatever the packets began with.
+    let link = LinkType::Ethernet;
+    let options = LoadOptions { link, uncounted: true, ..LoadOptions::with(settings) };
     let mut programs = Programs::load(&Tables::deny_all(), &options, Some(pins))?;
     for talk in begun {
-        let answer = probe::arriving(talk, Segment::Ack);
+        let answer = probe::arriving(link, talk, Segment::Ack);
         if programs.judge(&answer, 1)?.0 == PASS {
             continue;
         }
-        programs.learn(&probe::beginning(talk))?;
+        programs.learn(&probe::beginning(link, talk))?;
         if talk.is_established {
             programs.judge(&answer, 1)?;
         }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     compile::{Compiled, compile},
-    datapath::{Attachment, Begun, DatapathError, LoadOptions, Programs, Role, SecondSet},
+    datapath::{Attachment, Begun, DatapathError, LinkType, LoadOptions, Programs, Role, SecondSet},
     host::forwards,
     policy::Settings,
     ruleset::RuleSet,
@@ -57,9 +57,12 @@ impl Candidate {
         let Assignment { slots, retired, reused } = assign(&wanted.rules.rules, previous.as_ref())
             .map_err(|source| ApplyError::Slots { interface: name.clone(), source })?;
         let Compiled { tables, reachable } = compiled(name, &wanted.rules, &slots)?;
+        // Of one that is not there nobody knows, and nothing is loaded for it.
+        let link = LinkType::of(name).map_err(|source| ApplyError::at(name, source))?.unwrap_or_default();
         let routes =
             forwards(name).map_err(|source| ApplyError::Routing { interface: name.clone(), source })?;
-        let load = LoadOptions { log_level: options.log_level, routes, ..LoadOptions::with(wanted.settings) };
+        let log_level = options.log_level;
+        let load = LoadOptions { link, routes, log_level, ..LoadOptions::with(wanted.settings) };
         let mut candidate =
             Self { wanted: wanted.clone(), tables, load, previous, slots, reachable, retired, reused };
         match options.stage {

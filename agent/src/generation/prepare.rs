@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     catalog::Catalog,
-    datapath::{Attachment, DatapathError, Held, Mode, Programs, Standing},
+    datapath::{Attachment, DatapathError, Held, LinkType, Mode, Programs, Standing},
     policy::Policy,
 };
 
@@ -148,7 +148,9 @@ pub fn prepare_wanted<'a>(
 ) -> Result<Prepared<'a>, ApplyError> {
     let wanted = if options.observe { wanted.observed() } else { wanted };
     for WantedInterface { name, .. } in &wanted.interfaces {
-        roots.attachment(name)?.ensure_interface().map_err(|source| ApplyError::at(name, source))?;
+        let failed = |source| ApplyError::at(name, source);
+        roots.attachment(name)?.ensure_interface().map_err(failed)?;
+        LinkType::of(name).map_err(failed)?;
     }
     let mut prepared = Prepared { roots, options, wanted, generations: Vec::new(), spent: Spent::default() };
     for wanted in &prepared.wanted.interfaces {

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Result, ensure};
 use portcullis_tests::{
     draft::{address, allow, allow_from, interface, observed, policy},
+    lab::Namespace,
     packet::Ip,
     traffic::Protocol,
 };
@@ -193,6 +194,60 @@ fn what_this_host_begins_from_a_port_that_was_open_goes_on() -> Result<()> {
         edge.operator.apply(&closed()).exits(0);
         assert_eq!(client.answered(PATIENCE)?, TRIES, "{ip:?} after it was closed");
         edge.operator.apply(&policy(&[interface("edge0", &[allow("service", "udp", &port)])])).exits(0);
+    }
+    Ok(())
+}
+
+/// Answers are known as such on every interface, whichever they leave by.
+///
+/// Holds: policy 7.
+#[test]
+fn an_answer_that_leaves_by_another_interface_lets_nobody_in_there() -> Result<()> {
+    /// An address that the host reaches by the second interface, also where its packets arrive by the first.
+    const CLIENTS: [(Ip, &str, u8); 2] = [(Ip::V4, "192.0.2.5", 32), (Ip::V6, "2001:db8:2::5", 128)];
+    let Some(mut edge) = Edge::new()? else { return Ok(()) };
+    edge.serve(SERVICE)?;
+    let host = edge.lab.host();
+    let other = edge.lab.neighbour_in("edge1", "far1", "198.51.100.", "2001:db8:1::")?;
+    for name in ["all", "edge0", "edge1"] {
+        // What arrives by another way than answers leave is no forgery here.
+        let setting = format!("net/ipv4/conf/{name}/rp_filter");
+        host.within(|| std::fs::write(format!("/proc/sys/{setting}"), "0"))?;
+    }
+    for (ip, client, bits) in CLIENTS {
+        let (way, back) = match ip {
+            Ip::V4 => ("198.51.100.2", "198.51.100.1"),
+            Ip::V6 => ("2001:db8:1::2", "2001:db8:1::1"),
+        };
+        edge.neighbour.address("far0", &format!("{client}/{bits}"))?;
+        other.address("far1", &format!("{client}/{bits}"))?;
+        host.run("ip", &["route", "add", client, "via", way, "dev", "edge1"])?;
+        other.run("ip", &["route", "add", &ip.address(1).to_string(), "via", back, "dev", "far1"])?;
+    }
+    edge.operator
+        .apply(&policy(&[
+            interface("edge0", &[allow("service", "udp", &SERVICE.to_string())]),
+            interface("edge1", &[]),
+        ]))
+        .exits(0);
+    for (ip, client, _) in CLIENTS {
+        let server = SocketAddr::new(ip.address(1), SERVICE);
+        let socket = |namespace: &Namespace| {
+            namespace.within(|| {
+                UdpSocket::bind((client, 40_000)).and_then(|socket| socket.connect(server).map(|()| socket))
+            })
+        };
+        let (asks, hears) = (socket(&edge.neighbour)?, Client(socket(&other)?));
+        hears.0.set_read_timeout(Some(PATIENCE))?;
+        for _ in 0..TRIES {
+            asks.send(b"question")?;
+            let mut answer = [0; 8];
+            hears.0.recv(&mut answer)?;
+            let before = edge.operator.packets("edge1", "undocumented-udp");
+            assert!(!hears.ask(IMPATIENCE)?, "{ip:?}: it was let in where the port is closed");
+            assert!(edge.operator.packets("edge1", "undocumented-udp") > before, "{ip:?}");
+            hears.0.set_read_timeout(Some(PATIENCE))?;
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use portcullis::{
-    datapath::LoadOptions,
+    datapath::{LinkType, LoadOptions},
     evaluate::{Evaluator, Verdict},
     policy::{Enforcement, Settings, Unreadable, Wish},
     ruleset::RuleSet,
@@ -29,17 +29,38 @@ const NOW: Duration = Duration::ZERO;
 /// A sentence, a frame and its verdict.
 type Case = (&'static str, Vec<u8>, Verdict);
 
-/// Tries each case on the kernel and on the model.
+/// Tries each case on the kernel and on the model; a packet without its Ethernet header has the same verdict on a
+/// link that has none.
 fn check(rules: &RuleSet, options: &LoadOptions, cases: &[Case]) -> Result<()> {
     let mut kernel = Judge::new(rules, options)?;
+    let mut bare = Judge::new(rules, &LoadOptions { link: LinkType::Ip, ..options.clone() })?;
     let mut model = Evaluator::new(rules, options.settings);
     for (says, frame, verdict) in cases {
         assert_eq!(model.arriving(frame, NOW), *verdict, "the model: {says}: {frame:02x?}");
         if let Err(other) = kernel.alone(frame, *verdict)? {
             panic!("the kernel: {says}: {other}\n{frame:02x?}");
         }
+        if let Some(packet) = without_ethernet(frame)
+            && let Err(other) = bare.alone(packet, *verdict)?
+        {
+            panic!("the kernel, without an Ethernet header: {says}: {other}\n{packet:02x?}");
+        }
     }
+    bare.finish()?;
     kernel.finish()
+}
+
+/// The packet in a frame that a link without an Ethernet header could carry, where the kernel would run a program on
+/// it.
+fn without_ethernet(frame: &[u8]) -> Option<&[u8]> {
+    let (ethernet, packet) = frame.split_at_checked(14)?;
+    // What the frame says, the packet has to say there.
+    let version = match ethernet[12..] {
+        [0x08, 0x00] => 4,
+        [0x86, 0xdd] => 6,
+        _ => return None,
+    };
+    (packet.len() >= 14 && packet[0] >> 4 == version).then_some(packet)
 }
 
 fn rule(number: usize) -> Verdict {

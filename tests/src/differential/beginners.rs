@@ -37,6 +37,8 @@ pub(super) struct Beginners {
     datagrams: HashMap<Conversation, bool>,
     /// TCP and echo: what the local end has asked for.
     asked: HashSet<Conversation>,
+    /// UDP: local ends that have asked what others may answer (docs/policy.md, `group-answer`).
+    open: HashSet<End>,
     shut_out: u64,
 }
 
@@ -64,7 +66,10 @@ impl Beginners {
         let answers_client = is_gateway && self.datagrams.get(&packet.of_destination()) == Some(&true);
         // Whoever has asked a group is answered by an address of this host's own.
         if !answers_client && !self.datagrams.contains_key(&conversation.clone().of_group()) {
-            self.datagrams.entry(conversation).or_insert(true);
+            let own = *self.datagrams.entry(conversation).or_insert(true);
+            if own && !is_gateway && packet.may_be_answered_by_others() {
+                self.open.insert(packet.source);
+            }
         }
     }
 
@@ -101,9 +106,10 @@ impl Beginners {
             | Verdict::Reason(Reason::UndocumentedUdp | Reason::UndocumentedSctp | Reason::Source)
                 if packet.is_datagram() =>
             {
-                if passes {
+                // What came to such an end under a rule may answer it, and begins nothing then.
+                if passes && !self.open.contains(&packet.destination) {
                     self.comes_in(&packet, is_gateway);
-                } else {
+                } else if !passes {
                     self.shut_out += u64::from(self.datagrams.get(&packet.of_destination()) == Some(&false));
                 }
                 Ok(())
@@ -138,6 +144,11 @@ impl Conversation {
 }
 
 impl Packet {
+    /// Whether others may answer it: a datagram to a group, or to a TFTP server.
+    fn may_be_answered_by_others(&self) -> bool {
+        self.protocol == 17 && (self.is_for_group || self.destination.1 == 69)
+    }
+
     /// The conversation whose local end sent it.
     fn of_source(&self) -> Conversation {
         Conversation { protocol: self.protocol, local: self.source.clone(), remote: self.destination.clone() }

@@ -193,15 +193,15 @@ fn a_conversation_is_remembered_for_the_times_that_are_documented() -> Result<()
     const MINUTE: u64 = 60;
     let options = LoadOptions::with(Settings { dhcp: false, ..judge::settings() });
     let ip = Ip::V4;
-    let asks = || Sends(sent(tcp(ip, 50_000, 80, true, false)));
-    let answers = |reason| Receives(tcp(ip, 80, 50_000, true, true).bytes(), reason);
+    let asks = move || Sends(sent(tcp(ip, 50_000, 80, true, false)));
+    let answers = move |reason| Receives(tcp(ip, 80, 50_000, true, true).bytes(), reason);
     let (fin, rst) = (0x01, 0x04);
     let flags = |frame: Vec<u8>, bits: u8| {
         let at = frame.len() - 18 - 20 + 13;
         splice::set(&frame, at, 0x10 | bits)
     };
-    let segment = |bits| Sends(flags(sent(tcp(ip, 50_000, 80, false, true)), bits));
-    let comes = |bits| Receives(flags(tcp(ip, 80, 50_000, false, true).bytes(), bits), Reason::FlowTcp);
+    let segment = move |bits| Sends(flags(sent(tcp(ip, 50_000, 80, false, true)), bits));
+    let comes = move |bits| Receives(flags(tcp(ip, 80, 50_000, false, true).bytes(), bits), Reason::FlowTcp);
     let yes = Reason::FlowTcp;
     let begun: Vec<Remembered> = vec![
         (

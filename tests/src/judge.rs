@@ -1,6 +1,6 @@
 //! The kernel as a judge: each answer must come with the right counter, and nothing else may move.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use portcullis::{
@@ -49,7 +49,8 @@ pub struct Disagreement {
 /// Settings for tests: few flows, because their table is allocated at each load.
 #[must_use]
 pub fn settings() -> Settings {
-    let flows = Flows { entries: 4_096, ..Flows::STANDARD };
+    // No time passes for the model: what is soonest forgotten outlives a test.
+    let flows = Flows { entries: 4_096, answers: Duration::from_secs(60), ..Flows::STANDARD };
     Settings { flows, ..Settings::STANDARD }
 }
 

@@ -158,13 +158,15 @@ fn no_fragment_brings_a_header_that_was_not_judged() -> Result<()> {
             host.receives("flags again", &piece(ip, &tcp, 1, 1, true), split)?;
             host.receives("the end of the header again", &piece(ip, &tcp, 1, 2, true), split)?;
             host.receives("behind the header", &piece(ip, &tcp, 1, 3, true), Verdict::Rule(0))?;
-            // RFC 1858: a first fragment that ends before the flags.
+            // RFC 1858: a first fragment that ends before the flags, or later within the header.
             let whole = piece(ip, &open, 2, 0, true);
             let header = if ip == Ip::V4 { 34 } else { 62 };
             host.receives("ports alone", &whole[..header + 8], split)?;
             host.receives("up to the flags", &whole[..header + 13], split)?;
             host.receives("its second fragment", &piece(ip, &tcp, 2, 1, true), split)?;
-            host.receives("with the flags", &whole[..header + 14], Verdict::Rule(0))?;
+            host.receives("with the flags", &whole[..header + 14], split)?;
+            host.receives("up to the last byte", &whole[..header + 19], split)?;
+            host.receives("a whole header", &whole[..header + 20], Verdict::Rule(0))?;
             // Before its first, nobody knows what a fragment overwrites.
             host.receives("early, within a header", &piece(ip, &tcp, 3, 1, true), split)?;
             host.receives("early, within options", &piece(ip, &tcp, 3, 7, true), split)?;

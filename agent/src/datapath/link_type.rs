@@ -254,11 +254,14 @@ mod tests {
         bytes
     }
 
+    /// ARPHRD type, kind, the kind's data, and what the link is taken for.
+    type Case<'a> = (u16, &'a [u8], Vec<u8>, Result<LinkType, OtherLink>);
+
     #[test]
     fn the_hardware_type_says_what_packets_begin_with_and_some_kinds_know_better() {
         let (ethernet, ip) = (Ok(LinkType::Ethernet), Ok(LinkType::Ip));
         let tun = |kind| attribute(3, &[kind]);
-        let cases: [(u16, &[u8], Vec<u8>, Result<LinkType, OtherLink>); 17] = [
+        let cases: [Case<'_>; 17] = [
             (1, b"", vec![], ethernet),
             (1, b"veth\0", vec![], ethernet),
             (772, b"", vec![], ethernet),

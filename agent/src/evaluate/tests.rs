@@ -70,9 +70,10 @@ fn v6(next: u8, hop_limit: u8, payload: &[u8]) -> Vec<u8> {
     ethernet(0x86dd, &[&header[..], payload].concat())
 }
 
-/// A TCP segment up to its flags.
+/// The header of a TCP segment.
 fn segment(from: u16, to: u16, flags: u8) -> Vec<u8> {
-    [&from.to_be_bytes()[..], &to.to_be_bytes(), &[0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags]].concat()
+    [&from.to_be_bytes()[..], &to.to_be_bytes(), &[0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0]]
+        .concat()
 }
 
 fn datagram(from: u16, to: u16) -> Vec<u8> {

@@ -66,10 +66,11 @@ impl Beginners {
         let answers_client = is_gateway && self.datagrams.get(&packet.of_destination()) == Some(&true);
         // Whoever has asked a group is answered by an address of this host's own.
         if !answers_client && !self.datagrams.contains_key(&conversation.clone().of_group()) {
-            let own = *self.datagrams.entry(conversation).or_insert(true);
-            if own && !is_gateway && packet.may_be_answered_by_others() {
-                self.open.insert(packet.source);
-            }
+            self.datagrams.entry(conversation.clone()).or_insert(true);
+        }
+        let is_own = self.datagrams.get(&conversation) == Some(&true);
+        if is_own && !is_gateway && packet.may_be_answered_by_others() {
+            self.open.insert(packet.source);
         }
     }
 

@@ -159,7 +159,7 @@ fn the_packaged_units_take_away_what_the_agent_does_not_need() -> Result<()> {
             .output()
         {
             Ok(judged) => {
-                assert!(judged.status.success(), "{name}: {}", String::from_utf8_lossy(&judged.stdout))
+                assert!(judged.status.success(), "{name}: {}", String::from_utf8_lossy(&judged.stdout));
             }
             Err(_) => skip(
                 Need::Program("systemd-analyze".to_owned()),

@@ -37,8 +37,8 @@ fn frames_hide_no_port() -> Result<()> {
         shots.push((crossed, ethernet(0x86dd, &packet), Dropped));
     }
     let packet = V4::new(TCP).packet(&tcp(4, OPEN, 2, &[]));
-    // Up to the flags, which a verdict may depend on.
-    for length in 0..20 + 14 {
+    // Up to the last byte of the header.
+    for length in 0..20 + 20 {
         shots.push((format!("runt of {length} bytes"), ethernet(0x0800, &packet[..length]), Dropped));
     }
     field.fire(&shots);

@@ -125,7 +125,7 @@ impl Attachment {
         self.index().map(drop)
     }
 
-    /// Makes the directories that pins need; [`Programs::load`] pins its maps there. Unless the
+    /// Makes the directories that pins need; [`super::Programs::load`] pins its maps there. Unless the
     /// counters are to go on, those that are there are left to the generation that counts in them:
     /// nobody knows any more what their slots stand for.
     ///

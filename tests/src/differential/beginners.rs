@@ -108,7 +108,7 @@ impl Beginners {
                 if packet.is_datagram() =>
             {
                 // What came to such an end under a rule may answer it, and begins nothing then.
-                if passes && !self.open.contains(&packet.destination) {
+                if passes && (is_gateway || !self.open.contains(&packet.destination)) {
                     self.comes_in(&packet, is_gateway);
                 } else if !passes {
                     self.shut_out += u64::from(self.datagrams.get(&packet.of_destination()) == Some(&false));

@@ -62,7 +62,7 @@ fn forward(interface: &str, on: bool) -> Result<()> {
     Ok(())
 }
 
-/// Holds: policy 3.
+/// Holds: policy 3, security not-routed.
 #[test]
 fn an_open_port_lets_nothing_through_to_others() -> Result<()> {
     let Some(passage) = Passage::new()? else { return Ok(()) };

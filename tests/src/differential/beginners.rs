@@ -39,6 +39,9 @@ pub(super) struct Beginners {
     asked: HashSet<Conversation>,
     /// UDP: local ends that have asked what others may answer (docs/policy.md, `group-answer`).
     open: HashSet<End>,
+    /// UDP: conversations with a packet that a rule let in, for its port or as such an answer; who began those only the
+    /// rules say.
+    unclear: HashSet<Conversation>,
     shut_out: u64,
 }
 
@@ -87,7 +90,7 @@ impl Beginners {
         match verdict {
             Verdict::Reason(Reason::FlowUdp | Reason::FlowSctp) => {
                 let conversation = packet.of_destination();
-                if self.datagrams.get(&conversation) == Some(&true) {
+                if self.datagrams.get(&conversation) == Some(&true) || self.unclear.contains(&conversation) {
                     return Ok(());
                 }
                 Err(Stranger { verdict, conversation })
@@ -107,10 +110,11 @@ impl Beginners {
             | Verdict::Reason(Reason::UndocumentedUdp | Reason::UndocumentedSctp | Reason::Source)
                 if packet.is_datagram() =>
             {
-                // What came to such an end under a rule may answer it, and begins nothing then.
-                if passes && (is_gateway || !self.open.contains(&packet.destination)) {
+                if passes && self.open.contains(&packet.destination) {
+                    self.unclear.extend([packet.of_source(), packet.of_destination()]);
+                } else if passes {
                     self.comes_in(&packet, is_gateway);
-                } else if !passes {
+                } else {
                     self.shut_out += u64::from(self.datagrams.get(&packet.of_destination()) == Some(&false));
                 }
                 Ok(())

@@ -157,8 +157,9 @@ pub mod state {
     /// UDP and SCTP: no rule let in what began it; it was seen while nothing was dropped. One of the four bits
     /// that select a timeout, of which these conversations need no other.
     pub const UNRULED: u8 = 2;
-    /// UDP: a question that others may answer than it was sent to. It too selects a timeout.
-    pub const QUESTION: u8 = 4;
+    /// UDP: a question that others may answer than it was sent to. Two of the bits that select a timeout, so that the
+    /// upper one is believed ([`super::believed`]).
+    pub const QUESTION: u8 = 6;
 }
 
 /// Which timeout a conversation is subject to.
@@ -262,6 +263,7 @@ const _: () = {
     assert!(state::LOCAL_FIN << 1 == state::REMOTE_FIN);
     assert!(believed(state::ANSWERED | state::REMOTE_FIN | state::RESET) == state::ANSWERED);
     assert!(is_closed(believed(state::LOCAL_FIN | state::REMOTE_FIN)));
+    assert!(believed(state::QUESTION) == state::QUESTION);
 };
 
 impl Phase {
@@ -273,8 +275,8 @@ impl Phase {
             6 if state & (state::LOCAL_FIN | state::REMOTE_FIN | state::RESET) != 0 => Self::Closing,
             6 if state & state::ANSWERED != 0 => Self::Established,
             6 => Self::Opening,
+            17 if state & state::QUESTION == state::QUESTION => Self::Question,
             17 | 132 if state & state::UNRULED != 0 => Self::Seen,
-            17 if state & state::QUESTION != 0 => Self::Question,
             17 => Self::Datagrams,
             132 => Self::Associations,
             _ => Self::Echo,

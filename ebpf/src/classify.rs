@@ -57,13 +57,7 @@ fn whole<const SET: bool>(
     class: u16,
     features: Features,
 ) -> Slot {
-    let slot = by_rules::<SET>(packet, headers, class, features);
-    if features.has(feature::ROUTES)
-        && slot >= FIRST_RULE
-        && let Some(reason) = route::beyond(ctx, headers)
-    {
-        return reason.slot();
-    }
+    let slot = here::<SET>(ctx, packet, headers, class, features);
     if headers.kind == Kind::Syn && !begins(Kind::Syn, features) {
         // Whatever the verdict, no branch depends on it.
         return slot;
@@ -74,10 +68,7 @@ fn whole<const SET: bool>(
         }
         return slot;
     }
-    if let Some(slot) = flow::reply::<SET>(packet, headers) {
-        return slot;
-    }
-    if let Some(slot) = answer::<SET>(packet, headers, features) {
+    if let Some(slot) = without_rule::<SET>(packet, headers, features) {
         return slot;
     }
     if features.has(feature::OBSERVE) && matches!(headers.kind, Kind::Datagram | Kind::Association) {
@@ -116,20 +107,17 @@ pub(crate) fn judge<const SET: bool>(
     class: u16,
 ) -> Slot {
     let features = Features::of::<SET>();
-    let slot = by_rules::<SET>(packet, headers, class, features);
-    if features.has(feature::ROUTES)
-        && slot >= FIRST_RULE
-        && let Some(reason) = route::beyond(ctx, headers)
-    {
-        return reason.slot();
-    }
-    if accepts(slot) {
-        return slot;
-    }
+    let slot = here::<SET>(ctx, packet, headers, class, features);
+    if accepts(slot) { slot } else { without_rule::<SET>(packet, headers, features).unwrap_or(slot) }
+}
+
+/// The slot of a packet that no rule admits, where a flow decides, or a question of this host.
+#[inline(always)]
+fn without_rule<const SET: bool>(packet: &Packet, headers: &Headers, features: Features) -> Option<Slot> {
     if let Some(slot) = flow::reply::<SET>(packet, headers) {
-        return slot;
+        return Some(slot);
     }
-    answer::<SET>(packet, headers, features).unwrap_or(slot)
+    answer::<SET>(packet, headers, features)
 }
 
 /// The slot of a datagram that answers a question of this host from elsewhere than it was sent to: that of the rule
@@ -141,6 +129,25 @@ fn answer<const SET: bool>(packet: &Packet, headers: &Headers, features: Feature
     }
     let slot = by_rules::<SET>(packet, headers, config::class::<SET>(class::ANSWERS), features);
     Some(if accepts(slot) { slot } else { Reason::GroupAnswer.slot() })
+}
+
+/// The slot by the rules, which open ports of this host: what one admits that this host would pass on is dropped.
+#[inline(always)]
+fn here<const SET: bool>(
+    ctx: &XdpContext,
+    packet: &Packet,
+    headers: &Headers,
+    class: u16,
+    features: Features,
+) -> Slot {
+    let slot = by_rules::<SET>(packet, headers, class, features);
+    if features.has(feature::ROUTES)
+        && slot >= FIRST_RULE
+        && let Some(reason) = route::beyond(ctx, headers)
+    {
+        return reason.slot();
+    }
+    slot
 }
 
 /// The slot by the rules alone.

@@ -1,6 +1,11 @@
 //! A host that forwards, whose rules open its own ports and nobody else's.
 
-use std::{fs, io::Write as _, net::SocketAddr, time::Instant};
+use std::{
+    fs,
+    io::Write as _,
+    net::{SocketAddr, UdpSocket},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result};
 use portcullis_tests::{
@@ -96,6 +101,21 @@ fn an_open_port_lets_nothing_through_to_others() -> Result<()> {
     for transport in TRANSPORTS {
         assert!(exchange(&passage.server, transport, at(CLIENT[0])?, PATIENCE)?, "{transport:?} from behind");
     }
+    Ok(())
+}
+
+/// A rule only ever lets more in: a conversation that a host behind this one began from the port that is open here is
+/// answered as from any other port.
+#[test]
+fn a_reply_to_others_is_let_in_although_its_port_is_open_here() -> Result<()> {
+    let Some(passage) = Passage::new()? else { return Ok(()) };
+    passage.operator.apply(&open()).exits(0);
+    let _server = Passage::serve(&passage.client, CLIENT[0], 9_999)?;
+    let socket = passage.server.within(|| UdpSocket::bind(at(SERVER[0]).expect("an address")))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.send_to(b"question", SocketAddr::new(CLIENT[0].parse()?, 9_999))?;
+    socket.recv(&mut [0; 16]).context("no answer")?;
+    assert_eq!(passage.operator.packets("lan0", "routed"), 0);
     Ok(())
 }
 

@@ -127,6 +127,16 @@ pub(crate) fn messages<T>(mut bytes: &[u8], read: impl Fn(u16, u16, &[u8]) -> T)
     Ok(all)
 }
 
+/// An attribute as the kernel writes it.
+#[cfg(test)]
+pub(crate) fn written(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = u16::try_from(4 + value.len()).expect("short").to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -64,8 +64,8 @@ pub const NO_TRIE: u32 = u32::MAX;
 /// Values of an element of the arrays of `u32`: the kernel rounds each element up to eight bytes.
 pub const PACK: usize = 16;
 
-/// Bits of the constant `FEATURES`. What a policy does not need is removed by the verifier. All that is decided when
-/// the programs are loaded stands in this one word, which a packet then reads once.
+/// Bits of the constant `FEATURES`. What a policy does not need is removed by the verifier; the load of a constant is
+/// not, so that all that most packets are asked for stands in this one word, and is read once for each of them.
 pub mod feature {
     /// Some rule is limited by source or local address: look up its row.
     pub const MORE: u32 = 1 << 0;

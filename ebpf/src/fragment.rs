@@ -45,7 +45,7 @@ pub(crate) fn follow<const SET: bool>(packet: &Packet, headers: &Headers, side: 
     }
 }
 
-// Functions for the verifier as well, as those of [`crate::flow`].
+// Functions for the verifier as well, as those of `course`.
 
 /// Keeps the slot of a first fragment and where its headers end.
 #[unsafe(no_mangle)]

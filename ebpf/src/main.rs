@@ -23,6 +23,7 @@
 mod classify;
 mod clock;
 mod config;
+mod course;
 mod flow;
 mod forget;
 mod fragment;

@@ -14,7 +14,7 @@ use portcullis_common::flow::{
 };
 
 use crate::{
-    clock, config, flow,
+    clock, config, course,
     forget::{forget, forget_long},
     shared::Shared,
 };
@@ -106,11 +106,13 @@ pub(crate) fn change(found: Found, state: u8, tick: u64) {
     swap(found.entry, found.life, found.life.with(state, tick));
 }
 
-/// Records that a flow of this state was seen, whether or not it is there.
+/// Records that a flow of this state was seen, whether or not it is there. What was seen in the same tick is not
+/// written again: this host may send to a group without a pause.
 #[inline(always)]
 pub(crate) fn note(key: &Key, state: u8, now: u64) {
     match find(key) {
-        Some(found) => change(found, state, now),
+        Some(found) if found.life.idle(now) > 0 => change(found, state, now),
+        Some(_) => {}
         None => begin(key, state),
     }
 }
@@ -130,7 +132,7 @@ pub(crate) fn begin(key: &Key, state: u8) {
     if best / WAYS as u64 >= OWN && !is_own(state) {
         // What strangers begin takes no place from what this host began.
         counter.missed += 1;
-        flow::forget_beginner(key.ends, state, now);
+        course::forget_beginner(key.ends, state, now);
         return;
     }
     // SAFETY: a set has `WAYS` entries, and the remainder is below that.
@@ -138,7 +140,7 @@ pub(crate) fn begin(key: &Key, state: u8) {
     let life = read_life(entry);
     if life.is_busy() || !swap(entry, life, life.busy()) {
         counter.missed += 1;
-        flow::forget_beginner(key.ends, state, now);
+        course::forget_beginner(key.ends, state, now);
         return;
     }
     // SAFETY: `entry` points into the map's value, and while its life is busy nobody else writes the key.
@@ -153,7 +155,7 @@ pub(crate) fn begin(key: &Key, state: u8) {
     counter.begun += 1;
     if best >= WAYS as u64 {
         counter.evicted += 1;
-        flow::forget_beginner(gone, life.state(), now);
+        course::forget_beginner(gone, life.state(), now);
     }
 }
 

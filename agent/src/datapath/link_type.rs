@@ -233,23 +233,16 @@ fn told_of(interface: &str, index: u32) -> Result<Option<Result<LinkType, OtherL
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = u16::try_from(4 + value.len()).expect("short").to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
+    use crate::netlink::written;
 
     /// `struct ifinfomsg` and attributes, in this host's byte order.
     fn message(hardware: u16, kind: &[u8], data: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0, 0];
         bytes.extend(hardware.to_ne_bytes());
         bytes.extend([0; 12]);
-        bytes.extend(attribute(3, b"some0\0"));
+        bytes.extend(written(3, b"some0\0"));
         if !kind.is_empty() {
-            bytes.extend(attribute(18, &[attribute(1, kind), attribute(2, data)].concat()));
+            bytes.extend(written(18, &[written(1, kind), written(2, data)].concat()));
         }
         bytes
     }
@@ -260,7 +253,7 @@ mod tests {
     #[test]
     fn the_hardware_type_says_what_packets_begin_with_and_some_kinds_know_better() {
         let (ethernet, ip) = (Ok(LinkType::Ethernet), Ok(LinkType::Ip));
-        let tun = |kind| attribute(3, &[kind]);
+        let tun = |kind| written(3, &[kind]);
         let cases: [Case<'_>; 17] = [
             (1, b"", vec![], ethernet),
             (1, b"veth\0", vec![], ethernet),

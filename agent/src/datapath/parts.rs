@@ -129,24 +129,16 @@ impl Attachment {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = u16::try_from(4 + value.len()).expect("short").to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
+    use crate::netlink::written;
 
     #[test]
     fn the_programs_of_every_mode_are_read_whatever_else_an_interface_says() {
         let mut bytes = vec![0; 4];
         bytes.extend(7_u32.to_ne_bytes());
         bytes.extend([0; 8]);
-        bytes.extend(attribute(999, &[1, 2, 3]));
-        let ids =
-            [attribute(2, &[4]), attribute(5, &11_u32.to_ne_bytes()), attribute(6, &12_u32.to_ne_bytes())];
-        bytes.extend(attribute(43 | 1 << 15, &ids.concat()));
+        bytes.extend(written(999, &[1, 2, 3]));
+        let ids = [written(2, &[4]), written(5, &11_u32.to_ne_bytes()), written(6, &12_u32.to_ne_bytes())];
+        bytes.extend(written(43 | 1 << 15, &ids.concat()));
         assert_eq!(programs(&bytes), Some((7, vec![11, 12])));
         assert_eq!(programs(&bytes[..12]), None);
         assert_eq!(programs(&bytes[..16]), Some((7, vec![])));

@@ -195,17 +195,35 @@ fn taken_over_by_the_killed(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+/// A host that the version before closes, and a server that it talks to.
+struct Closed {
+    _servers: [EchoServer; 2],
+    lab: Lab,
+    operator: Operator,
+    previous: Operator,
+    outside: SocketAddr,
+    policy: String,
+}
+
+impl Closed {
+    fn by_the_previous_abi(lab: Lab) -> Result<Self> {
+        let neighbour = lab.neighbour("edge0", "far0")?;
+        let operator = Operator::new(&lab)?;
+        let previous = operator.of_the_previous_abi()?;
+        let outside = SocketAddr::new(Ip::V4.address(2), 7);
+        let serve = |transport| EchoServer::start(&neighbour, transport, outside);
+        let servers = [serve(Protocol::Tcp)?, serve(Protocol::Udp)?];
+        let policy = policy(&[interface("edge0", &[])]);
+        drop(previous.apply(&policy).exits(0));
+        Ok(Self { _servers: servers, lab, operator, previous, outside, policy })
+    }
+}
+
 #[test]
 fn conversations_of_this_host_go_on_when_a_new_abi_takes_over() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
-    let neighbour = lab.neighbour("edge0", "far0")?;
-    let operator = Operator::new(&lab)?;
-    let previous = operator.of_the_previous_abi()?;
-    let outside = SocketAddr::new(Ip::V4.address(2), 7);
-    let _tcp = EchoServer::start(&neighbour, Protocol::Tcp, outside)?;
-    let _udp = EchoServer::start(&neighbour, Protocol::Udp, outside)?;
-    let closed = policy(&[interface("edge0", &[])]);
-    drop(previous.apply(&closed).exits(0));
+    let Closed { _servers, lab, operator, previous, outside, policy: closed } =
+        Closed::by_the_previous_abi(lab)?;
     let mut talk = Talk::begin(lab.host(), outside, PATIENCE)?;
     talk.go_on(b"one.")?;
     let flows = |operator: &Operator| operator.packets("edge0", "flow-tcp");
@@ -243,14 +261,7 @@ fn conversations_of_this_host_go_on_when_a_new_abi_takes_over() -> Result<()> {
 fn conversations_of_this_host_go_on_when_a_new_abi_takes_over_on_clsact() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
     without_tcx()?;
-    let neighbour = lab.neighbour("edge0", "far0")?;
-    let operator = Operator::new(&lab)?;
-    let previous = operator.of_the_previous_abi()?;
-    let outside = SocketAddr::new(Ip::V4.address(2), 7);
-    let _tcp = EchoServer::start(&neighbour, Protocol::Tcp, outside)?;
-    let _udp = EchoServer::start(&neighbour, Protocol::Udp, outside)?;
-    let closed = policy(&[interface("edge0", &[])]);
-    drop(previous.apply(&closed).exits(0));
+    let Closed { _servers, lab, operator, outside, policy: closed, .. } = Closed::by_the_previous_abi(lab)?;
     assert_eq!(filters(lab.host(), "edge0"), 1, "it is clsact");
     let mut talks =
         (0..20).map(|_| Talk::begin(lab.host(), outside, PATIENCE)).collect::<Result<Vec<_>>>()?;

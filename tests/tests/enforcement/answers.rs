@@ -1,6 +1,7 @@
 //! What answers a question of this host from elsewhere than it was sent to: let in by an allow of its own alone.
 
 use std::{
+    io::Write as _,
     net::{IpAddr, SocketAddr, UdpSocket},
     time::Instant,
 };
@@ -8,7 +9,8 @@ use std::{
 use anyhow::{Result, ensure};
 use portcullis_tests::{
     draft::{interface, policy},
-    packet::Ip,
+    packet::{Frame, Ip, Transport},
+    tagged::packets,
 };
 
 use crate::{Edge, IMPATIENCE, PATIENCE};
@@ -123,6 +125,28 @@ fn tftp_is_answered_by_the_server_alone() -> Result<()> {
     assert!(asker.hears(&edge, "203.0.113.2")?);
     assert!(!asker.hears(&edge, "203.0.113.3")?, "it was not asked");
     assert_eq!(edge.operator.packets("edge0", "undocumented-udp"), 1);
+    Ok(())
+}
+
+/// A question is remembered next to the conversations, with no address or port where anybody may answer. What really
+/// comes from there is no reply.
+#[test]
+fn nobody_passes_for_the_question_itself() -> Result<()> {
+    let Some(edge) = edge()? else { return Ok(()) };
+    edge.operator.apply(&answers(&["192.0.2.0/24"], 60)).exits(0);
+    let asker = Asker::new(&edge, Ip::V4)?;
+    asker.ask("239.255.255.250", SEARCH)?;
+    asker.ask("203.0.113.2", TFTP)?;
+    let mut wire = edge.neighbour.within(|| packets("far0"))?;
+    let before = edge.operator.packets("edge0", "group-answer");
+    for source in ["0.0.0.0", "203.0.113.2", "203.0.113.3"] {
+        let mut frame = Frame::new(Ip::V4, Transport::Udp { source: 0, destination: asker.here.port() });
+        frame.source = source.parse()?;
+        frame.destination = asker.here.ip();
+        wire.write_all(&frame.bytes())?;
+    }
+    assert_eq!(edge.operator.packets("edge0", "group-answer"), before + 3);
+    assert_eq!(edge.operator.packets("edge0", "flow-udp"), 0);
     Ok(())
 }
 

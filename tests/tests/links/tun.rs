@@ -18,17 +18,34 @@ use portcullis_tests::{
     running::Running,
     traffic::{EchoServer, Protocol, exchange},
     tun::{self, Kind},
+    tunnel::Tunnel,
 };
 
 use crate::{CLOSED, IMPATIENCE, OPEN, PATIENCE, everything, expect_judged, opened, serve};
+
+/// A host with `tun0` and a neighbour, both of which serve.
+struct Tunnelled {
+    _servers: [Vec<EchoServer>; 2],
+    _tunnel: Tunnel,
+    lab: Lab,
+    neighbour: Namespace,
+    operator: Operator,
+}
+
+impl Tunnelled {
+    fn new(lab: Lab) -> Result<Self> {
+        let (neighbour, tunnel) = lab.tunnelled("tun0", "far0")?;
+        let operator = Operator::new(&lab)?;
+        let servers = [serve(lab.host(), 1, &Ip::BOTH)?, serve(&neighbour, 2, &Ip::BOTH)?];
+        Ok(Self { _servers: servers, _tunnel: tunnel, lab, neighbour, operator })
+    }
+}
 
 /// Holds: policy 3, policy 7.
 #[test]
 fn packets_without_an_ethernet_header_are_judged_by_their_ports() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
-    let (neighbour, _tunnel) = lab.tunnelled("tun0", "far0")?;
-    let operator = Operator::new(&lab)?;
-    let _servers = [serve(lab.host(), 1, &Ip::BOTH)?, serve(&neighbour, 2, &Ip::BOTH)?];
+    let Tunnelled { _servers, _tunnel, lab, neighbour, operator } = Tunnelled::new(lab)?;
     operator.apply(&opened("tun0")).exits(0);
     expect_judged((&lab, &operator), &neighbour, &["tun0"], &Ip::BOTH);
     operator.apply(&opened("tun0")).exits(0).prints("unchanged");
@@ -39,9 +56,7 @@ fn packets_without_an_ethernet_header_are_judged_by_their_ports() -> Result<()> 
 #[test]
 fn what_leaves_without_an_ethernet_header_is_judged_too() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
-    let (neighbour, _tunnel) = lab.tunnelled("tun0", "far0")?;
-    let operator = Operator::new(&lab)?;
-    let _servers = [serve(lab.host(), 1, &Ip::BOTH)?, serve(&neighbour, 2, &Ip::BOTH)?];
+    let Tunnelled { _servers, _tunnel, lab, neighbour, operator } = Tunnelled::new(lab)?;
     let port = OPEN.to_string();
     let out = |name, protocol| format!("{}direction = \"out\"\n", allow(name, protocol, &port));
     let allows = [
@@ -153,9 +168,7 @@ fn a_client_that_is_active_at_the_first_enforcement_is_a_stranger() -> Result<()
 #[test]
 fn the_guard_asks_about_packets_as_they_arrive_there() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
-    let (neighbour, _tunnel) = lab.tunnelled("tun0", "far0")?;
-    let operator = Operator::new(&lab)?;
-    let _servers = [serve(lab.host(), 1, &Ip::BOTH)?, serve(&neighbour, 2, &Ip::BOTH)?];
+    let Tunnelled { _servers, _tunnel, lab, neighbour, operator } = Tunnelled::new(lab)?;
     let connect = |from: &Namespace, own, port| {
         let server = SocketAddr::new(Ip::V4.address(own), port);
         from.within(|| TcpStream::connect_timeout(&server, PATIENCE))

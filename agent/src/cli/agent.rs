@@ -28,10 +28,10 @@ pub(super) struct Agent {
     #[arg(long, value_name = "FILE", default_value = policy::DEFAULT)]
     policy: PathBuf,
     /// Print the counters as a JSON line every so many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     stream: Option<u64>,
     /// Read the counters every so many seconds, to know when each rule last counted
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     sample: u64,
     /// Try changed files for so long, as 60s, where somebody is logged in who could be locked out; `off`
     /// enforces them at once

@@ -108,7 +108,7 @@ fn look_up(written: Written<'_>, text: &str, name: &str, files: BTreeMap<String,
 
 /// Reads the text of a policy file, or of a pipe: `portcullis apply <(generate)`.
 pub(crate) fn read_text(path: &Path, reading: Reading) -> Result<String> {
-    text_of(path, reading).with_context(|| format!("cannot read the policy {}", path.display()))
+    text_of(path, reading).context("cannot read the policy")
 }
 
 /// The text of a file that is named on the command line or by a policy.

@@ -66,6 +66,10 @@ impl Rollback {
             json(&mut out, &serde_json::json!({ "active": active, "revisions": revisions }))?;
             return Ok(Outcome::Done);
         }
+        if revisions.is_empty() {
+            writeln!(out, "nothing was applied yet; `portcullis apply POLICY` begins")?;
+            return Ok(Outcome::Done);
+        }
         let mut table =
             table(&["", "REVISION", "AFTER", "APPLIED", "INTERFACES", "POLICY", "SHA-256"], &[1, 2]);
         for revision in &revisions {

@@ -418,3 +418,15 @@ fn a_policy_that_is_not_there_is_told_once() -> Result<()> {
     }
     Ok(())
 }
+
+/// A path is said once, and a bound is one that a person would write.
+#[test]
+fn errors_say_each_thing_once() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let operator = Operator::new(&lab)?;
+    let missing = operator.run(&["check", "/nosuch.toml"]).exits(2);
+    let missing = missing.complains("cannot read the policy: cannot open /nosuch.toml: No such file");
+    missing.complains_not("/nosuch.toml: cannot");
+    operator.run(&["counters", "--watch", "0"]).exits(2).complains("0 is not in 1..=86400");
+    Ok(())
+}

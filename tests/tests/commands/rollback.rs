@@ -63,6 +63,17 @@ fn the_policy_before_comes_back_with_its_counters() -> Result<()> {
 }
 
 #[test]
+fn a_list_of_nothing_says_what_to_do() -> Result<()> {
+    let Some(lab) = lab() else { return Ok(()) };
+    let operator = Operator::new(&lab)?;
+    operator
+        .run(&["rollback", "--list"])
+        .exits(0)
+        .prints("nothing was applied yet; `portcullis apply POLICY` begins");
+    Ok(())
+}
+
+#[test]
 fn rollback_attaches_and_detaches_whole_interfaces() -> Result<()> {
     let Some(lab) = lab() else { return Ok(()) };
     let edge = Edge::new(lab)?;

@@ -107,7 +107,7 @@ pub mod map {
     /// Section of one byte for each class index of a TCP or UDP port: not zero where a flow
     /// uses the local port, so that a packet to any other needs no flow look-up. Egress writes,
     /// ingress reads. Pinned with the flows.
-    pub const FLOW_PORTS: &str = ".bss.flow_ports";
+    pub const FLOW_MARKS: &str = ".bss.flow_marks";
     /// Section of [`crate::flow::FORGOTTEN`] x `u64`: the tick at which it was forgotten last who began a
     /// conversation of a local UDP or SCTP port; zero where never. Both programs write it, egress reads it.
     /// Pinned with the flows.

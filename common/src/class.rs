@@ -42,8 +42,7 @@ pub const ETHER_TYPES: usize = 16;
 /// The one class of datagrams that answer what this host asked a group, or a TFTP server (RFC 1350 section 4), from an
 /// address or a port of their own.
 pub const ANSWERS: usize = ETHER + ETHER_TYPES;
-/// First SCTP port; after the others and some that are free. Not next to TCP and UDP: their classes alone have a
-/// byte each in the map of ports that flows use.
+/// First SCTP port; after the others and some that are free.
 pub const SCTP: usize = 0x2_0800;
 /// Number of entries.
 pub const COUNT: usize = SCTP + 0x1_0000;

@@ -9,6 +9,8 @@
 //! the entry only if the life before and after has the same version and is not busy; all other changes
 //! swap the life they have read, and fail where it is another one by then.
 
+use crate::class;
+
 /// Words of the map `FLOW_FORGOTTEN`: one for each UDP port, then one for each SCTP port, by the port as it
 /// stands in the packet. A power of two.
 pub const FORGOTTEN: usize = 0x2_0000;
@@ -21,8 +23,8 @@ pub const fn forgotten_index(port: u16, protocol: u8) -> usize {
     port as usize | (protocol as usize >> 7) << 16
 }
 
-/// Bytes of the map `FLOW_PORTS`: one for each class index of a TCP or UDP port. A power of two.
-pub const PORTS: usize = 0x2_0000;
+/// Bytes of the map `FLOW_MARKS`: one for each class index. A power of two.
+pub const MARKS: usize = class::COUNT.next_power_of_two();
 
 /// Entries of a set.
 pub const WAYS: usize = 4;

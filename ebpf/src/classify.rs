@@ -23,13 +23,17 @@ use crate::{
 pub(crate) fn slot<const SET: bool>(ctx: &XdpContext, packet: &Packet, features: Features) -> Slot {
     if let Some(common) = parse::common(packet, features) {
         let class = config::class::<SET>(common.index);
-        if decides(class, &common, features) {
+        let mark = flow::mark_of(common.index);
+        if decides(class, mark, &common, features) {
             return class;
         }
-        return whole::<SET>(ctx, packet, &common.headers(), class, features);
+        return whole::<SET>(ctx, packet, &common.headers(), class, mark, features);
     }
-    match joined(parse::headers(packet, features), features) {
-        Ok(headers) => any::<SET>(ctx, &Packet::arriving_again(ctx), &headers, features),
+    match parse::headers(packet, features) {
+        Ok(headers) => {
+            let headers = joined(headers, features);
+            any::<SET>(ctx, &Packet::arriving_again(ctx), &headers, features)
+        }
         Err(reason) => unreadable(reason.slot(), config::unreadable::<SET>()),
     }
 }
@@ -41,7 +45,7 @@ fn any<const SET: bool>(ctx: &XdpContext, packet: &Packet, headers: &Headers, fe
         return fragment::follow::<SET>(packet, headers, Side::Destination);
     }
     let class = config::class::<SET>(headers.index);
-    let slot = whole::<SET>(ctx, packet, headers, class, features);
+    let slot = whole::<SET>(ctx, packet, headers, class, flow::mark_of(headers.index), features);
     if headers.part == Part::First {
         fragment::remember(packet, headers, Side::Destination, slot);
     }
@@ -55,10 +59,11 @@ fn whole<const SET: bool>(
     packet: &Packet,
     headers: &Headers,
     class: u16,
+    mark: u32,
     features: Features,
 ) -> Slot {
     let slot = here::<SET>(ctx, packet, headers, class, features);
-    if headers.kind == Kind::Syn && !begins(Kind::Syn, features) {
+    if headers.kind == Kind::Other || headers.kind == Kind::Syn && !begins(Kind::Syn, features) {
         // Whatever the verdict, no branch depends on it.
         return slot;
     }
@@ -68,7 +73,7 @@ fn whole<const SET: bool>(
         }
         return slot;
     }
-    if let Some(slot) = without_rule::<SET>(packet, headers, features) {
+    if let Some(slot) = without_rule::<SET>(packet, headers, mark, features) {
         return slot;
     }
     if features.has(feature::OBSERVE) && matches!(headers.kind, Kind::Datagram | Kind::Association) {
@@ -80,7 +85,7 @@ fn whole<const SET: bool>(
 
 /// Whether a packet's class alone decides: neither its source, its local address nor a flow matters.
 #[inline(always)]
-fn decides(class: u16, common: &Common, features: Features) -> bool {
+fn decides(class: u16, mark: u32, common: &Common, features: Features) -> bool {
     if features.has(feature::MORE) && class & class::MORE != 0 {
         return false;
     }
@@ -95,7 +100,7 @@ fn decides(class: u16, common: &Common, features: Features) -> bool {
     let accepted = accept_bit(class);
     let noted =
         if features.has(feature::OBSERVE) { common.is_datagram } else { common.is_datagram & accepted };
-    common.not_syn == 0 || flow::mark_of(common.index) & (1 - accepted) | noted == 0
+    common.not_syn == 0 || mark & (1 - accepted) | noted == 0
 }
 
 /// The slot of a packet that names what it is addressed to: rule first, then flow, then drop. Records nothing.
@@ -108,16 +113,28 @@ pub(crate) fn judge<const SET: bool>(
 ) -> Slot {
     let features = Features::of::<SET>();
     let slot = here::<SET>(ctx, packet, headers, class, features);
-    if accepts(slot) { slot } else { without_rule::<SET>(packet, headers, features).unwrap_or(slot) }
+    if accepts(slot) {
+        return slot;
+    }
+    without_rule::<SET>(packet, headers, flow::mark_of(headers.index), features).unwrap_or(slot)
 }
 
 /// The slot of a packet that no rule admits, where a flow decides, or a question of this host.
 #[inline(always)]
-fn without_rule<const SET: bool>(packet: &Packet, headers: &Headers, features: Features) -> Option<Slot> {
+fn without_rule<const SET: bool>(
+    packet: &Packet,
+    headers: &Headers,
+    mark: u32,
+    features: Features,
+) -> Option<Slot> {
+    // Only what replies have is ever marked; a SYN has the index of any segment, and is none.
+    if headers.kind == Kind::Syn || mark == 0 {
+        return None;
+    }
     if let Some(slot) = flow::reply::<SET>(packet, headers) {
         return Some(slot);
     }
-    answer::<SET>(packet, headers, features)
+    if mark & flow::ASKED == 0 { None } else { answer::<SET>(packet, headers, features) }
 }
 
 /// The slot of a datagram that answers a question of this host from elsewhere than it was sent to: that of the rule

@@ -10,7 +10,8 @@ use core::hint::black_box;
 
 use portcullis_common::{
     abi::feature,
-    flow::{Key, PORTS, state},
+    class,
+    flow::{Key, MARKS, state},
     slot::{Reason, Slot},
 };
 
@@ -20,23 +21,24 @@ use crate::{
         ANEW, BEGAN, BEGINS, NOT_OWN, flow_answers, flow_arrives, flow_asked, flow_asks, flow_continues,
         flow_leaves,
     },
-    header::{Headers, Kind, Part, Side, Version, tcp_index, udp_index},
+    header::{Headers, Kind, Part, Side, Version, icmp, icmp6, sctp_index, tcp_index, udp_index},
     packet::{Packet, Window},
     parse::ETHERNET,
     shared::Shared,
 };
 
-/// A byte for each local TCP and UDP port (by class index), with [`USED`] where a flow that this host began uses the
-/// port. A packet to any other port is dropped without a flow look-up, which keeps a flood cheap.
+/// A byte for each class index, with [`USED`] where replies to a flow that this host began have that index: they come to
+/// its local port, or are echo replies. Any other packet that no rule admits is dropped without a flow look-up, which
+/// keeps a flood cheap.
 /// Bytes rather than bits, because two CPUs may mark neighbours at the same time. Pinned with the
 /// flows.
-#[unsafe(link_section = ".bss.flow_ports")]
-static FLOW_PORTS: Shared<[u8; PORTS]> = Shared::new([0; PORTS]);
+#[unsafe(link_section = ".bss.flow_marks")]
+static FLOW_MARKS: Shared<[u8; MARKS]> = Shared::new([0; MARKS]);
 
-/// Bits of a port's mark: a flow uses it.
-const USED: u8 = 1;
-/// A question was asked from it that others may answer.
-const ASKED: u8 = 2;
+/// Bits of a mark: a flow has replies of this index.
+const USED: u32 = 1;
+/// A question was asked from its port that others may answer.
+pub(crate) const ASKED: u32 = 2;
 
 /// Records what a leaving packet begins, and notes what it ends. Silent about everything else.
 #[inline(always)]
@@ -133,13 +135,6 @@ fn is_answer<const SET: bool>(
 /// this host began, or to its DHCP client.
 #[inline(always)]
 pub(crate) fn reply<const SET: bool>(packet: &Packet, headers: &Headers) -> Option<Slot> {
-    if matches!(headers.kind, Kind::Syn | Kind::EchoRequest | Kind::Other) {
-        return None;
-    }
-    // Of TCP and UDP alone is it known which ports flows use.
-    if matches!(headers.kind, Kind::Segment | Kind::Datagram) && mark_of(headers.index) == 0 {
-        return None;
-    }
     let ports = ports(packet, headers, Side::Destination)?;
     if may_be_dhcp::<SET>(headers) && is_dhcp(ports, headers.version) {
         return Some(Reason::Dhcp.slot());
@@ -152,9 +147,6 @@ pub(crate) fn reply<const SET: bool>(packet: &Packet, headers: &Headers) -> Opti
 /// Whether an arriving datagram answers a question of this host that others may answer than it was sent to.
 #[inline(always)]
 pub(crate) fn answers_question(packet: &Packet, headers: &Headers) -> bool {
-    if headers.kind != Kind::Datagram || mark_of(headers.index) & u32::from(ASKED) == 0 {
-        return false;
-    }
     let Some(ports) = ports(packet, headers, Side::Destination) else { return false };
     let Some(key) = key(packet, headers, ports, Side::Destination) else { return false };
     flow_asked(&raw const key) != 0
@@ -267,35 +259,35 @@ fn is_dhcp(ports: Ports, version: Version) -> bool {
     }
 }
 
-/// Sets bits in the mark of the local port of a TCP or UDP flow.
+/// Sets bits in the mark of what replies to a packet have: the local port, or the type of an echo reply.
 #[inline(always)]
-fn mark(headers: &Headers, local_port: u16, bits: u8) {
-    let index = match headers.kind {
-        Kind::Syn | Kind::Segment => tcp_index(local_port),
-        Kind::Datagram => udp_index(local_port),
-        _ => return,
+fn mark(headers: &Headers, local_port: u16, bits: u32) {
+    let index = match (headers.kind, headers.version) {
+        (Kind::Syn | Kind::Segment, _) => tcp_index(local_port),
+        (Kind::Datagram, _) => udp_index(local_port),
+        (Kind::Association, _) => sctp_index(local_port),
+        (Kind::EchoRequest, Version::V4) => class::ICMP4 + usize::from(icmp::ECHO_REPLY),
+        (Kind::EchoRequest, Version::V6) => class::ICMP6 + usize::from(icmp6::ECHO_REPLY),
+        (Kind::EchoReply | Kind::Other, _) => return,
     };
-    let used = port_byte(index);
-    // SAFETY: `port_byte` gives a byte inside the map's value, valid while the program runs.
-    let marked = unsafe { used.read_volatile() };
+    let marked = mark_of(index);
     if marked & bits != bits {
-        // SAFETY: as above; a byte is written whole. Should two write at once, no writer leaves out `USED`, and the
-        // next question sets its bit again.
-        unsafe { used.write_volatile(marked | bits) };
+        // SAFETY: `byte_of` gives a byte inside the map's value, valid while the program runs; it is written whole.
+        // Should two write at once, no writer leaves out `USED`, and the next question sets its bit again.
+        unsafe { byte_of(index).write_volatile((marked | bits) as u8) };
     }
 }
 
-/// The mark of the local port with this class index: bit 0 where some flow uses it.
+/// The mark of a class index: bit 0 where some flow has replies of it.
 #[inline(always)]
 pub(crate) fn mark_of(index: usize) -> u32 {
-    // SAFETY: `port_byte` gives a byte inside the map's value, valid while the program runs.
-    unsafe { port_byte(index).read_volatile() }.into()
+    // SAFETY: `byte_of` gives a byte inside the map's value, valid while the program runs.
+    unsafe { byte_of(index).read_volatile() }.into()
 }
 
-/// The byte of `FLOW_PORTS` for a TCP or UDP class index.
+/// The byte of `FLOW_MARKS` for a class index.
 #[inline(always)]
-fn port_byte(index: usize) -> *mut u8 {
-    // SAFETY: the masked index is inside the value. Whoever asks for the index of a TCP or UDP port has one
-    // that the mask leaves as it is.
-    unsafe { FLOW_PORTS.get().cast::<u8>().add(index & (PORTS - 1)) }
+fn byte_of(index: usize) -> *mut u8 {
+    // SAFETY: the masked index is inside the value. The mask leaves a class index as it is.
+    unsafe { FLOW_MARKS.get().cast::<u8>().add(index & (MARKS - 1)) }
 }

@@ -19,6 +19,20 @@ pub(crate) mod protocol {
     pub(crate) const SCTP: u8 = 132;
 }
 
+/// Types of ICMP (RFC 792).
+pub(crate) mod icmp {
+    pub(crate) const ECHO_REPLY: u8 = 0;
+    pub(crate) const ECHO_REQUEST: u8 = 8;
+}
+
+/// Types of ICMPv6 (RFC 4443 section 4; RFC 4861 section 4).
+pub(crate) mod icmp6 {
+    pub(crate) const ECHO_REQUEST: u8 = 128;
+    pub(crate) const ECHO_REPLY: u8 = 129;
+    pub(crate) const ROUTER_SOLICITATION: u8 = 133;
+    pub(crate) const REDIRECT: u8 = 137;
+}
+
 /// Flags of a TCP header's fourteenth byte (RFC 9293 section 3.1).
 pub(crate) const SYN: u8 = 0x02;
 pub(crate) const ACK: u8 = 0x10;

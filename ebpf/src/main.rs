@@ -56,13 +56,15 @@ use crate::{
 #[xdp(frags)]
 #[inline(always)]
 fn ingress(ctx: XdpContext) -> u32 {
-    let packet = Packet::arriving(&ctx);
     let features = Features::of::<FIRST>();
     if second::decides(features) {
         let features = Features::of::<SECOND_SET>();
+        let packet = Packet::arriving(&ctx);
         let slot = classify::slot::<SECOND_SET>(&ctx, &packet, features);
         return record::verdict(&ctx, &packet, slot, features);
     }
+    // Not before the clock may have been asked, which would need places on the stack for it.
+    let packet = Packet::arriving(&ctx);
     let slot = classify::slot::<FIRST>(&ctx, &packet, features);
     if features.has(feature::SHADOW) {
         let slot = second::compare(&ctx, slot);

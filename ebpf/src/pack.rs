@@ -41,11 +41,10 @@ impl Field {
     }
 }
 
-/// The same headers, of which the verifier has forgotten how they were found, or the slot of the reason why
-/// there are none.
+/// The same headers, of which the verifier has forgotten how they were found.
 #[inline(always)]
-pub(crate) fn joined(headers: Result<Headers, Reason>, features: Features) -> Result<Headers, Refused> {
-    Word::of(headers, features).headers(features)
+pub(crate) fn joined(headers: Headers, features: Features) -> Headers {
+    unpack(forget_long(pack(headers, features)), features)
 }
 
 /// The slot of the reason why a packet has no headers.
@@ -71,17 +70,8 @@ impl Word {
     /// Packs them.
     #[inline(always)]
     pub(crate) fn of(headers: Result<Headers, Reason>, features: Features) -> Self {
-        let has_link_header = !features.has(feature::NO_LINK_HEADER);
         Self(match headers {
-            Ok(Headers { index, version, network, transport, kind, part, fragment }) => {
-                INDEX.with(index)
-                    | KIND.with(kind as usize)
-                    | VERSION.with(version as usize)
-                    | TAGS.with(if has_link_header { (network - ETHERNET) / TAG } else { 0 })
-                    | PART.with(part as usize)
-                    | TRANSPORT.with(transport)
-                    | FRAGMENT.with(fragment)
-            }
+            Ok(headers) => pack(headers, features),
             Err(reason) => Self::reason(reason),
         })
     }
@@ -100,16 +90,32 @@ impl Word {
     /// Unpacks them after the verifier was made to forget.
     #[inline(always)]
     pub(crate) fn headers(self, features: Features) -> Result<Headers, Refused> {
-        unpack(forget_long(self.0), !features.has(feature::NO_LINK_HEADER))
+        let word = forget_long(self.0);
+        if IS_REASON.of(word) != 0 {
+            return Err(Refused(INDEX.of(word)));
+        }
+        Ok(unpack(word, features))
     }
 }
 
-/// The headers in a word, or the slot of the reason why there are none.
+/// Headers as a word.
 #[inline(always)]
-fn unpack(word: u64, has_link_header: bool) -> Result<Headers, Refused> {
-    if IS_REASON.of(word) != 0 {
-        return Err(Refused(INDEX.of(word)));
-    }
+fn pack(headers: Headers, features: Features) -> u64 {
+    let Headers { index, version, network, transport, kind, part, fragment } = headers;
+    let has_link_header = !features.has(feature::NO_LINK_HEADER);
+    INDEX.with(index)
+        | KIND.with(kind as usize)
+        | VERSION.with(version as usize)
+        | TAGS.with(if has_link_header { (network - ETHERNET) / TAG } else { 0 })
+        | PART.with(part as usize)
+        | TRANSPORT.with(transport)
+        | FRAGMENT.with(fragment)
+}
+
+/// The headers in a word.
+#[inline(always)]
+fn unpack(word: u64, features: Features) -> Headers {
+    let has_link_header = !features.has(feature::NO_LINK_HEADER);
     let kind = match KIND.of(word) {
         SYN => Kind::Syn,
         SEGMENT => Kind::Segment,
@@ -124,7 +130,7 @@ fn unpack(word: u64, has_link_header: bool) -> Result<Headers, Refused> {
         LATER => Part::Later,
         _ => Part::Whole,
     };
-    Ok(Headers {
+    Headers {
         index: INDEX.of(word),
         version: if VERSION.of(word) == V6 { Version::V6 } else { Version::V4 },
         network: if has_link_header { ETHERNET + TAG * TAGS.of(word) } else { 0 },
@@ -132,7 +138,7 @@ fn unpack(word: u64, has_link_header: bool) -> Result<Headers, Refused> {
         kind,
         part,
         fragment: FRAGMENT.of(word),
-    })
+    }
 }
 
 const SYN: usize = Kind::Syn as usize;

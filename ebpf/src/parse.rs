@@ -8,7 +8,9 @@ use portcullis_common::{abi::feature, class, slot::Reason};
 
 use crate::{
     config::{self, Features},
-    header::{ACK, Headers, Kind, Part, SYN, Version, protocol, sctp_index, tcp_index, udp_index},
+    header::{
+        ACK, Headers, Kind, Part, SYN, Version, icmp, icmp6, protocol, sctp_index, tcp_index, udp_index,
+    },
     packet::Packet,
 };
 
@@ -149,14 +151,34 @@ fn not_syn(flags: u8) -> u32 {
 /// Headers of any packet, or the reason why it has none to judge it by.
 #[inline(always)]
 pub(crate) fn headers(packet: &Packet, features: Features) -> Result<Headers, Reason> {
-    if features.has(feature::NO_LINK_HEADER) {
-        // No less than a header: one byte would be compared in 32 bits, which the verifier does not follow.
-        return match packet.window::<20>(0).ok_or(Reason::Truncated)?.byte::<0>() >> 4 {
-            4 => ipv4(packet, 0),
-            6 => ipv6(packet, 0),
-            _ => Err(Reason::NonIp),
-        };
+    let (network, ether_type) = if features.has(feature::NO_LINK_HEADER) {
+        (0, without_link_header(packet)?)
+    } else {
+        behind_link_header(packet)?
+    };
+    match ether_type {
+        ether::IPV4 => ipv4(packet, network),
+        ether::IPV6 => ipv6(packet, network),
+        ether::ARP => Err(Reason::Arp),
+        ether::VLAN | ether::SERVICE_VLAN => Err(Reason::VlanDepth),
+        other => not_ip(packet, network, other, features),
     }
+}
+
+/// Where a packet without a link-layer header begins, as an EtherType: its version of IP.
+#[inline(always)]
+fn without_link_header(packet: &Packet) -> Result<u16, Reason> {
+    // No less than a header: one byte would be compared in 32 bits, which the verifier does not follow.
+    match packet.window::<20>(0).ok_or(Reason::Truncated)?.byte::<0>() >> 4 {
+        4 => Ok(ether::IPV4),
+        6 => Ok(ether::IPV6),
+        _ => Err(Reason::NonIp),
+    }
+}
+
+/// Where the network header stands behind Ethernet and at most two tags, and its EtherType.
+#[inline(always)]
+fn behind_link_header(packet: &Packet) -> Result<(usize, u16), Reason> {
     let mut network = ETHERNET;
     let mut ether_type = packet.window::<ETHERNET>(0).ok_or(Reason::Truncated)?.half::<12>();
     for _ in 0..2 {
@@ -167,23 +189,17 @@ pub(crate) fn headers(packet: &Packet, features: Features) -> Result<Headers, Re
         ether_type = tag.half::<2>();
         network += TAG;
     }
-    match ether_type {
-        ether::IPV4 => ipv4(packet, network),
-        ether::IPV6 => ipv6(packet, network),
-        ether::ARP => Err(Reason::Arp),
-        ether::VLAN | ether::SERVICE_VLAN => Err(Reason::VlanDepth),
-        other => not_ip(packet, network, other, features),
-    }
+    Ok((network, ether_type))
 }
 
 /// A frame that carries neither IP nor ARP: a control frame of the link, an EtherType that a rule names, or
 /// neither.
 #[inline(always)]
 fn not_ip(packet: &Packet, network: usize, ether_type: u16, features: Features) -> Result<Headers, Reason> {
-    // Addresses that no bridge passes on (IEEE 802.1Q-2022 table 8-1).
-    const CONTROL: [u8; 5] = [0x01, 0x80, 0xc2, 0x00, 0x00];
+    // The first four bytes of the sixteen addresses that no bridge passes on (IEEE 802.1Q-2022 table 8-1).
+    const CONTROL: u32 = word([0x01, 0x80, 0xc2, 0x00]);
     let frame = packet.window::<ETHERNET>(0).ok_or(Reason::Truncated)?;
-    if frame.bytes::<0, 5>() == CONTROL && frame.byte::<5>() < 0x10 {
+    if frame.word::<0>() == CONTROL && frame.byte::<4>() == 0 && frame.byte::<5>() < 0x10 {
         return Err(Reason::LinkControl);
     }
     if !features.has(feature::ETHER_TYPES) {
@@ -319,12 +335,10 @@ fn sctp(packet: &Packet, transport: usize) -> Result<(usize, Kind), Reason> {
 /// ICMP (RFC 792).
 #[inline(always)]
 fn icmp4(packet: &Packet, transport: usize) -> Result<(usize, Kind), Reason> {
-    const ECHO_REPLY: u8 = 0;
-    const ECHO_REQUEST: u8 = 8;
     let header = packet.window::<8>(transport).ok_or(Reason::Truncated)?;
     let kind = match header.byte::<0>() {
-        ECHO_REQUEST => Kind::EchoRequest,
-        ECHO_REPLY => Kind::EchoReply,
+        icmp::ECHO_REQUEST => Kind::EchoRequest,
+        icmp::ECHO_REPLY => Kind::EchoReply,
         _ => Kind::Other,
     };
     Ok((class::ICMP4 + usize::from(header.byte::<0>()), kind))
@@ -341,15 +355,13 @@ fn igmp(packet: &Packet, transport: usize) -> Result<(usize, Kind), Reason> {
 /// which no router forwards (RFC 4861 section 7.1).
 #[inline(always)]
 fn icmp6(packet: &Packet, transport: usize, hop_limit: u8) -> Result<(usize, Kind), Reason> {
-    const ECHO_REQUEST: u8 = 128;
-    const ECHO_REPLY: u8 = 129;
-    const ROUTER_SOLICITATION: u8 = 133;
-    const REDIRECT: u8 = 137;
     let header = packet.window::<4>(transport).ok_or(Reason::Truncated)?;
     let kind = match header.byte::<0>() {
-        ROUTER_SOLICITATION..=REDIRECT if hop_limit != 255 => return Err(Reason::ForgedNeighbour),
-        ECHO_REQUEST => Kind::EchoRequest,
-        ECHO_REPLY => Kind::EchoReply,
+        icmp6::ROUTER_SOLICITATION..=icmp6::REDIRECT if hop_limit != 255 => {
+            return Err(Reason::ForgedNeighbour);
+        }
+        icmp6::ECHO_REQUEST => Kind::EchoRequest,
+        icmp6::ECHO_REPLY => Kind::EchoReply,
         _ => Kind::Other,
     };
     Ok((class::ICMP6 + usize::from(header.byte::<0>()), kind))

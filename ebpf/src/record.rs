@@ -47,12 +47,20 @@ pub(crate) fn count(slot: Slot, bytes: u64) {
     }
 }
 
+/// Says what became of a packet. Off unless userspace raises the level when it loads: the verifier removes it.
+///
+/// What is logged is handed over by its address. A copy has one, so that the packet itself stays in registers.
+#[inline(always)]
+fn log(ctx: &XdpContext, slot: Slot, bytes: u64) {
+    debug!(ctx, "slot {} bytes {}", slot, bytes);
+}
+
 /// Counts the packet in its slot, once, and gives the action that the slot stands for.
 #[inline(always)]
 pub(crate) fn verdict(ctx: &XdpContext, packet: &Packet, slot: Slot, features: Features) -> u32 {
-    count(slot, length(ctx, packet));
-    // Off unless userspace raises the level when it loads; then the verifier removes it.
-    debug!(ctx, "slot {} bytes {}", slot, packet.len());
+    let bytes = length(ctx, packet);
+    count(slot, bytes);
+    log(ctx, slot, bytes);
     if features.has(feature::OBSERVE) {
         xdp_action::XDP_PASS
     } else {

@@ -48,7 +48,8 @@ fn count_difference(ctx: &XdpContext, slot: Slot) {
         Some(common) => Ok(common.headers()),
         None => parse::headers(packet, features),
     };
-    let Ok(headers) = joined(headers, features) else { return };
+    let Ok(headers) = headers else { return };
+    let headers = joined(headers, features);
     let packet = &Packet::arriving_again(ctx);
     if headers.part == Part::Later {
         return;

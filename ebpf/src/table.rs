@@ -49,7 +49,7 @@ pub(crate) fn find(key: &Key) -> Option<Found> {
 
 #[inline(always)]
 fn find_in(set: *mut Entry, key: &Key) -> Option<Found> {
-    let way = forget(search(set, key)) as usize;
+    let way = forget(search(set, key)?) as usize;
     if way >= WAYS {
         return None;
     }
@@ -60,18 +60,18 @@ fn find_in(set: *mut Entry, key: &Key) -> Option<Found> {
     (holds(entry, key) && life.is_same_key(read_life(entry))).then_some(Found { entry, life })
 }
 
-/// The number of the entry of a set that has a key, or [`WAYS`].
+/// The number of the entry of a set that has a key.
 #[inline(always)]
-fn search(set: *const Entry, key: &Key) -> u32 {
+fn search(set: *const Entry, key: &Key) -> Option<u32> {
     for way in 0..WAYS {
         // SAFETY: a set has `WAYS` entries. Ends that another CPU is writing are read again by the caller.
         let ends = unsafe { (&raw const (*set.add(way)).key.ends).read_volatile() };
         // SAFETY: as above.
         if ends == key.ends && holds(unsafe { set.add(way) }, key) {
-            return way as u32;
+            return Some(way as u32);
         }
     }
-    WAYS as u32
+    None
 }
 
 /// What a set has to offer: from bit [`LIVING_BITS`] on [`WAYS`] times the ticks that the flow has left whose

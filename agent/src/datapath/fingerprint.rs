@@ -64,7 +64,7 @@ fn facts() -> String {
         class::PAGES, class::MORE, class::MAX_ROWS, class::IGMP, class::ETHER, class::ETHER_TYPES, class::ANSWERS, port_index(0x1234).to_be(),
     );
     values!(facts:
-        flow::FORGOTTEN, flow::PORTS, flow::WAYS, flow::FEWEST, flow::MOST, flow::SPARE, flow::TIMEOUTS, flow::SECRETS,
+        flow::FORGOTTEN, flow::MARKS, flow::WAYS, flow::FEWEST, flow::MOST, flow::SPARE, flow::TIMEOUTS, flow::SECRETS,
         state::ANSWERED, state::LOCAL_FIN, state::REMOTE_FIN, state::RESET, state::VISIT, state::UNRULED, state::QUESTION,
     );
     let ends = Key::ends(0x0102, 0x0304, 17);

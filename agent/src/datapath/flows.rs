@@ -8,7 +8,7 @@ use portcullis_common::{
     abi::map,
     class::{self, port_index},
     flow::{
-        FEWEST, FlowCounter, Key, MOST, PORTS, Phase, SECRETS, SPARE, Settings, TIMEOUTS, WAYS, timeout_index,
+        FEWEST, FlowCounter, Key, MARKS, MOST, Phase, SECRETS, SPARE, Settings, TIMEOUTS, WAYS, timeout_index,
     },
 };
 use serde::Serialize;
@@ -70,13 +70,13 @@ pub(super) fn prepare(loaded: &mut Loaded, sets: u32, pins: Option<&Pins>) -> Re
     let random = Settings { secret: secret()?, mask: u64::from(sets) - 1 };
     settings.set(0, random, 0).map_err(failed)?;
 
-    let mut marks = [0_u8; PORTS];
+    let mut marks = [0_u8; MARKS];
     for port in DHCP_CLIENTS {
         marks[class::UDP + port_index(port)] = 1;
     }
-    let mut ports: Array<&mut MapData, [u8; PORTS]> =
-        map_of(loaded, map::FLOW_PORTS)?.try_into().map_err(failed)?;
-    ports.set(0, marks, 0).map_err(failed)
+    let mut map: Array<&mut MapData, [u8; MARKS]> =
+        map_of(loaded, map::FLOW_MARKS)?.try_into().map_err(failed)?;
+    map.set(0, marks, 0).map_err(failed)
 }
 
 /// The table of timeouts, in ticks, as the programs look it up.

@@ -1,7 +1,7 @@
 //! Where the kernel objects that outlive a process are pinned.
 //!
 //! ```text
-//! <bpffs>/portcullis/v<version>/<namespace>/FLOWS, FLOW_SETTINGS, FLOW_COUNTERS, FLOW_PORTS, FLOW_FORGOTTEN
+//! <bpffs>/portcullis/v<version>/<namespace>/FLOWS, FLOW_SETTINGS, FLOW_COUNTERS, FLOW_MARKS, FLOW_FORGOTTEN
 //! <bpffs>/portcullis/v<version>/<namespace>/<index>/COUNTERS, ingress, egress, and DIFFERENCES with a shadow
 //! ```
 //!
@@ -45,7 +45,7 @@ impl Pins {
         map::FLOWS,
         map::FLOW_SETTINGS,
         map::FLOW_COUNTERS,
-        map::FLOW_PORTS,
+        map::FLOW_MARKS,
         map::FLOW_FORGOTTEN,
     ];
 
@@ -97,7 +97,7 @@ impl Pins {
         let name = match name {
             // The BPF file system keeps dots in names for itself.
             map::FLOW_SETTINGS => "FLOW_SETTINGS",
-            map::FLOW_PORTS => "FLOW_PORTS",
+            map::FLOW_MARKS => "FLOW_MARKS",
             map::FLOW_FORGOTTEN => "FLOW_FORGOTTEN",
             name => name,
         };

@@ -209,7 +209,7 @@ fn a_pinned_map_of_another_shape_is_refused() -> Result<()> {
     let Some(edge) = Edge::new()? else { return Ok(()) };
     edge.operator.apply(&opening(443)).exits(0);
     fs::remove_file(pins().join("FLOWS"))?;
-    fs::rename(pins().join("FLOW_PORTS"), pins().join("FLOWS"))?;
+    fs::rename(pins().join("FLOW_MARKS"), pins().join("FLOWS"))?;
     let said = edge.operator.apply(&opening(8080)).exits(1).complains("FLOWS is shaped otherwise");
     said.complains("portcullis detach --all");
     edge.assert_open(443, 8080);

@@ -78,7 +78,7 @@ fn pins_and_a_manifest_that_somebody_removes_open_nothing_and_are_put_back() -> 
     mended_after(&mut agent, &["ingress-pin"], remove(own.join("ingress")));
     mended_after(&mut agent, &["egress-pin"], remove(own.join("egress")));
     mended_after(&mut agent, &["counters"], remove(own.join("COUNTERS")));
-    for shared in ["FLOWS", "FLOW_SETTINGS", "FLOW_COUNTERS", "FLOW_PORTS"] {
+    for shared in ["FLOWS", "FLOW_SETTINGS", "FLOW_COUNTERS", "FLOW_MARKS"] {
         mended_after(&mut agent, &["flows"], remove(pins().join(shared)));
     }
     mended_after(&mut agent, &["manifest"], remove(manifest));

@@ -47,6 +47,16 @@ impl Programs {
         Some(Self(found))
     }
 
+    /// Where a program lies that needs no libraries but the system's, and ends by itself.
+    ///
+    /// # Panics
+    ///
+    /// Where the program was not asked for.
+    #[must_use]
+    pub fn path(&self, name: &str) -> &Path {
+        &self.0.get(name).unwrap_or_else(|| panic!("{name} was not asked for")).path
+    }
+
     /// A program in a namespace, ready for arguments. It runs in process namespaces of its own: when it is
     /// killed, so is everything that it started; and it is killed with the test's thread.
     ///

@@ -17,7 +17,7 @@ pub struct Package {
 }
 
 /// Everything that the tests start beside iproute2.
-pub const PACKAGES: [Package; 10] = [
+pub const PACKAGES: [Package; 11] = [
     Package {
         name: "coturn",
         programs: &["turnserver", "turnutils_peer", "turnutils_stunclient", "turnutils_uclient"],
@@ -31,6 +31,7 @@ pub const PACKAGES: [Package; 10] = [
     Package { name: "openssh-server", programs: &["sshd"] },
     Package { name: "openssl", programs: &["openssl"] },
     Package { name: "sip-tester", programs: &["sipp"] },
+    Package { name: "wireguard-tools", programs: &["wg"] },
 ];
 
 /// A program that was found.

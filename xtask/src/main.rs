@@ -69,7 +69,8 @@ enum Command {
         /// Debian package of the kernel; otherwise that of Debian's cloud images.
         #[arg(long, value_name = "PACKAGE")]
         kernel: Option<String>,
-        /// Test programs of the tests crate; otherwise those of `cargo xtask test`.
+        /// Test programs of the tests crate, each with what it is asked for (`"links bonds::"`); otherwise those of
+        /// `cargo xtask test`.
         tests: Vec<String>,
     },
     /// Set up, and make up documents, catalogs and policies until one breaks a property.

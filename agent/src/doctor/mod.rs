@@ -183,8 +183,15 @@ impl Examination<'_> {
             Some((Kind::Bond, bond)) => self.add(
                 Severity::Warning,
                 "port-of-bond",
-                format!("it is a port of {bond}, which takes no port that has an XDP program of its own"),
-                format!("name `{bond}` in the policy: the bond passes the program on to its ports"),
+                format!(
+                    "it is a port of {bond}: here only what comes by this one is judged, and {bond} takes no native \
+                     program as long as a port has one of its own"
+                ),
+                format!(
+                    "name `{bond}` in the policy: it passes the program on to its ports, also to those that join later, \
+                     and LACP passes; where ports are enforced already, `portcullis detach` them first, or the bond \
+                     is judged in generic mode"
+                ),
                 None,
             ),
             Some((Kind::Bridge, bridge)) => self.add(

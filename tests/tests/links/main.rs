@@ -1,8 +1,10 @@
 //! Interfaces whose packets begin otherwise than with an Ethernet header of their own: tunnels, and what carries
 //! several links as one. Real devices, each test in a lab of its own.
 
+mod bonds;
 mod others;
 mod tun;
+mod tunnels;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,6 +16,7 @@ use portcullis_tests::{
     packet::Ip,
     traffic::{EchoServer, Protocol, exchange},
 };
+use xtask::skip::{Need, skip};
 
 /// How long a client waits for what must come, on an emulated machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,4 +77,15 @@ fn expect_judged(
         assert!(talk(lab.host(), 2, CLOSED, PATIENCE), "{ip:?} {transport:?}: a reply to this host");
     }
     assert_eq!(packets("non-ip"), 0);
+}
+
+/// Runs iproute2 with these words. Gives false, and says so, where the kernel has no such interfaces.
+fn ip(namespace: &Namespace, line: &str) -> Result<bool> {
+    match namespace.run("ip", &line.split(' ').collect::<Vec<_>>()) {
+        Err(error) if error.to_string().contains("Unknown device type") => {
+            skip(Need::Kernel, &format!("this kernel cannot `ip {line}`"));
+            Ok(false)
+        }
+        other => other.map(|_| true),
+    }
 }

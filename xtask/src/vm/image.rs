@@ -8,19 +8,49 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use xtask::debian;
+use xtask::places::Places;
+use xtask::skip::VARIABLE;
 
-use super::Packages;
+use super::{Packages, machine::END};
 use crate::journal::output_of;
 
 /// What the tests ask of the kernel that is a module in Debian's.
-const MODULES: [&str; 10] =
-    ["veth", "dummy", "8021q", "macvlan", "bridge", "sch_ingress", "cls_bpf", "tun", "tcp_diag", "udp_diag"];
+const MODULES: [&str; 20] = [
+    "veth",
+    "dummy",
+    "8021q",
+    "macvlan",
+    "bridge",
+    "sch_ingress",
+    "cls_bpf",
+    "tun",
+    "tcp_diag",
+    "udp_diag",
+    "bonding",
+    "wireguard",
+    "ipip",
+    "sit",
+    "ip_gre",
+    "ip6_gre",
+    "ip6_tunnel",
+    "ip_vti",
+    "ip6_vti",
+    "xfrm_interface",
+];
 /// Programs of the host that the tests call.
 const HOST_PROGRAMS: [&str; 2] = ["ip", "tc"];
+/// Programs of Debian's packages that the tests call; those that miss one are skipped.
+const UNPACKED_PROGRAMS: [&str; 1] = ["wg"];
+
+/// The name of a test's program, which arguments may follow.
+pub(crate) fn program_of(test: &str) -> &str {
+    test.split(' ').next().unwrap_or(test)
+}
 
 /// What runs in the guest.
 pub(crate) struct Guest<'a> {
-    /// Test programs, which are run one after the other as root.
+    /// Tests ([`program_of`]) and their programs, which are run one after the other as root.
     pub(crate) tests: &'a [(String, PathBuf)],
     /// The command under test.
     pub(crate) command: &'a Path,
@@ -34,7 +64,12 @@ pub(crate) struct Image {
 
 impl Image {
     /// Lays out a file system below `folder` and packs it.
-    pub(crate) fn build(packages: &Packages, guest: &Guest<'_>, folder: &Path) -> Result<Self> {
+    pub(crate) fn build(
+        packages: &Packages,
+        places: &Places,
+        guest: &Guest<'_>,
+        folder: &Path,
+    ) -> Result<Self> {
         let root = folder.join("root");
         if root.exists() {
             fs::remove_dir_all(&root).with_context(|| format!("cannot empty {}", root.display()))?;
@@ -46,13 +81,19 @@ impl Image {
         fs::copy(&busybox, root.join("bin/busybox")).context("cannot copy busybox")?;
         let mut libraries = BTreeSet::new();
         add(&root, "portcullis", guest.command, &mut libraries)?;
-        for (name, file) in guest.tests {
-            add(&root, name, file, &mut libraries)?;
+        for (test, file) in guest.tests {
+            add(&root, program_of(test), file, &mut libraries)?;
         }
         for name in HOST_PROGRAMS {
             let file =
                 packages.file(&format!("sbin/{name}")).or_else(|_| packages.file(&format!("bin/{name}")))?;
             add(&root, name, &file, &mut libraries)?;
+        }
+        // What the tests find unpacked on the host.
+        for name in UNPACKED_PROGRAMS {
+            if let Some(program) = debian::find(places, name) {
+                add(&root, name, &program.path, &mut libraries)?;
+            }
         }
         for library in libraries {
             put(&root, &library, &library)?;
@@ -110,30 +151,35 @@ fn modules(packages: &Packages, root: &Path) -> Result<()> {
 }
 
 /// The guest's first program. Its output, and all that it starts, goes to the second serial line; the
-/// kernel's goes to the first.
+/// kernel's goes to the first. Modules of tunnels put no interface of their own into new namespaces, as where they are
+/// not loaded.
 fn script(guest: &Guest<'_>) -> String {
     // The kernel makes the first file system for everybody to write to, and no policy is read from such a folder.
-    let names: Vec<&str> = guest.tests.iter().map(|(name, _)| name.as_str()).collect();
+    let run = |(test, _): &(String, PathBuf)| {
+        let (program, arguments) =
+            (program_of(test), test.strip_prefix(program_of(test)).unwrap_or_default());
+        format!("/bin/{program} --nocapture --test-threads=2{arguments}\necho \"{END} {test} $?\"\n")
+    };
     format!(
         "#!/bin/busybox sh\n\
          /bin/busybox mount -t devtmpfs dev /dev\n\
          exec >/dev/ttyS1 2>&1 </dev/null\n\
          /bin/busybox --install -s /bin\n\
-         export PATH=/bin PORTCULLIS=/bin/portcullis\n\
+         export PATH=/bin PORTCULLIS=/bin/portcullis {VARIABLE}=/tmp/skipped\n\
          chmod 755 /\n\
          stty -F /dev/ttyS1 -onlcr\n\
          mount -t proc proc /proc && mount -t sysfs sys /sys && mount -t tmpfs tmp /tmp\n\
          for module in {modules}; do modprobe $module; done\n\
+         echo 1 >/proc/sys/net/core/fb_tunnels_only_for_init_net\n\
          echo \"{BEGIN} $(uname -r)\"\n\
-         for test in {tests}; do\n\
-         /bin/$test --nocapture --test-threads=2\n\
-         echo \"{END} $test $?\"\n\
-         done\n\
+         {tests}\
+         touch ${VARIABLE}\n\
+         sed 's/^/{SKIPPED}/' ${VARIABLE}\n\
          poweroff -f\n",
         modules = MODULES.join(" "),
-        tests = names.join(" "),
+        tests = guest.tests.iter().map(run).collect::<String>(),
         BEGIN = super::machine::BEGIN,
-        END = super::machine::END,
+        SKIPPED = super::machine::SKIPPED,
     )
 }
 

@@ -4,6 +4,6 @@ mod image;
 mod machine;
 mod packages;
 
-pub(crate) use image::{Guest, Image};
+pub(crate) use image::{Guest, Image, program_of};
 pub(crate) use machine::boot;
 pub(crate) use packages::{Packages, Unavailable};

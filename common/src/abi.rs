@@ -104,8 +104,8 @@ pub mod map {
     /// Per-CPU array of one [`crate::flow::FlowCounter`]. Egress writes, userspace reads. Pinned with the
     /// flows.
     pub const FLOW_COUNTERS: &str = "FLOW_COUNTERS";
-    /// Section of one byte for each class index of a TCP or UDP port: not zero where a flow
-    /// uses the local port, so that a packet to any other needs no flow look-up. Egress writes,
+    /// Section of [`crate::flow::MARKS`] x `u8`, one for each class index: not zero where replies to a flow have that
+    /// index, so that a packet with any other needs no flow look-up. Egress writes, on a gateway ingress too, and
     /// ingress reads. Pinned with the flows.
     pub const FLOW_MARKS: &str = ".bss.flow_marks";
     /// Section of [`crate::flow::FORGOTTEN`] x `u64`: the tick at which it was forgotten last who began a

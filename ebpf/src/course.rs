@@ -83,7 +83,7 @@ pub(crate) extern "C" fn flow_leaves(key: *const Key, how: u32) -> u32 {
     let Some(key) = (unsafe { key.as_ref() }) else { return 0 };
     let now = clock::now();
     let Some(found) = table::find(key) else {
-        if how & BEGINS == 0 || key.is_of_datagrams() && may_be_answer(key, now) {
+        if !may_begin(key, how, now) {
             return NOT_OWN;
         }
         table::begin(key, 0);
@@ -91,7 +91,7 @@ pub(crate) extern "C" fn flow_leaves(key: *const Key, how: u32) -> u32 {
     };
     let (old, idle) = (found.life.state(), found.life.idle(now));
     if idle > silence(key, old) {
-        if how & BEGINS == 0 || key.is_of_datagrams() && may_be_answer(key, now) {
+        if !may_begin(key, how, now) {
             return NOT_OWN;
         }
         table::change(found, 0, now);
@@ -158,6 +158,12 @@ pub(crate) extern "C" fn flow_arrives(key: *const Key, how: u32) -> u32 {
         table::change(found, state, now);
     }
     0
+}
+
+/// Whether a leaving packet of a conversation that is not known begins one, and does not answer the other side.
+#[inline(always)]
+fn may_begin(key: &Key, how: u32, now: u64) -> bool {
+    how & BEGINS != 0 && !(key.is_of_datagrams() && may_be_answer(key, now))
 }
 
 /// Whether a packet of a conversation that is not known may answer the other side: it answers what was sent to a

@@ -63,7 +63,7 @@ fn ingress(ctx: XdpContext) -> u32 {
         let slot = classify::slot::<SECOND_SET>(&ctx, &packet, features);
         return record::verdict(&ctx, &packet, slot, features);
     }
-    // Not before the clock may have been asked, which would need places on the stack for it.
+    // Read after the clock may have been asked: its bounds would be kept on the stack during the call.
     let packet = Packet::arriving(&ctx);
     let slot = classify::slot::<FIRST>(&ctx, &packet, features);
     if features.has(feature::SHADOW) {
